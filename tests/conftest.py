@@ -1,6 +1,7 @@
-"""Hooks and fixtures of all tests: each pytest worker has one mongod and one nats-server.
+"""Hooks and fixtures of all tests.
 
-The fixture `settings` gives each test its own databases. The fixture `bus` deletes all streams after a test.
+Each pytest worker starts one mongod and one nats-server. Each test has its own databases, and the fixture `bus` deletes
+all streams after a test.
 """
 
 import gc
@@ -51,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def isolate_from_network(config: pytest.Config) -> None:
-    """Let HTTP clients of the tests and of their processes use no proxy and no certificates of the system.
+    """Hide the machine's proxies and certificates from HTTP clients of the tests and of the processes they start.
 
     All servers are local, and reading the certificates takes 20 ms for each client.
     """
@@ -72,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Exclude modules and collected tests from garbage collection, because they exist until the end of the run."""
+    """Exclude the imported modules and collected tests from garbage collection: they live until the end of the run."""
     gc.collect()
     gc.freeze()
 
@@ -92,7 +93,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if config.get_verbosity() < 0:  # with -q pytest prints no header
+    if config.get_verbosity() < 0:  # pytest -q prints no header
         for line in described(config):
             terminalreporter.write_line(line)
 

@@ -1,1 +1,1 @@
-"""Benchmarks of the running product. They measure, but they assert nothing."""
+"""Benchmarks of a running stack. They print measurements and check nothing."""

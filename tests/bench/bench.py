@@ -1,7 +1,6 @@
-"""`make bench` measures the embedded stack on this machine and writes a table and bench-results.json.
+"""`make bench`: measures the embedded stack on this machine. It prints a table and writes bench-results.json.
 
-The two values of a ratio are measured in the same run, because the speed of a machine changes over time. Nothing is
-asserted.
+Both values of a ratio are measured in the same run, because the speed of a machine changes over time.
 """
 
 import asyncio
@@ -48,7 +47,7 @@ RESULTS_FILE = Path("bench-results.json")
 
 
 async def measure_dispatch(bench: Bench, project_id: int) -> None:
-    """Measure the times from the POST of a build until a waiting runner has its job and until the build is finished."""
+    """Measure the times from the launch of a build until a waiting runner has its job and until the build finishes."""
     await bench.set_agents_active(active=False)
     in_hand: list[float] = []
     finished: list[float] = []
@@ -61,7 +60,7 @@ async def measure_dispatch(bench: Bench, project_id: int) -> None:
         token = (await runner.request("POST", "/api/v4/runners", registration)).json()["token"]
         for _ in range(DISPATCHED_BUILDS):
             polling = asyncio.create_task(runner.request("POST", "/api/v4/jobs/request", {"token": token, "info": {}}))
-            await asyncio.sleep(0.03)  # time for the runner to start waiting
+            await asyncio.sleep(0.03)  # in this time the runner's request reaches the gateway
             started = time.perf_counter()
             await user.request("POST", f"/api/developer/builds/{project_id}", {"build": {}})
             job = (await polling).json()
@@ -103,7 +102,7 @@ async def measure_dispatch_phases(bench: Bench) -> None:
 
 
 async def measure_no_op_builds(bench: Bench, project_id: int) -> None:
-    """Measure builds per minute of one agent with four slots. Each build does a checkout and runs three no-op steps."""
+    """Measure builds per minute with one agent of four slots. Each build checks out and runs three empty steps."""
     started = time.perf_counter()
     executors = [bench.stack.launch_build(project_id) for _ in range(NO_OP_BUILDS)]
     for executor in executors:
@@ -171,7 +170,7 @@ async def _run_loop(
 
 
 async def measure_rebuild(bench: Bench) -> None:
-    """Measure rebuilt events per second, compared with a cursor that only decodes the same commits."""
+    """Measure how many events per second a rebuild reads, compared with a cursor that only decodes the same commits."""
     client: AsyncMongoClient[Any] = AsyncMongoClient(bench.stack.mongodb_url)
     database = client.get_database("headrace_builds", codec_options=CODEC_OPTIONS)
     streams = {"stream": {"$gte": "job-", "$lt": "job."}}
@@ -198,7 +197,6 @@ async def measure_rebuild(bench: Bench) -> None:
 
 
 def measure_memory(bench: Bench) -> None:
-    """Measure the memory of every process of the idle stack: resident size (RSS) and proportional size (PSS)."""
     processes = [psutil.Process(process["pid"]) for process in bench.stack.get_status() if process["pid"]]
     names = [process["name"] for process in bench.stack.get_status() if process["pid"]]
     supervisor = processes[0].parent()

@@ -1,4 +1,4 @@
-"""Closed-loop measurement of request rates and latency percentiles."""
+"""Measurement of request rates and latency percentiles with callers that wait for each response."""
 
 import asyncio
 import time
@@ -18,12 +18,12 @@ class LoopResult:
 
 
 def percentile(seconds: list[float], share: float) -> float:
-    """Return the percentile in milliseconds. `share` is between 0 and 1."""
+    """Return the percentile in milliseconds. `share`: 0 to 1."""
     return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)] * 1000
 
 
 async def closed_loop(callers: list[Callable[[], Awaitable[None]]], seconds: float, warm_up: float = 0.5) -> LoopResult:
-    """Let every caller repeat its call without a pause, and measure the calls after the warm-up for some seconds."""
+    """Let every caller repeat its call without a pause. After the warm-up, measure the calls for `seconds` seconds."""
     taken: list[float] = []
     begin = time.perf_counter() + warm_up
     end = begin + seconds

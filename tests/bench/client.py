@@ -1,4 +1,4 @@
-"""A minimal HTTP/1.1 client with one persistent connection. Its low CPU usage hardly distorts the measurement."""
+"""A minimal HTTP/1.1 client with one persistent connection. It uses little CPU time, which would distort results."""
 
 import asyncio
 import json

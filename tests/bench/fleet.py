@@ -1,6 +1,6 @@
-"""Benchmark of 50 runners on a running stack, and of claims in a queue of 100,000 jobs.
+"""Benchmark of dispatching: 50 runners on a running stack, and claims in a queue of 100,000 jobs.
 
-The runners speak the protocol and execute nothing, so that only dispatching is measured.
+The simulated runners request and report jobs but run no scripts, so that only dispatching is measured.
 """
 
 import asyncio
@@ -31,23 +31,20 @@ if TYPE_CHECKING:
     from tests.bench.recorder import Bench
 
 RUNNER_COUNT = 50
-PACED_BUILDS, LAUNCH_INTERVAL = 100, 0.05  # number of builds launched one by one, and the seconds between them
-# builds of the large project, builds of each small project, and number of small projects
+PACED_BUILDS, LAUNCH_INTERVAL = 100, 0.05  # builds launched one by one; seconds between two launches
+# builds of the large project; builds of each small project; small projects
 FLOOD_BUILDS, BUILDS_PER_SMALL_PROJECT, SMALL_PROJECTS = 100, 5, 4
-TIMEOUT_SECONDS = 120.0  # of each phase of the benchmark
+TIMEOUT_SECONDS = 120.0  # maximum duration of each phase
 CLAIM_COUNT, SHORT_QUEUE, POSSIBLE_JOBS, IMPOSSIBLE_JOBS = 100, 10, 10_000, 90_000
 
 
 @dataclass
 class RunnerFleet:
-    """Simulated runners, and the jobs that they have received."""
-
     received_jobs: list[tuple[int, int]] = field(default_factory=list)  # job id and build id, in order of arrival
-    deferred_requests: int = 0  # requests answered with 503 or 504
-    received_at: dict[int, float] = field(default_factory=dict)  # build id -> time at which its job arrived
+    deferred_requests: int = 0  # requests with the response 503 or 504
+    received_at: dict[int, float] = field(default_factory=dict)  # time at which the job of a build arrived
 
     async def run_runner(self, url: str, token: str) -> None:
-        """Request jobs in a loop and report each job as successful."""
         known = ""
         async with Connection(url) as connection:
             while True:
@@ -91,7 +88,7 @@ async def running_fleet(url: str, registration_token: str) -> AsyncIterator[Runn
 
 
 async def measure_fleet(bench: "Bench", projects: Sequence[int]) -> None:
-    """Measure latency with paced builds, then fairness with a queue that exists before the runners connect."""
+    """Measure latency with builds launched at intervals, then fairness with a queue filled before runners connect."""
     await bench.set_agents_active(active=False)
     async with bench.open_connections(bench.stack.url, 1, bench.token) as (user,):
         token = (await user.request("GET", "/api/admin/runners/registration-info")).json()["registrationToken"]
@@ -163,8 +160,8 @@ async def _are_all_planned(user: Connection) -> bool:
 
 
 async def measure_long_queue(bench: "Bench", folder: Path) -> None:
-    """Measure claims with a short queue, and with a long queue in which most jobs fit no runner."""
-    # The queued jobs belong to no build. Each of them would log a warning about that.
+    """Measure claims in a short queue, and in a long queue in which most jobs fit no runner."""
+    # Each queued job would log a warning, because it belongs to no build.
     logging.getLogger("headrace.runtime").setLevel(logging.ERROR)
     with local_servers(folder, unlimited=True) as servers:
         settings = Settings(
@@ -208,14 +205,13 @@ def _split_range(numbers: range, size: int) -> list[range]:
 
 
 async def _queue_jobs(yard: DispatchReplica, numbers: "itertools.count[int]", count: int) -> None:
-    """Queue jobs that belong to ten projects."""
     for batch in _split_range(range(count), 200):
         new = list(itertools.islice(numbers, len(batch)))
         await asyncio.gather(*(yard.queue_jobs(number, project_id=number % 10 + 1) for number in new))
 
 
 async def _measure_claims(yard: DispatchReplica, numbers: "itertools.count[int]") -> list[float]:
-    """Measure claims. A new job is queued after each claim, so the queue keeps its length."""
+    """Measure claims. A new job is queued after each claim, which keeps the length of the queue."""
     claiming, taken = JobDispatcher(AttemptStore()), []
     for _ in range(CLAIM_COUNT):
         started = time.perf_counter()

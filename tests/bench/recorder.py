@@ -1,5 +1,3 @@
-"""The running stack of the benchmark, and the recorded results."""
-
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -39,7 +37,6 @@ class Bench:
             yield [await opened.enter_async_context(Connection(url, token)) for _ in range(number)]
 
     async def set_agents_active(self, *, active: bool) -> None:
-        """Activate or deactivate all runners that are registered in the stack."""
         nats = await connect(Settings(nats_url=self.stack.nats_url_for("gateway")), "bench")
         caller = MessageClient(nats)
         page = json.loads(await caller.query(ListRunners(size=100)))

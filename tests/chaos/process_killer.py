@@ -1,4 +1,4 @@
-"""Kill, freeze and stop processes of a running stack. A seed selects the killed processes and the pauses."""
+"""Kill, suspend and stop processes of a running stack. A seed selects the processes and the pauses."""
 
 import asyncio
 import os
@@ -16,14 +16,14 @@ from tests.support.stacks.running_stack import SERVICES, RunningStack
 from tests.support.waiting import eventually
 
 PROCESS_KINDS = (*SERVICES, "gateway", "agent", "mongod", "nats-server")
-RESTART_TIMEOUT = 60.0  # seconds for the supervisor to restart a process
+RESTART_TIMEOUT = 60.0  # maximum seconds until the supervisor has restarted a process
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
     kinds: tuple[str, ...]
     killed_at: float
-    ready_at: float | None  # when all killed processes were ready again; None: not before the timeout or the test's end
+    ready_at: float | None  # when all killed processes were ready again; None: the wait ended before
 
 
 def one_of_each_kind(seed: int) -> list[tuple[str]]:
@@ -31,14 +31,13 @@ def one_of_each_kind(seed: int) -> list[tuple[str]]:
 
 
 def random_pairs(seed: int) -> Iterator[Sequence[str]]:
-    """Yield random pairs of process kinds without end."""
     random = Random(seed)  # noqa: S311
     while True:
         yield random.sample(PROCESS_KINDS, 2)
 
 
 class ProcessKiller:
-    """Kills, freezes and stops processes of one stack, and records each kill."""
+    """Kills, suspends and stops processes of one stack, and records each kill."""
 
     def __init__(self, stack: RunningStack, seed: int, pauses: tuple[float, float] = (0, 0)) -> None:
         self._stack = stack
@@ -48,13 +47,13 @@ class ProcessKiller:
         self.kills: list[Kill] = []
 
     async def run(self, turns: Iterable[Sequence[str]]) -> None:
-        """For each turn, wait for a random pause, then kill one process of each kind of the turn at the same time."""
+        """For each turn: wait for a random pause, then kill one process of each of its kinds at the same time."""
         for kinds in turns:
             await asyncio.sleep(self._random.uniform(*self._pauses))
             await self._kill(kinds, [self._pick_process(kind) for kind in kinds])
 
     async def freeze_leader(self, service: str, seconds: float) -> None:
-        """Suspend the leader of the service for some seconds, and check that another replica takes over."""
+        """Suspend the leader of the service for some seconds, and check that another replica becomes the leader."""
         name = await self._stack.get_leader(service)
         at = time.monotonic()
         await self._send_signal([name], signal.SIGSTOP)
@@ -73,9 +72,10 @@ class ProcessKiller:
             await self._send_signal([name], signal.SIGCONT)
 
     async def stop_while_frozen(self, server: str, names: Sequence[str]) -> float:
-        """Stop processes while a server is suspended, then the first of them again while it starts.
+        """Suspend the server and stop the processes. Stop the first one a second time while it starts.
 
-        How a process starts does not depend on its service. Return the longer shutdown in seconds.
+        One process is enough for the second stop, because all services start alike. Returns the seconds of the longer
+        shutdown.
         """
         first = names[:1]
         await self._send_signal([server], signal.SIGSTOP)
@@ -95,7 +95,6 @@ class ProcessKiller:
         return time.monotonic() - at
 
     def _handles_sigterm(self, name: str) -> bool:
-        """Return whether the process has installed its SIGTERM handler."""
         pid = self._read_processes()[name].pid
         if not pid or not (status := Path(f"/proc/{pid}/status")).exists():
             return False
@@ -103,7 +102,7 @@ class ProcessKiller:
         return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
     async def _send_signal(self, names: Sequence[str], number: signal.Signals) -> dict[str, int]:
-        """Send a signal to all named processes once they have all started. Return their process ids."""
+        """Send a signal to all named processes once all of them run. Return their process ids."""
         await eventually(lambda: all(self._read_processes()[name].pid for name in names), within=RESTART_TIMEOUT)
         pids = {name: self._read_processes()[name].pid or 0 for name in names}
         for pid in filter(None, pids.values()):
@@ -112,7 +111,6 @@ class ProcessKiller:
         return pids
 
     async def wait_until_ready(self) -> None:
-        """Wait until every process is ready."""
         await eventually(lambda: asyncio.to_thread(self._are_all_ready), within=RESTART_TIMEOUT)
 
     def _are_all_ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""The report printed after the chaos tests: one line per disturbance, recovery times per process kind, and totals."""
+"""The report printed after the chaos tests: one line per disturbance, recovery times by kind of process, and totals."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -50,7 +50,6 @@ def _count_findings(storms: list[StormResult], label: str) -> int:
 
 
 def _format_recoveries(storms: list[StormResult]) -> list[str]:
-    """Return one line per killed process kind, with its recovery times."""
     times: dict[str, list[float]] = defaultdict(list)
     for storm in storms:
         for label, seconds in storm.recoveries():

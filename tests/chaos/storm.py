@@ -1,4 +1,4 @@
-"""Run many builds while processes are disturbed, and audit the stack afterwards."""
+"""Run many builds while processes are disturbed, then audit the stack."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ SHORT_TIMEOUTS = {
     "HEADRACE_LONG_POLL_SECONDS": "5",
     "HEADRACE_TOKEN_SECONDS": "86400",
 }
-LONG_BUILD_SECONDS = 12  # duration of a build that outlasts an outage
+LONG_BUILD_SECONDS = 12  # long enough to outlast an outage
 WORK_SCRIPT = """\
 echo "begin $CI_JOB_ID" >> {file}
 sleep {seconds}
@@ -39,9 +39,9 @@ class ChaosStack:
     stack: RunningStack
     replicas: int
     projects: tuple[int, int]
-    long_project: int  # the project whose builds take LONG_BUILD_SECONDS
-    executions: Path  # a file with one line per start and end of a job
-    launched: list[LaunchedBuild] = field(default_factory=list)  # all builds launched on this stack
+    long_project: int  # its builds take LONG_BUILD_SECONDS
+    executions: Path  # file with one line for each start and end of a job
+    launched: list[LaunchedBuild] = field(default_factory=list)
 
     @classmethod
     def prepare(cls, stack: RunningStack, replicas: int, folder: Path) -> "ChaosStack":
@@ -58,7 +58,7 @@ class ChaosStack:
 @dataclass(frozen=True)
 class Disturbance:
     start: Callable[[ProcessKiller], Coroutine[None, None, None]]
-    ends_by_itself: bool  # False: the disturbance runs until it is canceled
+    ends_by_itself: bool  # False: it runs until it is canceled
 
 
 def kill_once(turns: Sequence[Sequence[str]]) -> Disturbance:
@@ -80,9 +80,9 @@ class StormResult:
     verdict: Verdict
 
     def recoveries(self) -> Iterator[tuple[str, float]]:
-        """Yield the process kinds and the recovery time of each kill.
+        """Yield the kinds of process and the recovery time of each kill.
 
-        The recovery time is the seconds until the first build that was requested after the kill has finished.
+        The recovery time is the number of seconds from the kill until the first build requested later has finished.
         """
         for kill in self.kills:
             later = [
@@ -104,7 +104,7 @@ async def run_storm(
 ) -> StormResult:
     """Run at least `builds` builds during a disturbance, then audit the stack.
 
-    A disturbance that ends by itself is awaited. Any other disturbance is canceled after at least MIN_KILLS kills.
+    A disturbance that does not end by itself is canceled after at least MIN_KILLS kills.
     """
     killer = ProcessKiller(chaos_stack.stack, seed, pauses)
     async with httpx.AsyncClient(

@@ -18,7 +18,7 @@ from tests.support.infrastructure.nats_cluster import frozen, nats_cluster
 from tests.support.stacks.running_stack import RunningStack, create_sample_repository, running_stack
 from tests.support.waiting import wait_until
 
-FROZEN_SECONDS = 60.0  # how long the NATS server is suspended
+FROZEN_SECONDS = 60.0
 MAX_PAUSE_SECONDS = 15.0
 LAUNCH_INTERVAL_SECONDS = 0.7
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 @dataclass
 class Load:
-    """Launches builds at a steady rate, and repeats each launch request until it is acknowledged."""
+    """Launches builds at a steady rate. Repeats each launch until it is acknowledged."""
 
     client: httpx.AsyncClient
     project: int
@@ -63,7 +63,7 @@ class Load:
 
 
 async def list_lost_jobs(stack: RunningStack) -> list[str]:
-    """Return the reason of each loss of a delivered job. Jobs lost before delivery are requeued and do not count."""
+    """Return the reason of each loss of a delivered job. Jobs lost before delivery do not count."""
     settings = Settings(mongodb_url=stack.mongodb_url)
     async with create_mongo_client(settings, "test") as client:
         commits = get_database(client, settings, "builds")["commits"].find({"events.name": "JobLost"})

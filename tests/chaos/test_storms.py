@@ -1,4 +1,4 @@
-"""After any process is killed at any time, no acknowledged build is lost, duplicated or stuck."""
+"""Processes are killed at random times under load: no acknowledged build is lost, duplicated or stuck."""
 
 import itertools
 import os
@@ -23,7 +23,7 @@ from tests.support.stacks.running_stack import SERVICES, running_stack
 
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED", "1"))
 AGENT_SLOTS = 4  # concurrent jobs of the agent
-ROUNDS = int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "0"))  # number of rounds; 0: the short form of the test
+ROUNDS = int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "0"))  # 0: the short form of the test
 
 
 @pytest.fixture(scope="module")

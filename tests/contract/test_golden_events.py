@@ -35,7 +35,6 @@ def test_every_golden_sample_is_readable(file: Path) -> None:
 
 
 def add_unknown_members(payload: Any) -> Any:
-    """Return the payload with an unknown member added at every depth."""
     match payload:
         case dict():
             members = {name: add_unknown_members(value) for name, value in payload.items()}

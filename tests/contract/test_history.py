@@ -19,7 +19,7 @@ SECRET_WORDS = re.compile(
     r"|sealed|secret|session|sig|signature|token|value|variables)s?(_|$)"
 )
 HARMLESS = re.compile(
-    # harmless: ids, exit codes, lists of tokens and SSH keys, digests of bodies, public keys, names for comparison
+    # Matches fields that may be shown although a word such as "key" or "token" in their name suggests a secret.
     r".*_ids?|.*_uuid|tokens|keys|(exit_)?code|allow_failure_codes|digest|public_key|(alias|email|github|gitlab|owner|username)_key"
 )
 
@@ -36,7 +36,6 @@ IN_THE_REPOSITORY = {
 
 
 def nested_messages(annotation: Any) -> Iterator[type[Message]]:
-    """Yield the message types that a field may hold, recursively."""
     if isinstance(annotation, type) and issubclass(annotation, Message):
         yield annotation
         for field in annotation.model_fields.values():
@@ -70,7 +69,7 @@ def test_every_stream_kind_maps_to_its_service(service: Service) -> None:
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if SECRET_WORDS.search(field.partition(".")[2])])
 def test_fields_with_secret_sounding_names_are_hidden_or_allowed(field: str) -> None:
-    """On failure: name a secret field `sealed_...` or `..._hash`, or mark the field Sensitive; else extend HARMLESS."""
+    """On failure, name a secret field `sealed_...` or `..._hash` or mark it Sensitive. Add others to HARMLESS."""
     harmless = field in IN_THE_REPOSITORY or bool(HARMLESS.fullmatch(field.partition(".")[2]))
     assert (field in SHOWN) == harmless
 

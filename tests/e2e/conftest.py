@@ -1,6 +1,6 @@
 """Fixtures of the end-to-end tests: a shared stack with two replicas of every service, and a mail server.
 
-The tests in shared_stack leave the stack as they found it. The tests in other folders start stacks of their own.
+The tests in shared_stack leave the shared stack as they found it. The tests in other folders start stacks of their own.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -44,5 +44,4 @@ def good_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def good_project(stack: RunningStack, good_repository: Path) -> int:
-    """Return the id of a project whose builds succeed."""
     return stack.create_project(good_repository)

@@ -1,5 +1,3 @@
-"""Fixtures for all tests that run services in this process."""
-
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +8,7 @@ from libs.security import passwords
 
 @pytest.fixture(scope="session", autouse=True)
 def _fast_password_hashes() -> Iterator[None]:
-    """Hash passwords with the lowest cost. At the product's cost, logins would take a tenth of the tests' CPU time."""
+    """Hash passwords at the lowest cost. At the production cost, logins would take a tenth of the tests' CPU time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         yield

@@ -1,4 +1,4 @@
-"""Print the branch coverage of each package from `.coverage/data`: `python -m tests.nightly.coverage_summary`."""
+"""`python -m tests.nightly.coverage_summary`: prints the branch coverage of each package from `.coverage/data`."""
 
 import json
 from collections import defaultdict
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 class Total:
     statements: int = 0
     branches: int = 0
-    covered: int = 0  # number of covered statements and branches
+    covered: int = 0  # covered statements and branches
 
     @property
     def share(self) -> float:
@@ -22,7 +22,6 @@ class Total:
 
 
 def package_of(file: str) -> str:
-    """Return the package of a file: `services/NAME` for a service, otherwise the top-level package."""
     parts = Path(file).parts
     return "/".join(parts[:2]) if parts[0] == "services" and len(parts) > 2 else parts[0]
 

@@ -1,4 +1,4 @@
-"""Mutation test of the deciders: change one expression at a time and expect a failing unit test.
+"""Mutation test of the deciders: change one expression at a time and expect that a unit test fails.
 
 `python -m tests.nightly.mutation [--sample 60] [--seed 7] [file ...]` works on a copy of the tree and prints every
 surviving mutant. It fails if fewer than nine in ten mutants are killed.
@@ -21,7 +21,7 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[2]
 REQUIRED_SHARE = 0.9
-TEST_SECONDS = 120  # a mutant that makes the tests hang counts as killed
+TEST_SECONDS = 120  # when the tests take longer, the mutant counts as killed
 OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -38,7 +38,7 @@ OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    file: Path  # relative to the repository root
+    file: Path
     number: int  # index of the node in `ast.walk` order
 
     @property
@@ -46,7 +46,7 @@ class Mutant:
         return self.file.parts[1]
 
     def source(self) -> tuple[str, str]:
-        """Return the changed module and a line that describes the change."""
+        """Return the changed module, and a line that describes the change."""
         tree: ast.AST = ast.parse((ROOT / self.file).read_text())
         node = list(ast.walk(tree))[self.number]
         before = copy.deepcopy(node)
@@ -68,7 +68,7 @@ class Replacement(ast.NodeTransformer):
 
 
 def mutated(node: ast.AST) -> ast.AST | None:
-    """Return a changed copy of the node, or None if no mutation applies to the node."""
+    """Return a changed copy of the node, or None if no mutation applies."""
     match node:
         case ast.Compare(ops=[operator]):
             changed = copy.deepcopy(node)
@@ -106,7 +106,6 @@ def mutants(files: list[Path]) -> Iterator[Mutant]:
 
 
 def copied_tree(folder: Path) -> Path:
-    """Copy the files that git tracks."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():

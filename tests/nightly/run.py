@@ -1,6 +1,6 @@
-"""Run the long forms of the tests, and summarize which parts passed, failed or could not run.
+"""`python -m tests.nightly.run [part ...]`: runs the long forms of the tests, or only these parts.
 
-`python -m tests.nightly.run [part ...]`. Each part writes a log to nightly-results/.
+It prints which parts passed, failed or could not run. Each part writes a log to nightly-results/.
 """
 
 import os
@@ -73,7 +73,6 @@ def parts(seed: int) -> list[Part]:
 
 
 def run(part: Part) -> tuple[str, float]:
-    """Return the outcome of the part and its duration in seconds."""
     if reason := part.obstacle():
         return f"could not run: {reason}", 0.0
     started = time.monotonic()

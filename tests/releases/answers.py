@@ -1,4 +1,4 @@
-"""Read, store and load the API responses of a release: one response per path, as compressed JSON."""
+"""API responses of a release, stored as compressed JSON: one response per path."""
 
 import gzip
 import json
@@ -25,8 +25,8 @@ LIST_PATHS = (
     "/api/admin/runners/registration-info",
     "/api/company/mill/runners/registration-info",
 )
-SECRET_RESOURCES = ("secrets", "credentials")  # reading these records an event and so changes histories
-VOLATILE_MEMBERS = ("timestamp", "trace_id")  # members of an error response that differ each time
+SECRET_RESOURCES = ("secrets", "credentials")  # not recorded: reading them records an event, which changes histories
+VOLATILE_MEMBERS = ("timestamp", "trace_id")  # members of an error response that differ in each response
 STREAM_KINDS = {"companies": "company", "executors": "executor", "projects": "project", "developers": "user"}
 DELETED_IDS = {"user": 4, "company": 2, "project": 3, "secret": 3, "credential": 3, "executor": 4}
 
@@ -60,7 +60,7 @@ def list_detail_paths(responses: Answers) -> Iterator[str]:
 
 
 async def fetch(http: httpx.AsyncClient, path: str, headers: dict[str, str]) -> Any:
-    """Return the JSON or text of a response; for an error the status and the members except VOLATILE_MEMBERS."""
+    """Return the JSON or text of a response. Of an error: the status and the members except VOLATILE_MEMBERS."""
     response = await http.get(path, headers=headers)
     if response.status_code == 200:
         return response.json() if response.headers["content-type"].startswith("application/json") else response.text
@@ -69,14 +69,13 @@ async def fetch(http: httpx.AsyncClient, path: str, headers: dict[str, str]) -> 
 
 
 def without_volatile_members(response: Any) -> Any:
-    """Return a recorded response; an error response without its volatile members."""
     if isinstance(response, dict) and "status" in response and "trace_id" in response:
         return {name: value for name, value in response.items() if name not in VOLATILE_MEMBERS}
     return response
 
 
 async def read_all_answers(system: BuildSystem, excluded_paths: tuple[str, ...] = ()) -> Answers:
-    """Return the responses by path, except those of `excluded_paths`, which change without requests."""
+    """Return the responses by path. `excluded_paths`: paths whose responses change without requests."""
     responses = {path: await fetch(system.http, path, system.admin) for path in LIST_PATHS}
     for path in list_detail_paths(responses):
         responses[path] = await fetch(system.http, path, system.admin)
@@ -117,7 +116,7 @@ def write_answers(folder: Path, leftovers: dict[str, Any], responses: Answers) -
 
 
 def read_answers(folder: Path) -> tuple[dict[str, Any], Answers]:
-    """Return the recorded leftovers (see history.py) and the recorded responses by path."""
+    """Return the recorded `Leftovers` and the recorded responses by path."""
     plain, packed = folder / "answers.json", folder / "answers.json.gz"
     recorded = json.loads(plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes()))
     return recorded["left"], recorded["answers"]

@@ -1,4 +1,4 @@
-"""Produce builds of every kind: successful, failed, retried, launched by a push, canceled, deleted and unfinished."""
+"""Builds of every kind: successful, failed, retried, launched by a push, canceled, deleted and unfinished."""
 
 import asyncio
 import io
@@ -83,7 +83,6 @@ async def run_builds(system: BuildSystem, project: Body, worker: FakeRunner, fol
 
 
 async def resume_build(system: BuildSystem, build: int, worker: FakeRunner) -> None:
-    """Retry the failed job of a build and let the retry succeed."""
     (failed,) = [job for job in await system.get(f"/api/developer/builds/{build}/jobs") if job["name"] == "grind"]
     await system.post(f"/api/developer/jobs/{failed['id']}/retry", status=204)
     await worker.report(await worker.wait_for_job(), "success")
@@ -95,7 +94,7 @@ async def resume_build(system: BuildSystem, build: int, worker: FakeRunner) -> N
 
 
 async def cancel_build(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
-    """Cancel a build whose runner cleans up before the build ends."""
+    """Cancel a build whose runner runs its cleanup steps before the build ends."""
     build = await system.launch_build(project)
     job = await replace(worker, features={"cancel_gracefully": True}).wait_for_job()
     await worker.report(job, "running")
@@ -106,7 +105,7 @@ async def cancel_build(system: BuildSystem, project: Body, worker: FakeRunner) -
 
 
 async def send_pushes(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
-    """Send a push that is built, a push to another branch, and a push with a wrong signature."""
+    """Send a push that starts a build, a push to another branch, and a push with a wrong signature."""
     project_view = await system.get(f"/api/admin/projects/{project['id']}")
     head = commit_files(system.repository, {"pushed": "yes"})
     path = f"/api/guest/webhooks/build/{project['id']}"
@@ -123,7 +122,7 @@ async def send_pushes(system: BuildSystem, project: Body, worker: FakeRunner) ->
 
 
 async def return_job(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
-    """Act as a runner that returns a job, as if the job could not be prepared. The next attempt succeeds."""
+    """Report that a job could not be prepared, which requeues the job. Its next attempt succeeds."""
     build = await system.launch_build(project)
     job = await worker.wait_for_job()
     lost = {"token": job["token"], "state": "failed", "failure_reason": "runner_system_failure"}
@@ -153,7 +152,6 @@ async def build_with_artifact(system: BuildSystem, project: Body, worker: FakeRu
 
 
 async def start_unfinished_job(system: BuildSystem, worker: FakeRunner) -> Body:
-    """Start a job and send half of its log."""
     job = await worker.wait_for_job()
     assert await worker.report(job, "running")
     text = b"half of the log\n"

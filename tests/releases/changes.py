@@ -1,4 +1,4 @@
-"""Change the settings of users, companies, projects, secrets, credentials, executors and runners."""
+"""Changes of users, companies, projects, secrets, credentials, executors and runners."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from libs.messaging.request_reply import MessageClient
 from tests.support.in_process.build_system import PASSWORD, Body, BuildSystem
 
 IDEMPOTENCY_HEADERS = {"Idempotency-Key": "the-same-name-once-more"}
-FAILED_LOGINS = 11  # one more than are allowed before back-off
+FAILED_LOGINS = 11  # one more than are allowed without a wait
 
 
 async def patch_resource(system: BuildSystem, path: str, **body: Any) -> None:
@@ -41,7 +41,7 @@ async def change_users(system: BuildSystem) -> int:
     await patch_resource(system, f"{path}/roles", developer={"roles": ["ROLE_DEVELOPER"]})
     for enabled in (False, True):
         await patch_resource(system, f"{path}/enabled", developer={"enabled": enabled})
-    same = {"developer": {"username": "cyd"}}  # unchanged: this request stores its idempotency key but records no event
+    same = {"developer": {"username": "cyd"}}  # no change: stores an idempotency key, records no event
     response = await system.http.patch(f"{path}/username", headers=system.admin | IDEMPOTENCY_HEADERS, json=same)
     assert response.status_code == 200, response.text
     return cyd
@@ -118,7 +118,6 @@ async def change_credentials_and_executors(system: BuildSystem) -> None:
 
 
 async def change_runners(system: BuildSystem) -> None:
-    """Register a runner, send its details, renew its token and mark the runner offline."""
     sexton = await system.register_runner(name="sexton", run_untagged=False, tag_list="bell")
     info = {"name": "gitlab-runner", "version": "18.0.0", "platform": "linux", "architecture": "amd64"}
     job_request = {"token": sexton.token, "info": info}

@@ -1,4 +1,4 @@
-"""Check that a dump contains every event type, every collection and every durable consumer."""
+"""Check that a dump contains every event type, collection and durable consumer."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ COLLECTION_CALL = re.compile(r"collection\(\"(\w+)\"\)")
 
 
 def find_missing(folder: Path) -> list[str]:
-    """Return one line per missing item; empty if the dump is complete."""
+    """Return one line for each missing item."""
     documents = list(read_documents(folder / "databases.bson.gz"))
     events = {event["name"] for _, name, document in documents if name == "commits" for event in document["events"]}
     collections = {(service, name) for service, name, _ in documents}

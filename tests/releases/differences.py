@@ -1,4 +1,4 @@
-"""Deliberate differences between recorded and current responses. Any other difference fails the upgrade test."""
+"""Deliberate differences between recorded and current responses. All other differences fail the upgrade test."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ MISSING = "(gone)"
 
 @dataclass(frozen=True)
 class Difference:
-    """A location at which a recorded and a current response differ."""
+    """A member whose value differs between a recorded and a current response."""
 
     location: str  # path and member: /api/developer/builds/1.status
     before: Any
@@ -22,9 +22,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class DeliberateDifference:
-    """A pattern of locations, optionally with the recorded and the current value."""
+    """A pattern of locations. `before` and `now`, if set, are the only values that match."""
 
-    location: str  # a regular expression for the whole location
+    location: str  # regular expression that must match the whole location
     reason: str
     before: Any = ...
     now: Any = ...
@@ -40,7 +40,7 @@ class DeliberateDifference:
 ALLOWED_FAILURE = DeliberateDifference(
     r"/api/admin/runners/.*/jobs\?.*\.status", "GitFlic's status of an allowed failure", "FAILED", "WARNING"
 )
-# explanations may be reworded, because clients rely on error codes and decisions only
+# explanations may be reworded: clients depend only on error codes and decisions
 REWORDED = (
     DeliberateDifference(r".*\.detail", "error details were reworded"),
     DeliberateDifference(r"/api/admin/(projects/\d+/)?deliveries.*\.reason", "reasons of decisions were reworded"),
@@ -61,7 +61,7 @@ DELIBERATE_DIFFERENCES: dict[str, Sequence[DeliberateDifference]] = {
 
 
 def find_differences(before: Any, now: Any, location: str = "") -> Iterator[Difference]:
-    """Yield the members of a recorded response that are missing or different now. Additional members are allowed."""
+    """Yield the members of a recorded response that are missing or different now. New members are allowed."""
     match before, now:
         case dict(), dict():
             for name in before:

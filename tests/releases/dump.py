@@ -1,9 +1,9 @@
-"""Dump and restore the databases of all services as one compressed BSON file.
+"""Dump and restore of the databases of all services, as one compressed BSON file.
 
-A dump holds every document and index with its service and collection. It is restored together with JetStream, so that
-subscriptions continue at their last position. The restore adapts three things: checkpoints get the new creation time
-of their stream, the relay gets a resume token of the new oplog, and expiry times of TTL collections move into the
-future.
+A dump holds all documents and indexes, by service and collection. It is restored together with JetStream, so that
+subscriptions continue at their last position.
+The restore changes three things: checkpoints get the new creation time of their stream, the relay gets a resume token
+of the new oplog, and the expiry times of TTL collections move into the future.
 """
 
 import gzip
@@ -27,12 +27,12 @@ from tests.support import read_event_ids
 Document = dict[str, Any]
 
 DATABASES_FILE, STREAMS_FILE = "databases.bson.gz", "streams.bson.gz"  # the dump of 0.1.0 has no STREAMS_FILE
-EXPIRY_FIELD = "gone_at"  # the field of the TTL indexes
+EXPIRY_FIELD = "gone_at"
 EXPIRY_EXTENSION = timedelta(days=1)
 
 
 async def write_dump(file: Path, client: AsyncMongoClient[Document], settings: Settings) -> None:
-    """Write all databases to a file. The same databases produce the same bytes."""
+    """Write all databases to a file. Equal databases give equal bytes."""
     with file.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
         for service in SERVICES:
             database = get_database(client, settings, service)
@@ -52,7 +52,7 @@ def read_documents(file: Path) -> Iterator[tuple[str, str, Document]]:
 
 
 def read_indexes(file: Path) -> Iterator[tuple[str, str, list[Document]]]:
-    """Yield the recorded indexes; the dump of 0.1.0 has none."""
+    """Yield service, collection and indexes. The dump of 0.1.0 has no indexes."""
     return (
         (entry["service"], entry["collection"], entry["indexes"]) for entry in _read_entries(file) if "indexes" in entry
     )
@@ -64,7 +64,7 @@ def _read_entries(file: Path) -> list[Document]:
 
 
 async def restore_dump(folder: Path, client: AsyncMongoClient[Document], settings: Settings, bus: Client) -> None:
-    """Restore the databases, and JetStream if it was recorded."""
+    """Restore the databases, and JetStream if the dump includes it."""
     recorded = (folder / STREAMS_FILE).exists()
     created = await restore_streams(folder / STREAMS_FILE, bus) if recorded else {}
     for service, collection, index_models in read_indexes(folder / DATABASES_FILE):
@@ -92,9 +92,9 @@ def _adapt_document(document: Document, created: Mapping[str, str]) -> Document:
 
 
 async def _restore_log(database: AsyncDatabase[Document], commits: list[Document], published: tuple[str, ...]) -> None:
-    """Insert the published commits, then store a resume token for the relay, then insert the unpublished commits."""
+    """Insert the published commits, store a resume token for the relay, then insert the unpublished commits."""
     commits.sort(key=lambda commit: (commit["at"], commit["version"], commit["_id"]))
-    published_versions = {event.rpartition(".")[0] for event in published}  # in the form stream@version
+    published_versions = {event.rpartition(".")[0] for event in published}  # as stream@version
     published_commits = [
         commit for commit in commits if f"{commit['stream']}@{commit['version']}" in published_versions
     ]

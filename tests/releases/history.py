@@ -1,4 +1,4 @@
-"""Produce a history with every type of event, with deleted data, and with data whose encryption key was destroyed."""
+"""Produces a history with every type of event, with deleted data, and with data whose encryption key is destroyed."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,18 +30,18 @@ SECRET = "s3same-mill-stream"
 
 @dataclass
 class Leftovers:
-    """Tokens and pending work that the recorded release leaves behind for the next one."""
+    """Tokens and pending work that the recorded release leaves for the next release."""
 
     tokens: dict[str, str] = field(default_factory=dict)  # personal access tokens by name
-    runners: dict[str, str] = field(default_factory=dict)  # runner tokens by runner name
-    running: Body = field(default_factory=dict)  # a running job: id, token, length of its log in bytes
-    queued: int = 0  # id of a build in the queue
+    runners: dict[str, str] = field(default_factory=dict)  # tokens by runner name
+    running: Body = field(default_factory=dict)  # a running job: id, token, bytes of its log
+    queued: int = 0  # id of a queued build
     project: int = 0  # id of a project that the next release builds again
-    lane: Body = field(default_factory=dict)  # ids of builds: `holds` the concurrency slot, `waits` for the slot
+    lane: Body = field(default_factory=dict)  # ids of two builds: one `holds` the concurrency slot, one `waits` for it
     mails: int = 0  # id of a project whose builds fail immediately
     locked_out: str = ""  # name of a user with too many failed logins
-    unfinished: Body = field(default_factory=dict)  # work pending in durable consumers; see unfinished_work.py
-    # stream -> the last message that an external consumer read from the stream's mirror
+    unfinished: Body = field(default_factory=dict)  # work pending in durable consumers (unfinished_work.py)
+    # last message that an external consumer read from a mirror, by stream
     read: dict[str, Body] = field(default_factory=dict)
 
 
@@ -81,7 +81,7 @@ async def create_people(system: BuildSystem, leftovers: Leftovers) -> int:
     await patch_resource(system, f"/api/admin/developers/{bob}/username", developer={"username": "robert"})
     await patch_resource(system, f"/api/admin/developers/{bob}/enabled", developer={"enabled": False})
     await patch_resource(system, f"/api/admin/developers/{eve}/email", developer={"email": "eve@example.org"})
-    await delete_resource(system, f"/api/admin/developers/{eve}")  # destroys the encryption key of her email address
+    await delete_resource(system, f"/api/admin/developers/{eve}")  # destroys the key that encrypts her email address
     for name, title in (("ada", "laptop"), ("ada", "lost one")):
         body = {"publicKey": generate_public_key(), "title": title, "expiresAt": "2099-12-31"}
         response = await system.http.post(f"/api/admin/user/{name}/key/create", headers=system.admin, json=body)

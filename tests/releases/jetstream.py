@@ -1,8 +1,8 @@
-"""Dump and restore JetStream as one file: snapshots of all streams with their durable consumers and mirrors.
+"""Dump and restore of JetStream as one file: snapshots of all streams, with durable consumers and mirrors.
 
-A snapshot is the server's own format, as used by `nats stream backup`: subjects, headers, data, sequence numbers
-and times, and for each consumer its configuration and its delivered and acknowledged sequences. A restored stream
-gets a new creation time, which `restore_streams` returns.
+A snapshot has the server's own format (`nats stream backup`): subjects, headers, data, sequence numbers and times, and
+the configuration and sequences of each consumer.
+A restored stream gets a new creation time, which `restore_streams` returns.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ from nats.aio.msg import Msg
 from infra.service_catalog import SERVICES
 
 API_PREFIX = "$JS.API"
-MIRROR_API_PREFIX = "$JS.EVENTS.API"  # API prefix of the account for external consumers
+MIRROR_API_PREFIX = "$JS.EVENTS.API"  # JetStream API of the account for external consumers
 CHUNK_BYTES = 128 * 1024
-TIMEOUT_SECONDS = 10.0  # for one response of the JetStream API
+TIMEOUT_SECONDS = 10.0  # for each response of the JetStream API
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class RecordedStream:
     name: str
-    created: str  # creation time of the recorded stream
+    created: str  # creation time of the stream
     consumers: Sequence[Json]  # consumer infos: configuration, delivered, ack_floor, num_pending, num_ack_pending
     snapshot: Json  # configuration and state, as the restore API requires them
     data: bytes
-    copy: Json | None  # configuration of the stream's mirror for external consumers, if there is a mirror
+    copy: Json | None  # configuration of the mirror for external consumers, if there is one
 
 
 async def request(bus: Client, subject: str, body: Json | bytes = b"") -> Json:
-    """Send a request to the JetStream API and return the response. Raise LookupError for an error response."""
+    """Send a request to the JetStream API and return the response. Raises LookupError for an error response."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     response: Json = json.loads((await bus.request(subject, data, timeout=TIMEOUT_SECONDS)).data)
     if "error" in response:
@@ -54,7 +54,7 @@ async def read_stream(bus: Client, name: str, *, copied: bool) -> RecordedStream
 
 
 async def read_creation_time(bus: Client, name: str) -> str:
-    """Return the creation time of a stream in the form that subscriptions store in their checkpoints."""
+    """Return the creation time of a stream in the format that checkpoints of subscriptions store."""
     return str((await bus.jetstream().stream_info(name)).created)
 
 
@@ -80,7 +80,7 @@ async def _take_snapshot(bus: Client, name: str) -> tuple[Json, bytes]:
 
 
 async def write_streams(file: Path, bus: Client, public: Sequence[str]) -> None:
-    """Write all streams to a file. `public` names the streams that are mirrored for external consumers."""
+    """Write all streams to a file. `public`: streams that are mirrored for external consumers."""
     with file.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
         for name in SERVICES:
             stream = await read_stream(bus, name, copied=name in public)
@@ -103,6 +103,6 @@ async def restore_streams(file: Path, bus: Client) -> dict[str, str]:
             )
         await request(bus, upload["deliver_subject"])
         created[stream.created] = await read_creation_time(bus, stream.name)
-        if stream.copy is not None:  # the server fills the mirror from the original, with the same sequence numbers
+        if stream.copy is not None:  # the server fills the mirror from its stream, with the same sequence numbers
             await request(bus, f"{MIRROR_API_PREFIX}.STREAM.CREATE.{stream.name}", stream.copy)
     return created

@@ -1,4 +1,4 @@
-"""All services and the gateway in this process; each service can be stopped separately."""
+"""All services and the gateway in this process. Each service can be stopped separately."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +19,7 @@ from tests.support.in_process.gateway_stage import running_gateway
 from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import running_servers
 
-NEVER_SECONDS = 10**9  # for timeouts that must not pass between the recording and the restore
+NEVER_SECONDS = 10**9  # for timeouts that must not pass between recording and restore
 SHORT_RETRY_DELAYS = (0.2, 0.2)  # seconds between attempts to send an email
 
 
@@ -55,7 +55,7 @@ async def running_release(folder: Path, post_office: MailServer) -> AsyncIterato
         "build_timeout_seconds": NEVER_SECONDS,
         "job_lease_seconds": 600.0,  # longer than a recording takes
         "runner_offline_seconds": NEVER_SECONDS,
-        "login_seconds": 20.0 * NEVER_SECONDS,  # the first login back-off is a twentieth of this setting
+        "login_seconds": 20.0 * NEVER_SECONDS,  # the first wait after failed logins is a twentieth of this setting
         "mail": MailSettings(host="127.0.0.1", port=post_office.port, tls=MailSecurity.NONE),
     }
     with running_servers(folder) as servers:

@@ -1,7 +1,7 @@
-"""Leave unfinished work: services are stopped one after another, and events recorded later stay unhandled.
+"""Unfinished work: services are stopped one after another, so that events recorded later stay unhandled.
 
-The work concerns a project, a runner and a user that are deleted at the end. Therefore the recorded responses are
-still valid after the next release has finished the work.
+The work concerns a project, a runner and a user that are deleted at the end. The recorded responses therefore stay
+valid after the next release has finished the work.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from tests.support import read_event_ids
 from tests.support.in_process.build_system import Body, BuildSystem
 from tests.support.waiting import eventually
 
-READ_MESSAGES = 7  # number of messages that the external consumer reads
-# A member of this project is deleted. The next release removes the member, which adds an event to the history.
+READ_MESSAGES = 7  # messages that the external consumer reads
+# The next release removes a deleted member from this project, which adds an event to the project's history.
 REMAINING_PROJECT = ("project", 2)
 
 
@@ -73,7 +73,7 @@ async def leave_unfinished_work(release: RunningRelease, leftovers: Leftovers) -
 
 
 async def read_from_mirror(system: BuildSystem, stream: str) -> Body:
-    """Read the first messages of a mirror like an external program. Return the last message read."""
+    """Read the first messages of a mirror as an external program does. Return the last message."""
     client = await nats.connect(system.events_url)
     subscription = await client.jetstream().subscribe(f"evt.{stream}.>", stream=stream, ordered_consumer=True)
     for _ in range(READ_MESSAGES):
@@ -84,7 +84,7 @@ async def read_from_mirror(system: BuildSystem, stream: str) -> Body:
 
 @asynccontextmanager
 async def unresponsive_server() -> AsyncIterator[int]:
-    """Accept connections without responding, so that planning a build of a repository there hangs."""
+    """Accept connections without responding, so that planning a build of a repository on this server hangs."""
 
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     async with server:
@@ -92,7 +92,7 @@ async def unresponsive_server() -> AsyncIterator[int]:
 
 
 async def launch_unpublished_build(release: RunningRelease, bus: Client, project: Body) -> int:
-    """Launch a build whose events are stored but not published, because a fake leader prevents an election."""
+    """Launch a build whose events are stored but not published: a fake leader prevents the election of a leader."""
 
     async def leads(message: Msg) -> None:
         await message.respond(b"the recorder")
@@ -117,7 +117,7 @@ async def wait_until_pending(bus: Client, stream: str, durable: str) -> None:
 
 
 async def wait_until_idle(bus: Client, is_excluded: Callable[[str], bool] = lambda _durable: False) -> None:
-    """Wait until no durable consumer has pending or unacknowledged messages, apart from the excluded consumers."""
+    """Wait until no durable consumer has pending or unacknowledged messages, except the excluded consumers."""
 
     async def are_idle() -> bool:
         js = bus.jetstream()

@@ -11,11 +11,11 @@ open:
   tags: [lock]
   script: [echo the water rises]
 """
-REJECTED_RECIPIENT = "hal@example.org"  # the mail server rejects this recipient
+REJECTED_RECIPIENT = "hal@example.org"  # the mail server rejects messages to this address
 
 
 async def run_projects_in_turn(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
-    """Run builds of two projects that one runner serves in turn."""
+    """Run builds of two projects, which one runner serves in turn."""
     other = await system.create_project(name="Race", alias="race")
     builds = [await system.launch_build(other), await system.launch_build(project)]
 
@@ -30,7 +30,7 @@ async def run_projects_in_turn(system: BuildSystem, project: Body, worker: FakeR
 
 
 async def fill_concurrency_group(system: BuildSystem) -> Body:
-    """Leave a finished build, a build with the slot that waits for a runner, and a build that waits for the slot."""
+    """Leave a finished build, one that holds the slot and waits for a runner, and one that waits for the slot."""
     project = await system.create_project(
         name="Lock", alias="lock", allow_concurrent_execution=False, spec_file_path="/lock/.gitlab-ci.yml"
     )
@@ -49,7 +49,7 @@ async def fill_concurrency_group(system: BuildSystem) -> Body:
     response = await system.http.post(path, content=body, headers=github_headers(key, body))
     assert response.status_code == 201, response.text
 
-    third = second + 1  # no other build is launched in between
+    third = second + 1  # no other build was launched since
 
     async def is_waiting() -> bool:
         response = await system.http.get(f"/api/developer/builds/{third}", headers=system.admin)

@@ -1,4 +1,4 @@
-"""Shared code of the tests. This module reads the messages of JetStream streams."""
+"""Shared code of the tests. The function in this module reads JetStream streams."""
 
 from collections.abc import Sequence
 

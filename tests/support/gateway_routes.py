@@ -1,4 +1,4 @@
-"""The gateway's routes as tests need them: without those of runners, which use a protocol and tokens of their own."""
+"""The gateway's routes for tests that call all of them. Routes of runners are left out: they need runner tokens."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from gateway.api import create_api
 from gateway.dependencies import RequireRole
 from gateway.schemas.json_body import Envelope, Fields
 
-OF_RUNNERS = ("/api/v4/", "/-/", "/api/upload/")  # the last one: pictures, which are public
+OF_RUNNERS = ("/api/v4/", "/-/", "/api/upload/")  # the last entry: pictures, which are public
 
 
 @dataclass(frozen=True)
 class GatewayRoute:
     method: str
-    path: str  # below /api, with convertors: `/admin/projects/{project_id:id}`
+    path: str  # below /api, with path parameters as `{project_id:id}`
     status: int
-    statuses: frozenset[int]  # all that are documented
-    required: RequireRole | None  # who may call it; None: anyone
-    scopes: tuple[str, ...]  # of personal tokens
-    body: type[Envelope] | None  # of Free Commit's routes
+    statuses: frozenset[int]  # all documented status codes
+    required: RequireRole | None  # role of the caller; None: anyone
+    scopes: tuple[str, ...]  # scopes that a personal access token needs
+    body: type[Envelope] | None  # request body of Free Commit's routes
 
     @property
     def name(self) -> str:

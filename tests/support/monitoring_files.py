@@ -1,4 +1,4 @@
-"""The shipped dashboard and alert rules, and the metric names they use."""
+"""The shipped dashboard and alert rules, and the names of the metrics they use."""
 
 import json
 import re
@@ -22,7 +22,6 @@ def load_dashboard_panels() -> list[dict[str, Any]]:
 
 
 def list_promql_queries() -> Iterator[str]:
-    """Yield every PromQL expression of the alert rules and the dashboard."""
     yield from (rule["expr"] for rule in load_alert_rules())
     yield from (target["expr"] for panel in load_dashboard_panels() for target in panel.get("targets", ()))
 

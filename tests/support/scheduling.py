@@ -1,4 +1,4 @@
-"""Distribution of tests over pytest workers: all tests of a group run on one worker, and the longest groups run first.
+"""Distribution of tests over pytest workers: the tests of a group run on one worker, and the longest groups first.
 
 A group is a test file, or a folder whose files share a server or another expensive fixture.
 """
@@ -16,9 +16,9 @@ from xdist.scheduler import LoadScopeScheduling
 from infra.local import ports
 
 ROOT = Path(__file__).parents[2]
-DURATIONS = Path(__file__).with_name("durations.json")  # test file -> seconds, as written by DurationRecorder
-UNKNOWN_SECONDS = 10.0  # assumed duration of a file without a recorded duration
-SHARED_STACK = "tests/e2e/shared_stack/"  # all files in this folder use one stack, so they form one group
+DURATIONS = Path(__file__).with_name("durations.json")  # seconds by test file, written by DurationRecorder
+UNKNOWN_SECONDS = 10.0  # assumed for a file without a recorded duration
+SHARED_STACK = "tests/e2e/shared_stack/"  # all files of this folder use one stack, so they form one group
 
 
 def file_of(nodeid: str) -> str:
@@ -27,13 +27,12 @@ def file_of(nodeid: str) -> str:
 
 @cache
 def shares_fixtures(folder: str) -> bool:
-    """Return whether the conftest.py of this folder has fixtures that are created once for all files of the folder."""
+    """Return whether the files of the folder share fixtures, which are then in its conftest.py."""
     conftest = ROOT / folder / "conftest.py"
     return conftest.exists() and 'scope="package"' in conftest.read_text()
 
 
 def group_of(file: str) -> str:
-    """Return the group of a file: its folder if the files there share fixtures, else the file itself."""
     if file.startswith(SHARED_STACK):
         return SHARED_STACK
     folder = file.rpartition("/")[0]
@@ -41,7 +40,7 @@ def group_of(file: str) -> str:
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Assigns whole groups of test files to workers, in collection order."""
+    """Assigns whole groups to workers, in the order of the sorted tests."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(file_of(nodeid))
@@ -53,9 +52,9 @@ def make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
 
 
 def sort_longest_first(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort the groups so that the longest ones run first. A run without workers keeps the order of the files.
+    """Sort the groups so that the longest one comes first. Without workers, pytest's order is kept.
 
-    Within a group pytest's order remains: it creates each shared fixture once for each of its parameters.
+    Within a group, pytest's order is always kept: it creates a shared fixture once for each parameter of the fixture.
     """
     if not hasattr(config, "workerinput"):
         return
@@ -74,7 +73,7 @@ def sort_longest_first(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def limit_ports(config: pytest.Config) -> None:
-    """Give each worker its own range of ports, which the processes started by its tests use too."""
+    """Give each worker a port range of its own. Processes that its tests start read the range from the environment."""
     if worker := getattr(config, "workerinput", None):
         size = ports.PORT_COUNT // int(worker["workercount"])
         first = ports.FIRST_PORT + size * int(str(worker["workerid"]).removeprefix("gw"))
@@ -82,7 +81,7 @@ def limit_ports(config: pytest.Config) -> None:
 
 
 class DurationRecorder:
-    """Sums the durations of the tests of each file, and writes the sums to the file TEST_DURATIONS after the run."""
+    """Sums the durations of the tests of each file. After the run it writes the sums to the file TEST_DURATIONS."""
 
     def __init__(self, target: Path) -> None:
         self._target = target

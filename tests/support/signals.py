@@ -1,8 +1,8 @@
-"""Restore SIGINT in child processes: background jobs of a shell ignore SIGINT, and their child processes inherit it."""
+"""SIGINT in child processes: they inherit its handling, and background jobs of a shell ignore SIGINT."""
 
 import signal
 
 
 def restore_sigint() -> None:
-    """Restore the default SIGINT handler. Used as `preexec_fn` of a child process."""
+    """Restore the default handler, for use as `preexec_fn` of a child process."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

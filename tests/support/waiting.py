@@ -1,4 +1,4 @@
-"""Wait until a condition holds, instead of for a fixed time. A failure message shows the last result."""
+"""Functions that wait until a condition holds. On timeout, the message shows the last result of the condition."""
 
 import asyncio
 import inspect
@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 WITHIN_SECONDS = 30.0
-FIRST_PAUSE, MAX_PAUSE, GROWTH = 0.01, 0.1, 1.3  # in seconds; the pauses grow in order to save CPU time
+FIRST_PAUSE, MAX_PAUSE, GROWTH = 0.01, 0.1, 1.3  # seconds; pauses grow, which saves CPU time
 
 
 def pauses() -> Iterator[float]:
@@ -60,7 +60,7 @@ async def eventually(
         if not timeout.expired():
             raise
         raise AssertionError(describe(message, within, seen)) from None
-    raise AssertionError  # unreachable: `pauses` is endless
+    raise AssertionError  # unreachable, because `pauses` never ends
 
 
 async def eventually_equal(
@@ -74,7 +74,7 @@ async def eventually_equal(
 def wait_until(
     condition: Callable[[], T], within: float = WITHIN_SECONDS, message: str = "", until: Callable[[T], object] = bool
 ) -> T:
-    """Wait like `eventually`, but without an event loop."""
+    """Wait as `eventually` does, outside of an event loop."""
     deadline = time.monotonic() + within
     for pause in pauses():
         found = condition()
@@ -82,4 +82,4 @@ def wait_until(
             return found
         assert time.monotonic() < deadline, describe(message, within, found)
         time.sleep(pause)
-    raise AssertionError  # unreachable: `pauses` is endless
+    raise AssertionError  # unreachable, because `pauses` never ends

@@ -1,4 +1,4 @@
-"""Fixtures: an event store, in memory or in MongoDB, and a command handler on that store."""
+"""Fixtures: an in-memory and a MongoDB event store, and a command handler on each of them."""
 
 import pytest
 from pymongo import AsyncMongoClient

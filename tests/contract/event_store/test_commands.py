@@ -29,7 +29,6 @@ from tests.support.counters.domain import counters
 
 
 def keyed_metadata(fingerprint: str) -> CommandMetadata:
-    """Return the metadata of a command with an idempotency key."""
     return make_metadata("same", repeatable=True, fingerprint=fingerprint)
 
 
@@ -149,7 +148,7 @@ async def test_loaded_streams_are_cached_up_to_a_number_of_bytes(monkeypatch: py
     await handler.handle(counters, OpenCounter(counter_id="small", label="x"), make_metadata())
     await handler.handle(counters, OpenCounter(counter_id="huge", label="x" * 60_000), make_metadata())
     assert await read_again("small", "small", "huge", "huge") == ["counter-huge", "counter-huge"]
-    for number in range(3):  # one large stream more than the cache can hold
+    for number in range(3):  # open one stream more than the cache holds
         await handler.handle(counters, OpenCounter(counter_id=f"{number}", label=f"{number}" * 20_000), make_metadata())
     assert await read_again("2", "1", "small", "0") == ["counter-small", "counter-0"]
 
@@ -162,7 +161,6 @@ async def test_event_times_never_decrease_within_a_stream(handler: CommandHandle
 
 
 def start_next_counter(events: Sequence[RecordedEvent[Any]]) -> Sequence[FollowUp]:
-    """Start the counter `next` whenever a counter is opened."""
     opened = [recorded for recorded in events if isinstance(recorded.event, CounterOpened)]
     return [(counters, OpenCounter(counter_id="next"), make_metadata(f"after {recorded.id}")) for recorded in opened]
 

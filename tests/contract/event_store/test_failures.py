@@ -32,7 +32,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def collected_sockets() -> Iterator[None]:
-    """After the test, garbage-collect the sockets that the driver leaves open when the server dies during a connect."""
+    """The MongoDB driver leaves sockets open when the server dies during a connect. Collect them within the test."""
     yield
     gc.collect()
 

@@ -1,1 +1,0 @@
-"""Tests of docker-compose.yml on a Docker engine."""

@@ -1,4 +1,4 @@
-"""Run docker-compose.yml under its own project name and inspect it with `docker`."""
+"""Runs docker-compose.yml under a project name of its own, and inspects it with `docker`."""
 
 import json
 import os
@@ -67,14 +67,13 @@ class Composition:
         return result
 
     def run_demo(self) -> str:
-        """Run the demo, check that it succeeds, and return its output."""
         return self.run_compose("run", "--rm", "--no-deps", "demo").stdout
 
     def run_inside(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
         return self.run_compose("exec", "--no-TTY", service, *command, check=False)
 
     def inspect_containers(self, service: str = "") -> list[dict[str, Any]]:
-        """Return the `docker inspect` objects of all containers or those of one service, including stopped ones."""
+        """Return the `docker inspect` objects of running and stopped containers, of one service or of all."""
         filters = [f"label=com.docker.compose.project={self.project}"]
         filters += [f"label=com.docker.compose.service={service}"] if service else []
         ids = run_docker(

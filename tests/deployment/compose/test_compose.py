@@ -1,4 +1,4 @@
-"""docker-compose.yml as an operator uses it: services are started, inspected, scaled, killed and removed."""
+"""docker-compose.yml in use: services are started, inspected, scaled, killed and removed."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.deployment.compose.composition import OTHER_SERVICES, OUR_SERVICES, C
 reason = find_skip_reason()
 pytestmark = [pytest.mark.skipif(bool(reason), reason=reason), pytest.mark.timeout(900)]
 
-DOWN_WITHIN = 60.0  # maximum seconds of `down`; a process that ignores SIGTERM adds 10 to 20
+DOWN_WITHIN = 60.0  # maximum seconds of `down`; a process that ignores SIGTERM would add 10 or more
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_every_service_runs_once_and_is_healthy(composition: Composition) -> Non
         service: [state["Status"] for state in container_states] for service, container_states in states.items()
     } == {service: ["running"] for service in states}
     assert {service for service, [state] in states.items() if state.get("Health", {}).get("Status") != "healthy"} == {
-        "mail"  # the mail container has no health check
+        "mail"  # has no health check
     }
 
 

@@ -1,1 +1,0 @@
-"""Tests of a deployment on a Kubernetes cluster: rolled out from an overlay, used, and updated under load."""

@@ -1,5 +1,3 @@
-"""The kubectl commands that the cluster tests need."""
-
 import json
 import subprocess
 from pathlib import Path
@@ -13,7 +11,7 @@ POD_FOLDER = Path(__file__).parent
 NAMESPACE = "headrace"
 TEST_PODS = ("test-git", "test-load")
 POD_PROGRAMS = ("git_front.py", "load.py")
-ROLLOUT_TIMEOUT = 600  # seconds; agents first finish their jobs, and a node may be slow
+ROLLOUT_TIMEOUT = 600  # seconds: agents finish their jobs first, and a node may be slow
 
 
 def kubectl(*arguments: str, stdin: str = "", check: bool = True) -> str:
@@ -28,7 +26,7 @@ def list_resources(kind: str) -> list[dict[str, Any]]:
 
 
 def list_workloads() -> list[str]:
-    """Return the workloads as `deployment/headrace-builds` and so on."""
+    """Return the workloads, such as `deployment/headrace-builds`."""
     return [
         f"{resource['kind'].lower()}/{resource['metadata']['name']}"
         for resource in list_resources("deployments,statefulsets")
@@ -36,7 +34,7 @@ def list_workloads() -> list[str]:
 
 
 def apply_overlay(overlay: Path) -> None:
-    """Create or update the deployment. Jobs are immutable, so they are deleted first."""
+    """Create or update the deployment. Kubernetes Jobs are immutable, so they are deleted first."""
     kubectl("delete", "job", "--all", check=False)
     kubectl("apply", "--kustomize", str(overlay))
 
@@ -47,7 +45,7 @@ def wait_for_rollout(*names: str) -> None:
 
 
 def create_test_pods() -> None:
-    """Create the test pods with the image and the secret of the deployment."""
+    """Create the test pods with the deployment's image and secret."""
     delete_test_pods()
     programs = [f"--from-file={POD_FOLDER / program}" for program in POD_PROGRAMS]
     kubectl("create", "configmap", "test-programs", *programs)
@@ -59,7 +57,7 @@ def create_test_pods() -> None:
         variable["valueFrom"]["secretKeyRef"]["name"] for variable in container["env"] if "valueFrom" in variable
     }
     [service] = [service for service in list_resources("services") if service["metadata"]["name"] == "headrace-gateway"]
-    [port] = service["spec"]["ports"]  # the service has one port, named http or https
+    [port] = service["spec"]["ports"]  # named http or https
     text = (POD_FOLDER / "pods.yaml").read_text().replace("name: headrace-secrets", f"name: {secret}")
     text = text.replace("http://headrace-gateway", f"{port['name']}://headrace-gateway")
     documents = list(yaml.safe_load_all(text))
@@ -84,7 +82,7 @@ def wait_for_load() -> None:
 
 
 def stop_load_and_read_report() -> dict[str, Any]:
-    """Stop the load, wait for its running builds, and return its report."""
+    """Stop the load and wait until its builds have finished. Return its report."""
     kubectl("exec", "test-load", "--", "bash", "-c", "kill -TERM 1")
 
     def read_report_line() -> str:
@@ -95,7 +93,6 @@ def stop_load_and_read_report() -> dict[str, Any]:
 
 
 def list_restarted_pods(component: str) -> list[str]:
-    """Return the names of pods with a restarted container."""
     pods = json.loads(kubectl("get", "pods", f"--selector=app.kubernetes.io/component={component}", "--output=json"))
     return [
         pod["metadata"]["name"]

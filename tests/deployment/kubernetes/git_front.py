@@ -1,6 +1,6 @@
 """A git server in a pod: one sample repository behind `git http-backend`.
 
-It imports nothing from the packages of the tests, because the pod does not contain them.
+It uses only the standard library, because the pod does not contain the packages of the tests.
 """
 
 import os
@@ -42,7 +42,7 @@ class Front(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # process 1 of a container ignores signals without a handler
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # without a handler, process 1 ignores signals
     repository = ROOT / "sample"
     (repository / "ci").mkdir(parents=True)
     (repository / "ci" / "nothing.sh").write_text("echo done\n")

@@ -1,8 +1,9 @@
-"""A client in a pod that launches builds, reads resources and follows events until SIGTERM, then prints a report.
+"""`python load.py <address> <repository>`: generates load from a pod until SIGTERM, then prints a report.
 
-`python load.py <address> <repository>` reads the password from HEADRACE_ADMIN_PASSWORD. It imports nothing from the
-packages of the tests, because the pod does not contain them. Every failed request is reported, even if a later request
-succeeds. The event stream reconnects, as in a browser.
+It launches builds, reads resources and follows the event stream. Every failed request is reported, even if a repetition
+succeeds. The event stream reconnects as a browser does.
+HEADRACE_ADMIN_PASSWORD contains the password. The module does not import the packages of the tests, because the pod
+does not contain them.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ import httpx
 AUTHORITY = Path("/authority/ca.crt")  # CA certificate of a gateway with TLS
 READER_COUNT = 4
 LAUNCH_INTERVAL_SECONDS = 1.0
-BUILD_TIMEOUT_SECONDS = 180.0  # maximum wait for the last builds to finish
+BUILD_TIMEOUT_SECONDS = 180.0  # maximum wait until the last builds have finished
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Load:
     requests: int = 0
     failures: list[str] = field(default_factory=list)
     launched: list[int] = field(default_factory=list)
-    finished_events: Counter[int] = field(default_factory=Counter)  # received BuildFinished events per build
+    finished_events: Counter[int] = field(default_factory=Counter)  # number of BuildFinished events received, by build
     stream_count: int = 0
 
     async def run(self) -> dict[str, Any]:
@@ -74,7 +75,7 @@ class Load:
                 await asyncio.sleep(0.1)
 
     async def _read_exit_codes(self) -> dict[int, Any]:
-        """Return the exit codes of all launched builds; None for an unfinished one."""
+        """Return the exit codes of all launched builds. None: the build has not finished."""
         exit_codes: dict[int, Any] = {}
         deadline = time.monotonic() + BUILD_TIMEOUT_SECONDS
         for build in self.launched:

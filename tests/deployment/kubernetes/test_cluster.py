@@ -1,4 +1,7 @@
-"""Tests of the deployment on a Kubernetes cluster. `make kube-test` uses KUBECONFIG and the namespace headrace."""
+"""A deployment on a Kubernetes cluster: rolled out, used, and updated under load.
+
+`make kube-test` uses KUBECONFIG and the namespace headrace.
+"""
 
 import os
 import subprocess
@@ -53,7 +56,7 @@ def test_every_process_is_replaced_under_load_and_nothing_is_lost() -> None:
     assert report["launched"] > 0
     assert report["exit_codes"] == {"0": report["launched"]}
     assert (report["unheard"], report["heard_twice"]) == ([], [])
-    assert report["streams"] > 1  # replacing a gateway makes the client open another event stream
+    assert report["streams"] > 1  # when a gateway is replaced, the client opens another event stream
     assert [pod for name in ROLLED_COMPONENTS for pod in cluster.list_restarted_pods(name)] == []
 
 

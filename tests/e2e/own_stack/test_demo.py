@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: output, exit status, and the processes that keep running."""
+"""`headrace demo`: output, exit status, and which processes keep running."""
 
 import os
 import signal
@@ -19,9 +19,7 @@ HEADRACE = (sys.executable, "-m", "infra")
 
 
 @dataclass(frozen=True)
-class DemoUser:
-    """Runs `headrace` commands on one data folder."""
-
+class DemoCommands:
     data: Path
 
     def environment(self, **more: str) -> Mapping[str, str]:
@@ -39,14 +37,14 @@ class DemoUser:
 
 
 @pytest.fixture(scope="module")
-def demo_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoUser]:
-    demo_user = DemoUser(tmp_path_factory.mktemp("demo") / "data")
+def demo_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoCommands]:
+    demo_user = DemoCommands(tmp_path_factory.mktemp("demo") / "data")
     yield demo_user
     demo_user.run("down")
 
 
 @pytest.fixture(scope="module")
-def first_run(demo_user: DemoUser) -> subprocess.CompletedProcess[str]:
+def first_run(demo_user: DemoCommands) -> subprocess.CompletedProcess[str]:
     return demo_user.run("demo", KEEP="1")
 
 
@@ -75,7 +73,7 @@ def test_the_demo_shows_the_events_from_launch_to_end(first_run: subprocess.Comp
 
 
 def test_a_second_demo_reuses_the_kept_stack(
-    demo_user: DemoUser, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+    demo_user: DemoCommands, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
     supervisor = demo_user.supervisor
     second = demo_user.run("demo", REPO=str(create_sample_repository(tmp_path / "own")))
@@ -84,7 +82,7 @@ def test_a_second_demo_reuses_the_kept_stack(
 
 
 def test_the_demo_exits_with_1_if_the_build_fails(
-    demo_user: DemoUser, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+    demo_user: DemoCommands, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
     broken = create_sample_repository(tmp_path / "broken", {"build": "echo no >&2; false\n"})
     run = demo_user.run("demo", REPO=str(broken), BRANCH="main", SPEC="/headrace.yaml")
@@ -93,7 +91,7 @@ def test_the_demo_exits_with_1_if_the_build_fails(
 
 
 def test_ctrl_c_stops_everything_the_demo_started(tmp_path: Path) -> None:
-    demo_user = DemoUser(tmp_path / "data")
+    demo_user = DemoCommands(tmp_path / "data")
     demo = subprocess.Popen(
         (*HEADRACE, "demo"),
         env=demo_user.environment(),

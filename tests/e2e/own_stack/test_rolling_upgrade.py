@@ -28,8 +28,8 @@ from tests.support.stacks.release_code import ReleaseNotBuildable, get_release_c
 from tests.support.waiting import wait_until
 
 RELEASE = "0.2.0"
-CONCURRENT_BUILDS = 3  # builds that run at the same time
-BUILDS_PER_STAGE = 3  # builds that must finish at each stage of the upgrade
+CONCURRENT_BUILDS = 3
+BUILDS_PER_STAGE = 3  # builds that must finish before the upgrade continues
 AGENT_SLOTS = 4  # concurrent jobs of the agent
 RETRYABLE = {503, 504}
 VISITED_PATHS = (
@@ -41,13 +41,13 @@ VISITED_PATHS = (
     "/admin/runners?size=10",
     "/admin/history/project/1",
 )
-PAUSE_SECONDS = 0.1  # between two rounds of requests
-SETTLE_TIMEOUT = 30.0  # maximum seconds until rows written by the old release are updated
+PAUSE_SECONDS = 0.1  # between rounds of requests
+SETTLE_TIMEOUT = 30.0  # maximum seconds until the new release has updated rows written by the old one
 
 
 @dataclass
 class Load:
-    """Continuous builds, reads and edits during the upgrade."""
+    """Launches builds, reads resources and edits projects throughout the upgrade."""
 
     stack: MixedStack
     projects: tuple[int, ...]
@@ -84,7 +84,7 @@ class Load:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _request(self, client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> None:
-        """Repeat a request while its status is 503 or 504, or while gateways that shut down close the connection."""
+        """Send a request. Repeat it if the status is 503 or 504, or if a gateway that stops closes the connection."""
         while True:
             try:
                 response = await client.request(method, path, **sent)
@@ -96,18 +96,15 @@ class Load:
             await asyncio.sleep(PAUSE_SECONDS)
 
     def have_finished_since(self, moment: float, builds: int) -> bool:
-        """Return whether at least `builds` builds were requested after that time and have finished."""
         return len([build for build in self.launched if build.requested_at > moment and build.finished_at]) >= builds
 
 
 def await_builds(load: Load) -> None:
-    """Wait until BUILDS_PER_STAGE builds that were launched after this call have finished."""
     started = time.monotonic()
     wait_until(lambda: load.have_finished_since(started, BUILDS_PER_STAGE), 60, "no builds come to their end")
 
 
 def audit_until_clean(stack: MixedStack, launched: list[LaunchedBuild], executions: Path) -> Verdict:
-    """Audit the stack until the verdict is clean or SETTLE_TIMEOUT has passed. Return the last verdict."""
     deadline = time.monotonic() + SETTLE_TIMEOUT
     while True:
         verdict = asyncio.run(audit_stack(stack, launched, executions))
@@ -136,7 +133,6 @@ def release_code() -> Path:
 
 @pytest.fixture
 def stack(release_code: Path, tmp_path: Path) -> Iterator[MixedStack]:
-    """Start every process from the earlier release."""
     with mixed_stack(tmp_path / "stack", release_code) as stack:
         stack.run_once("old", stack.old.migration())
         stack.start("old", *stack.old.services(), *stack.old.gateways())

@@ -1,4 +1,4 @@
-"""A user who is disabled, demoted or given another password loses access on every gateway."""
+"""Users who are disabled, demoted or given another password lose access on every gateway."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ CHANGES: dict[str, tuple[str, Mapping[str, Any]]] = {
 
 
 def request_user_info(client: httpx.Client) -> set[int]:
-    """Return the status codes of many requests, which are spread over all gateways."""
+    """Return the status codes of requests to all gateways."""
     return {client.get("/user/info").status_code for _ in range(8 * GATEWAYS)}
 
 
@@ -59,7 +59,7 @@ def test_a_personal_token_works_on_both_apis_until_it_is_revoked(stack: RunningS
     with stack.create_client() as script:
 
         def request_both_apis() -> list[int]:
-            """Return the status codes of both APIs; the requests are spread over all gateways."""
+            """Return the status codes of requests to both APIs at all gateways."""
             bearer, gitflic = ({"Authorization": f"{scheme} {token['value']}"} for scheme in ("Bearer", "token"))
             free_commit = [script.get("/developer/projects", headers=bearer) for _ in range(4 * GATEWAYS)]
             runners = [script.get(f"{stack.url}/rest-api/admin/runners", headers=gitflic) for _ in range(4 * GATEWAYS)]

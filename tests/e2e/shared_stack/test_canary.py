@@ -1,4 +1,4 @@
-"""Secrets that a build script prints in many encodings are stored and sent nowhere in clear."""
+"""Secrets that a build script prints in many encodings are neither stored nor sent in clear."""
 
 import re
 from pathlib import Path
@@ -78,7 +78,7 @@ async def test_secrets_are_stored_only_encrypted(stack: RunningStack, nats_clien
     assert log["build"].count("[MASKED]") > 12
     assert log["build"].splitlines()[-1] == "over"
 
-    # also read the secrets as an administrator, because no copy of these responses may be stored either
+    # the administrator's own reads must leave no copy either
     assert stack.admin.get(f"/admin/secrets/{secrets[0]['id']}").json()["value"] == TOKEN
     assert stack.admin.get(f"/admin/credentials/{credential['id']}").json()["ssh_key"].strip() == KEY.strip()
 

@@ -20,9 +20,9 @@ from tests.support.waiting import wait_until
 
 @dataclass(frozen=True)
 class CleanupProject:
-    """A project whose build step and cleanup step each wait at a gate.
+    """A project with a build step and a cleanup step, which each wait at a gate.
 
-    The cleanup step adds the build id to the file `marks` before it waits.
+    The cleanup step appends the build id to the file `marks` before it waits.
     """
 
     stack: RunningStack
@@ -46,7 +46,7 @@ class CleanupProject:
 
 @dataclass(frozen=True)
 class ThirdPartyRunner:
-    """A third-party runner, whose requests the test sends, and the job that it received."""
+    """A runner whose requests the test sends, and the job that the runner received."""
 
     http: httpx.Client
     job: dict[str, Any]
@@ -73,7 +73,7 @@ def busy_agent(stack: RunningStack, tmp_path: Path) -> Iterator[None]:
 
 @contextmanager
 def third_party_runner(stack: RunningStack, **features: bool) -> Iterator[ThirdPartyRunner]:
-    """Register a runner that receives the one waiting job and reports it as running."""
+    """Register a runner, receive the only queued job, and report the job as running."""
     registration = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
     with httpx.Client(base_url=f"{stack.url}/api/v4", timeout=40) as http:
         token = http.post("/runners", json={"token": registration, "run_untagged": True}).json()["token"]
@@ -215,7 +215,7 @@ def test_a_build_can_be_canceled_at_any_time(stack: RunningStack, cleanup_projec
     builds = []
     for tenth in range(12):
         builds.append(stack.launch_build(cleanup_project.project_id))
-        time.sleep(tenth * 0.04)  # cancel each build a little later than the previous one
+        time.sleep(tenth * 0.04)  # cancel each build a little later than the one before
         responses.append(cleanup_project.cancel_build(builds[-1]))
     assert {response.status_code for response in responses} <= {204, 404}
     assert {response.json()["message"] for response in responses if response.status_code == 404} <= {

@@ -1,6 +1,6 @@
-"""Faulty builds: each build ends with a clear message and does not block the next build.
+"""Builds that fail: each ends with a clear message and does not block the next build.
 
-All errors in the content of a spec file are tested in tests/unit/builds/planning/test_spec.py.
+tests/unit/builds/planning/test_spec.py covers errors in spec files.
 """
 
 import re
@@ -21,8 +21,8 @@ STEP = "from: debian\nsteps:\n  - name: '@build'\n"
 @dataclass(frozen=True)
 class FaultyBuild:
     exit_code: int
-    message_pattern: str  # matches the exit message of the build
-    log_pattern: str = ""  # matches the output or the log of the build
+    message_pattern: str  # pattern of the build's exit message
+    log_pattern: str = ""  # pattern of the build's output or log
     steps: Mapping[str, str] | None = None
     spec: str | bytes | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def test_a_faulty_build_fails_with_a_clear_message(name: str, stack: RunningStac
 
 
 def test_faulty_builds_do_not_block_the_next_build(stack: RunningStack, good_project: int, tmp_path: Path) -> None:
-    """Each faulty build that reaches a runner would keep one of its slots."""
+    """A faulty build that kept its slot would leave no slot for the good build."""
     steps, settings = {"build": "kill -9 $$\n"}, {"spec_file_path": "/nowhere"}
     killed = stack.create_project(create_sample_repository(tmp_path / "killed", steps))
     unplanned = stack.create_project(create_sample_repository(tmp_path / "unplanned"), **settings)

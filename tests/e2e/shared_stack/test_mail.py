@@ -1,5 +1,3 @@
-"""The email about a failed build."""
-
 from pathlib import Path
 from uuid import uuid4
 

@@ -22,7 +22,7 @@ steps:
   - {name: "@report", script: ci/report.sh}
   - {name: "@cleanup", script: /ci/cleanup.sh}
 """
-EVENTS = [  # expected events of the build, in the order of their first occurrence
+EVENTS = [  # in the order of their first occurrence
     "BuildQueued",
     "BuildPlanned",
     "JobQueued",
@@ -41,12 +41,12 @@ class MainBuild:
     project_id: int
     executor_id: str
     sha: str
-    running: JsonObject  # entry of the build in the list of running builds
-    live: JsonObject  # live log of the build
+    running: JsonObject  # the build's entry in the list of running builds
+    live: JsonObject
     build: JsonObject
     log: dict[str, str]
     events: list[LiveEvent]
-    late_events: list[LiveEvent]  # events received after reconnecting with the id of the first event
+    late_events: list[LiveEvent]  # received after a reconnect with the id of the first event
 
 
 @pytest.fixture(scope="module")

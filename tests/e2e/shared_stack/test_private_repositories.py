@@ -1,4 +1,4 @@
-"""Builds of a repository that requires credentials. The credentials are stored only encrypted."""
+"""Builds of a repository that requires credentials, which are stored encrypted."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +41,7 @@ async def test_private_repository_credentials_are_stored_only_encrypted(
     bare = server.url("repository", "").replace("//@", "//")
     leaks = LeakSearch([PASSWORD, f"ada:{PASSWORD}", quote(PASSWORD, safe="")])
     with leaks.watch_command_lines() as command_lines:
-        # the credentials are set at creation and then changed, to cover both routes
+        # covers both routes that accept credentials: creation and change
         project_id = stack.create_project(url_with_password(server, PASSWORD))
         body = {"project": {"repository": url_with_password(server, PASSWORD)}}
         changed = stack.admin.patch(f"/admin/projects/{project_id}/repository", json=body)

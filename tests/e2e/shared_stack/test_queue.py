@@ -81,7 +81,7 @@ def test_canceling_a_queued_build_lets_the_next_one_run(stack: RunningStack, tmp
     build_ids = [stack.build_id_of(executor_id) for executor_id in (first, last)]
     assert marks.read_text().split() == [str(build_id) for build_id in build_ids]
     listed = stack.admin.get(f"/developer/builds/by/project/{project_id}").json()
-    assert [build["id"] for build in listed] == build_ids  # a build canceled in the queue appears in no list
+    assert [build["id"] for build in listed] == build_ids  # builds canceled in the queue are not listed
     wait_until(lambda: stack.get_project(project_id)["builds_id"] == build_ids)
 
 

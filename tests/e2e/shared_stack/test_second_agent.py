@@ -1,4 +1,4 @@
-"""A second agent added on the command line: registered, used and unregistered."""
+"""A second agent, managed with `headrace agent`: registered, used and unregistered."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def config(stack: RunningStack, tmp_path: Path) -> Iterator[Path]:
-    """Register an agent, and unregister it after the test. Yield the agent's configuration file."""
+    """Register an agent and yield its configuration file. Unregister the agent after the test."""
     config = tmp_path / "agent" / "agent.json"
     token = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
     register = ("agent", "register", "--description", "the second one", "--tag", "fast", "--tag", "big")
@@ -31,7 +31,7 @@ def config(stack: RunningStack, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def agent(stack: RunningStack, config: Path) -> Iterator[None]:
-    """Run the second agent during the test. Afterwards, check that it exits with status 0 on SIGTERM."""
+    """Run the second agent. It must exit with status 0 on SIGTERM."""
     process = subprocess.Popen((*HEADRACE_COMMAND, "agent", "run", "--config", str(config)), env=dict(stack.environ))
     yield
     process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Webhooks end to end: a push notification from a forge starts a build whose script reads the request body."""
+"""A push notification from a forge starts a build, whose script reads the request body."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ PUSHER = {"github_username": "octo-ada", "gitlab_username": "tanuki-ada"}
 
 @dataclass(frozen=True)
 class WebhookProject:
-    """A project with a webhook. Its branch has a newer commit than `pushed`, the commit in the notification."""
+    """A project with a webhook. The branch is ahead of `pushed`, the commit that the notification names."""
 
     stack: RunningStack
     project_id: int
@@ -37,7 +37,7 @@ class WebhookProject:
         return dict(response.json())
 
     def wait_for_build(self, executor_id: str) -> tuple[JsonObject, list[str]]:
-        """Wait for the build to finish. Return the build and the lines that its script printed."""
+        """Wait until the build has finished. Return the build and the lines that its script printed."""
         [build] = wait_until(
             lambda: [build for build in self._list_builds() if build["executor_id"] == executor_id], within=60
         )

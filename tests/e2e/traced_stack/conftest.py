@@ -1,4 +1,4 @@
-"""One stack that exports telemetry. Tests may change it after the traced build."""
+"""Fixtures: one stack that exports telemetry, and the telemetry of its first build."""
 
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -37,7 +37,7 @@ def traced_build(
     mail_server: MailServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> TracedBuild:
-    """Run the first build of the stack, and return its telemetry once all of it has arrived."""
+    """Run the first build of the stack. Return its telemetry once all of it has arrived."""
     folder = tmp_path_factory.mktemp("served")
     create_sample_repository(folder / "repository", {"build": "echo so\n", "test": 'echo "$CANARY"; false\n'})
     tracer = BuildTracer(traced_stack, receiver)

@@ -1,4 +1,4 @@
-"""Commands to a stopped service fail fast. A later retry with the same idempotency key takes effect once."""
+"""Commands to a stopped service fail fast, and a retry with the same idempotency key takes effect once."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from tests.support.external.repositories import create_sample_repository
 from tests.support.stacks.running_stack import JsonObject, RunningStack
 from tests.support.waiting import wait_until
 
-MAX_FAILURE_SECONDS = 4.0  # the gateway must report a stopped service before the request timeout of five seconds
+MAX_FAILURE_SECONDS = 4.0  # less than the request timeout of five seconds
 HANGING_SCRIPT = """
 sleep 77000 &
 (trap '' TERM INT HUP; exec setsid sleep 77001) &
@@ -30,7 +30,7 @@ sleep 77003
 
 @pytest.fixture(scope="module")
 def small_stack(traced_stack: RunningStack, traced_build: TracedBuild) -> RunningStack:
-    """Return the stack after its traced build: a killed service loses its metrics."""
+    """Return the stack after its traced build, because a killed service loses its metrics."""
     return traced_stack
 
 
@@ -41,7 +41,7 @@ def project_id(small_stack: RunningStack, tmp_path_factory: pytest.TempPathFacto
 
 @contextmanager
 def service_down(stack: RunningStack, service: str) -> Iterator[None]:
-    """Kill the service, and suspend the supervisor so that it does not restart the service while the block runs."""
+    """Kill the service and suspend the supervisor, which would otherwise restart the service."""
     state = stack.data / "run" / "lock"
     supervisor, process = int(state.read_text()), stack.wait_for_pid(f"{service}-0")
     os.kill(supervisor, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Exported telemetry of one failing build of a private repository: traces, metrics, and no secrets."""
+"""Telemetry exported for one failing build of a private repository: traces and metrics, and no secrets."""
 
 import re
 
@@ -117,7 +117,7 @@ def test_metrics_of_all_processes_are_exported(traced_build: TracedBuild, receiv
         "headrace_queue_depth": {"builds"},
         "headrace_runners_online": {"runners"},
     }
-    # each process exports its metrics at its own interval
+    # every process exports its metrics at intervals
     wait_until(lambda: all(sent(name) >= senders for name, senders in expected.items()))
     assert {name: sent(name) for name in expected} == expected
     assert sent("headrace_command_seconds") >= {"identity", "projects", "builds", "runners"}

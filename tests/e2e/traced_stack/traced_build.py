@@ -1,4 +1,4 @@
-"""A failing build of a private repository, and the telemetry about it."""
+"""A failing build of a private repository, and the telemetry that the stack exports for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tests.support.external.otlp_receiver import OtlpReceiver, ReceivedSpan, for
 from tests.support.stacks.running_stack import RunningStack
 from tests.support.waiting import wait_until
 
-BUILD_TIMEOUT_SECONDS = 6  # build timeout of the stack
+BUILD_TIMEOUT_SECONDS = 6
 LAUNCH_PATH = "gateway POST /api/developer/builds/{project_id}"
 RUN_PATH = "agent job build"
 REPORT_PATH = f"{RUN_PATH} > gateway PUT /api/v4/jobs/{{job_id}} > gateway ReportJob > builds ReportJob"
@@ -21,8 +21,8 @@ EMAIL = f"{uuid4().hex}@example.org"
 
 @dataclass(frozen=True)
 class TracedBuild:
-    spans: Sequence[ReceivedSpan]  # all spans that the stack had exported by the end of its first build
-    scraped: str  # the metrics that all processes served at that time
+    spans: Sequence[ReceivedSpan]  # exported before the end of the stack's first build
+    scraped: str  # the metrics of all processes at that time
 
     @property
     def launch_spans(self) -> list[ReceivedSpan]:
@@ -31,7 +31,6 @@ class TracedBuild:
 
     @property
     def run_spans(self) -> list[ReceivedSpan]:
-        """Return the spans of the trace that the agent started."""
         [trace_id] = {span.trace_id for span in self.spans if span.service == "agent" and not span.parent_id}
         return self._spans_of_trace(trace_id)
 
@@ -39,7 +38,7 @@ class TracedBuild:
         return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda span: span.start)
 
     def is_complete(self) -> bool:
-        """Return whether the last spans have arrived: the spans of the job, of the sent email and of the relay."""
+        """Return whether the last spans have arrived: those of the job, of the sent email and of the event relay."""
         names = {f"{span.service} {span.name}" for span in self.spans}
         return {RUN_PATH, "notifications decide MarkNotificationSent"} <= names and END_PATH in list_span_paths(
             self.run_spans
@@ -63,7 +62,7 @@ class BuildTracer:
 
     def wait_for_telemetry(self) -> TracedBuild:
         wait_until(lambda: self._read().is_complete(), message=format_trace(self.receiver.spans))
-        # these two metrics are measured at intervals
+        # these two metrics are updated at intervals
         expected = ("headrace_queue_depth", "headrace_runners_online 1.0")
         scraped = wait_until(self._scrape_metrics, until=lambda text: all(metric in text for metric in expected))
         return self._read(scraped)

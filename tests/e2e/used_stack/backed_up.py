@@ -1,4 +1,4 @@
-"""Backups of a running stack, and what the stack contained at that time."""
+"""Backups of a running stack, and the data that a restored stack must have."""
 
 import asyncio
 import shutil
@@ -23,9 +23,10 @@ BACKUP_KEY = "a passphrase of the operator"
 
 @dataclass
 class BackedUp:
-    """A system that was backed up, and the data that the restored system must have.
+    """A stack that was backed up, and its data at that time.
 
-    `quiet.backup` contains `streams`, `seen` and `values`. In the nightly run, `busy.backup` contains `acknowledged`.
+    The file `quiet.backup` is made while the stack is idle: it contains `streams`, `seen` and `values`. The file
+    `busy.backup`, made in nightly runs only, contains `acknowledged`.
     """
 
     data: Path
@@ -34,11 +35,11 @@ class BackedUp:
     seen: dict[str, Any]
     values: dict[str, Any]
     token: str
-    acknowledged: list[int] = field(default_factory=list)  # ids of builds launched before the second backup started
-    running: str = ""  # executor id of a build whose job ran during the backup
+    acknowledged: list[int] = field(default_factory=list)  # ids of the builds launched before the second backup started
+    running: str = ""  # executor id of the build whose job ran during the second backup
 
     def new_folder(self, name: str) -> Path:
-        """Create a data folder that contains what a backup omits: master key, admin password and agent token."""
+        """Create a data folder with what a backup omits: master key, administrator password and agent configuration."""
         new = self.folder / name
         (new / "secrets").mkdir(parents=True)
         for secret in ("master-key", "admin-password"):
@@ -54,7 +55,7 @@ def list_streams(stack: RunningStack) -> list[str]:
 
 
 def back_up(stack: RunningStack, mail_server: MailServer, folder: Path) -> BackedUp:
-    """Run a build that fails, wait until the stack is idle, and back it up."""
+    """Run a failing build, wait until the stack is idle, and back up the stack."""
     failing = stack.create_project(create_sample_repository(folder / "failing", {"build": "exit 3"}))
     assert stack.run_build(failing)["exit_code"] == 3
     wait_until(lambda: stack.admin.get("/developer/builds/executeds").json() == [])
@@ -84,7 +85,7 @@ def back_up_under_load(stack: RunningStack, backed_up: BackedUp) -> None:
 
 @contextmanager
 def launching_builds(stack: RunningStack, project_id: int) -> Iterator[list[int]]:
-    """Launch builds one after another in a thread. Yield the growing list of acknowledged build ids."""
+    """Launch builds one after another in a thread. Yield their ids in a list that grows."""
     stop, launched = threading.Event(), list[int]()
 
     def launch() -> None:

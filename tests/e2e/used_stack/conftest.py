@@ -1,4 +1,4 @@
-"""One stack on which every scene has been played, and its backup. After the backup, tests may change the stack."""
+"""Fixtures: a stack on which every scene has been played, and its backup, after which tests may change it."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ def backed_up(
     mail_server: MailServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> BackedUp:
-    """Back up the stack. Only the nightly run makes the second backup, under load."""
+    """Back up the idle stack. Nightly runs back it up a second time, under load."""
     backed_up = back_up(used_stack, mail_server, tmp_path_factory.mktemp("backup"))
     if os.environ.get("HEADRACE_NIGHTLY"):
         back_up_under_load(used_stack, backed_up)

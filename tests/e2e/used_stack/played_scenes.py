@@ -1,4 +1,4 @@
-"""All scenes, played one after another on one stack."""
+"""Plays all scenes one after another on one stack."""
 
 from pathlib import Path
 
@@ -10,7 +10,6 @@ SCENES = tuple(load_scenes(Path(__file__).parent / "scenes"))
 
 
 def play_scenes(stack: RunningStack, folder: Path) -> dict[str, list[str]]:
-    """Play all scenes. Return the failures of each scene by its title."""
     clients, variables = create_clients(stack), create_scene_variables(stack, folder)
     failures = {}
     for scene in SCENES:

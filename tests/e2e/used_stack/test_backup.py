@@ -1,4 +1,4 @@
-"""Backup of a working system, and restore into an empty data folder."""
+"""Backup of a stack in use, and restore into an empty data folder."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Every response to generated requests matches the OpenAPI document."""
+"""Generated requests: every response matches the OpenAPI document."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from tests.support.gateway_routes import OF_RUNNERS
 from tests.support.stacks.fuzzing_target import FuzzingTarget, create_fuzzing_target
 from tests.support.stacks.running_stack import RunningStack
 
-if TYPE_CHECKING:  # importing schemathesis takes seconds, and every pytest worker imports this module
+if TYPE_CHECKING:  # imported late: the import takes seconds, and every pytest worker imports this module
     from schemathesis import Case
 
-THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # examples per operation; 0: the short form of the test
-EXAMPLES = THOROUGH or 5  # generated requests per operation
+THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # per operation, in nightly runs; 0: short form
+EXAMPLES = THOROUGH or 5
 DOCUMENT = json.loads(files("contracts").joinpath("openapi.json").read_text("utf-8"))
 OPERATIONS = [
     (method.upper(), path)
@@ -33,16 +33,16 @@ Fuzz = Callable[[str, str, "Callable[[Case[Any]], None]"], None]
 def fuzzing_target(
     used_stack: RunningStack, backed_up: BackedUp, tmp_path_factory: pytest.TempPathFactory
 ) -> FuzzingTarget:
-    """Return the used stack, after its backup: generated requests may delete anything."""
+    """Return the used stack after its backup, because generated requests may delete any resource."""
     return create_fuzzing_target(used_stack, tmp_path_factory.mktemp("openapi") / "repository")
 
 
 @pytest.fixture(scope="module")
 def fuzz() -> Fuzz:
-    """Fixture: a function that calls `check` with generated requests for an operation.
+    """Return a function that calls `check` with generated requests for an operation.
 
-    The requests are valid or violate the schema in one place. The thorough form adds requests with the boundary values
-    of each parameter, dozens per operation.
+    A request is valid or violates the schema in one place. The thorough form adds requests with the boundary values of
+    each parameter, dozens per operation.
     """
     import schemathesis
     from schemathesis.generation.hypothesis.builder import HypothesisTestConfig, HypothesisTestMode, create_test

@@ -1,4 +1,4 @@
-"""Every documented route with its success and error responses, as described by the scene files."""
+"""Every documented route gives the success and error responses that the scene files expect."""
 
 from collections.abc import Mapping
 

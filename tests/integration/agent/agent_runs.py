@@ -63,6 +63,6 @@ async def running_agent(config: Config) -> AsyncIterator[asyncio.Event]:
 
 
 def find_sleeping_processes(seconds: str) -> list[int]:
-    """Return the ids of `sleep` processes with exactly this argument, and of shells whose script calls them."""
+    """Find processes that run `sleep` with this argument, and the shells whose command line contains the call."""
     sleeping = re.compile(rf"sleep[ \0]{seconds}\b")
     return [process for process, line in read_command_lines().items() if sleeping.search(line)]

@@ -1,5 +1,3 @@
-"""Fixtures: a fake GitLab server, and a repository for the jobs of the agent."""
-
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path

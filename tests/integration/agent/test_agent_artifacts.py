@@ -45,8 +45,7 @@ def read_zip(content: bytes) -> dict[str, str]:
         return {member.filename: archive.read(member).decode() for member in archive.infolist() if not member.is_dir()}
 
 
-async def run_jobs(server: FakeGitLabServer, tmp_path: Path, *jobs: dict[str, Any]) -> dict[str, Any]:
-    """Run the jobs and return the final state of the last one."""
+async def run_jobs_in_order(server: FakeGitLabServer, tmp_path: Path, *jobs: dict[str, Any]) -> dict[str, Any]:
     for payload in jobs:
         server.pending_jobs.put_nowait(payload)
     async with running_agent(agent_config(server, tmp_path)):
@@ -59,7 +58,7 @@ async def test_artifacts_are_uploaded_before_the_final_state(
     script = ("mkdir -p out/deep", "echo 1 > out/app", "echo 2 > out/deep/lib.o", "echo 3 > other")
     wanted = artifact_settings("out/", exclude=["**/*.o"], name="app-$CI_COMMIT_REF_NAME", expire_in="1 day")
     ref = [{"key": "CI_COMMIT_REF_NAME", "value": "feature/x"}]
-    final = await run_jobs(gitlab, tmp_path, job_payload(1, repository, *script, variables=ref, **wanted))
+    final = await run_jobs_in_order(gitlab, tmp_path, job_payload(1, repository, *script, variables=ref, **wanted))
     assert final["state"] == "success"
     assert read_zip(gitlab.artifacts[1]) == {"out/app": "1\n"}
     assert gitlab.artifact_uploads == [
@@ -77,7 +76,7 @@ async def test_untracked_files_are_uploaded_on_request(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
     wanted = artifact_settings(untracked=True)
-    await run_jobs(
+    await run_jobs_in_order(
         gitlab, tmp_path, job_payload(1, repository, "echo 1 > new", "echo 2 > ignored", "echo 3 >> greeting", **wanted)
     )
     assert read_zip(gitlab.artifacts[1]) == {"new": "1\n", "ignored": "2\n"}
@@ -91,7 +90,7 @@ async def test_a_job_variable_cannot_replace_the_git_program_that_lists_untracke
     fake.write_text(f"#!/bin/sh\ntouch {tmp_path}/fooled\n")
     fake.chmod(0o755)
     path = [{"key": "PATH", "value": f"{fake.parent}:/usr/local/bin:/usr/bin:/bin"}]
-    await run_jobs(
+    await run_jobs_in_order(
         gitlab,
         tmp_path,
         job_payload(1, repository, "echo 1 > new", variables=path, **artifact_settings(untracked=True)),
@@ -114,7 +113,9 @@ async def test_a_job_variable_cannot_replace_the_git_program_that_lists_untracke
 async def test_artifacts_are_uploaded_only_after_the_outcome_given_by_when(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path, when: str, script: str, uploads: int
 ) -> None:
-    await run_jobs(gitlab, tmp_path, job_payload(1, repository, script, **artifact_settings("greeting", when=when)))
+    await run_jobs_in_order(
+        gitlab, tmp_path, job_payload(1, repository, script, **artifact_settings("greeting", when=when))
+    )
     assert len(gitlab.artifact_uploads) == uploads
 
 
@@ -125,14 +126,16 @@ async def test_files_written_by_after_script_are_uploaded(
         {"name": "script", "script": ["true"]},
         {"name": "after_script", "script": ["echo late > report"], "when": "always"},
     ]
-    await run_jobs(gitlab, tmp_path, job_payload(1, repository, steps=steps, **artifact_settings("report")))
+    await run_jobs_in_order(gitlab, tmp_path, job_payload(1, repository, steps=steps, **artifact_settings("report")))
     assert read_zip(gitlab.artifacts[1]) == {"report": "late\n"}
 
 
 async def test_artifact_patterns_without_a_match_log_a_warning(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
-    final = await run_jobs(gitlab, tmp_path, job_payload(1, repository, "true", **artifact_settings("missing/")))
+    final = await run_jobs_in_order(
+        gitlab, tmp_path, job_payload(1, repository, "true", **artifact_settings("missing/"))
+    )
     assert (final["state"], gitlab.artifact_uploads) == ("success", [])
     assert "WARNING: no files match the artifact paths" in gitlab.log_text(1)
 
@@ -141,7 +144,9 @@ async def test_an_artifact_upload_is_retried_after_server_errors(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
     gitlab.artifact_statuses = [503, 500]
-    final = await run_jobs(gitlab, tmp_path, job_payload(1, repository, "true", **artifact_settings("greeting")))
+    final = await run_jobs_in_order(
+        gitlab, tmp_path, job_payload(1, repository, "true", **artifact_settings("greeting"))
+    )
     assert final["state"] == "success"
     assert read_zip(gitlab.artifacts[1]) == {"greeting": "good morning\n"}
 
@@ -150,7 +155,9 @@ async def test_a_rejected_artifact_upload_fails_the_job_and_is_logged(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
     gitlab.artifact_statuses = [413]
-    final = await run_jobs(gitlab, tmp_path, job_payload(1, repository, "true", **artifact_settings("greeting")))
+    final = await run_jobs_in_order(
+        gitlab, tmp_path, job_payload(1, repository, "true", **artifact_settings("greeting"))
+    )
     assert (final["state"], final["failure_reason"]) == ("failed", "script_failure")
     assert "ERROR: artifacts could not be uploaded" in gitlab.log_text(1)
 
@@ -159,7 +166,7 @@ async def test_a_rejected_upload_does_not_replace_the_failure_reason_of_the_scri
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
     gitlab.artifact_statuses = [413]
-    final = await run_jobs(
+    final = await run_jobs_in_order(
         gitlab, tmp_path, job_payload(1, repository, "exit 7", **artifact_settings("greeting", when="always"))
     )
     assert (final["failure_reason"], final["exit_code"]) == ("script_failure", 7)
@@ -170,7 +177,7 @@ async def test_artifacts_of_earlier_jobs_are_extracted_before_the_script(
 ) -> None:
     gitlab.artifacts[10] = make_zip(**{"out/app": "built\n", "greeting": "changed\n"})
     gitlab.artifact_statuses = [502]
-    final = await run_jobs(
+    final = await run_jobs_in_order(
         gitlab, tmp_path, job_payload(1, repository, "cat out/app greeting", dependencies=[dependency(10)])
     )
     assert final["state"] == "success"
@@ -182,7 +189,9 @@ async def test_a_missing_or_broken_dependency_archive_fails_the_job_before_its_s
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path, there: dict[int, bytes]
 ) -> None:
     gitlab.artifacts = dict(there)
-    final = await run_jobs(gitlab, tmp_path, job_payload(1, repository, "echo began", dependencies=[dependency(10)]))
+    final = await run_jobs_in_order(
+        gitlab, tmp_path, job_payload(1, repository, "echo began", dependencies=[dependency(10)])
+    )
     assert (final["state"], final["failure_reason"]) == ("failed", "script_failure")
     assert "ERROR: artifacts of prepare" in gitlab.log_text(1)
     assert "began" not in gitlab.log_text(1)
@@ -193,6 +202,6 @@ async def test_a_symlink_out_of_the_checkout_is_not_uploaded(
 ) -> None:
     (tmp_path / "secret").write_text("hush")
     script = ("mkdir out", f"ln -s {tmp_path}/secret out/link", "echo 1 > out/app")
-    await run_jobs(gitlab, tmp_path, job_payload(1, repository, *script, **artifact_settings("out")))
+    await run_jobs_in_order(gitlab, tmp_path, job_payload(1, repository, *script, **artifact_settings("out")))
     assert read_zip(gitlab.artifacts[1]) == {"out/app": "1\n"}
     assert "WARNING: skipped because they lead out of the folder" in gitlab.log_text(1)

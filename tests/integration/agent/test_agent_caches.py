@@ -19,7 +19,6 @@ def job_with_cache(number: int, repository: Path, *script: str, project: int = 1
 
 
 async def run_jobs(server: FakeGitLabServer, tmp_path: Path, *jobs: dict[str, Any], **settings: Any) -> str:
-    """Run the jobs one after the other and return the log of the last one."""
     for payload in jobs:
         server.pending_jobs.put_nowait(payload)
     async with running_agent(replace(agent_config(server, tmp_path), **settings)):
@@ -95,9 +94,9 @@ async def test_a_protected_branch_does_not_restore_caches_of_unprotected_branche
 async def test_caches_are_separated_by_the_servers_keys_if_it_supports_this_else_by_the_agent(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
-    """If the server announces separate caches, the agent uses the cache keys of the server unchanged.
+    """With the runner feature `separate_caches`, the server's cache keys already differ between projects.
 
-    Otherwise the agent keeps the caches of projects in separate folders.
+    Without that feature, the agent keeps each project's caches in a folder of its own.
     """
     separate = {"features": {"separate_caches": True}}
     first = job_with_cache(1, repository, *WRITE_SCRIPT, key="1-deps-non_protected") | separate

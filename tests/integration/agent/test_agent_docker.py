@@ -21,7 +21,7 @@ from tests.integration.agent.agent_runs import agent_config, job_payload, job_va
 from tests.support.in_process.fake_gitlab import FakeGitLabServer, read_command_lines, running_fake_gitlab
 from tests.support.waiting import eventually
 
-IMAGE = os.environ.get("HEADRACE_TEST_IMAGE", "debian:bookworm-slim")  # the image needs bash
+IMAGE = os.environ.get("HEADRACE_TEST_IMAGE", "debian:bookworm-slim")  # must contain bash
 AGENT_LABEL = f"{AGENT_LABEL}=s_1"
 
 

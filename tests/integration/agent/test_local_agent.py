@@ -28,7 +28,7 @@ RESPONSES = {
 
 
 class TableHandler(BaseHTTPRequestHandler):
-    """Responds as listed in `server.responses` and records the path and the Authorization header of each request."""
+    """Sends the response listed for the path in `server.responses`. Records the path and the Authorization header."""
 
     server: "FakeGateway"
 

@@ -1,4 +1,4 @@
-"""Each kind of caller calls each route. access.yaml lists whether the call is allowed or which error it gets."""
+"""Each kind of caller calls each route. For each call, access.yaml expects success or the status of an error."""
 
 import asyncio
 import re
@@ -40,7 +40,7 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def expected_outcomes(route: GatewayRoute) -> Mapping[str, Any]:
-    """Return the expected outcome by caller: `in` if the call is allowed, else the status of the error."""
+    """Return the expected outcome by caller: `in` for success, or the status of an error."""
     line = next((line for pattern, line in ACCESS_TABLE["routes"].items() if matches(pattern, name_of(route))), None)
     assert line, f"access.yaml says nothing of {name_of(route)}"
     return dict(zip(CALLERS, line, strict=True))
@@ -50,9 +50,6 @@ def expected_code(route: GatewayRoute, caller: str, status: int) -> str:
     own = ACCESS_TABLE["codes"].get(f"{status} of {name_of(route)} for {caller}")
     general = ACCESS_TABLE["codes"][status]
     return str(own or (general if isinstance(general, str) else general[caller]))
-
-
-# ---- callers and resources
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +112,7 @@ async def expired_token_headers(system: RunningSystem) -> Headers:
 
 @pytest.fixture(scope="module")
 async def resource_ids(system: RunningSystem, callers: Mapping[str, Headers]) -> Ids:
-    """Return the ids of existing resources by path parameter, so that GET requests succeed."""
+    """Create one resource of each kind, so that GET requests succeed. Return the ids by path parameter."""
     me = (await system.http.get("/api/user/info", headers=callers["developer"])).json()["id"]
     company = await system.create("companies", title="Acme", alias="acme", members_id=[me])
     project = await system.create(
@@ -164,7 +161,7 @@ def request_path(route: GatewayRoute, known: Ids) -> str:
 
 
 def allowed_statuses(route: GatewayRoute, address: str, *, public: bool) -> Set[int]:
-    """Return the statuses that an allowed caller may get. A GET request with existing ids must succeed."""
+    """Return the statuses that a permitted call may have. A GET request with existing ids must succeed."""
     if route.method == "GET" and UNKNOWN_ID not in address:
         return {route.status}
     refusals = {503, 504} if public else {401, 403, 503, 504}
@@ -182,13 +179,13 @@ class Answer:
 async def answers(
     system: RunningSystem, callers: Mapping[str, Headers], resource_ids: Ids
 ) -> Mapping[tuple[str, str], Answer]:
-    """Return the answer for each route and caller. Requests run concurrently, 16 at a time."""
+    """Send every request, 16 at a time. Return the responses by route and caller."""
     turn = asyncio.Semaphore(16)
 
     async def ask(route: GatewayRoute, caller: str) -> Answer:
         path = request_path(route, visible_ids(route, resource_ids))
         async with turn, system.http.stream(route.method, path, headers=callers[caller]) as response:
-            if response.status_code < 400:  # do not read the body, because an event stream has no end
+            if response.status_code < 400:  # the body is not read, because an event stream has no end
                 return Answer(path, response.status_code, "")
             await response.aread()
             return Answer(path, response.status_code, response.json()["message"])

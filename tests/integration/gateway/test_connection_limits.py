@@ -45,7 +45,6 @@ def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def send_and_read_all(*chunks: bytes) -> bytes:
-    """Send the chunks and return all that the server sends until it closes the connection."""
     async with asyncio.timeout(20), open_connection() as (reader, writer):
         try:
             for chunk in chunks:
@@ -88,7 +87,7 @@ async def test_an_idle_keep_alive_connection_is_not_subject_to_the_head_timeout(
         writer.write(COMPLETE_REQUEST)
         first = await reader.readuntil(b"ok")
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):  # longer than the server's timeout for a request head
+            async with asyncio.timeout(1):  # longer than the server waits for a request head
                 await reader.read(1)
         writer.write(COMPLETE_REQUEST)
         assert (await reader.readuntil(b"ok")).partition(b"\r\n")[0] == first.partition(b"\r\n")[0]

@@ -51,8 +51,6 @@ class ManualClock:
         return self.now
 
 
-# ---- personal tokens
-
 PERSONAL_TOKEN = TOKEN_PREFIX + "x" * 43
 
 
@@ -68,7 +66,7 @@ def reject_token(_command: AuthenticateToken) -> TokenAccess:
 def authenticate_with_token(
     stage: GatewayStage, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[], Awaitable[Actor]]:
-    """Return a function that authenticates with a personal token at a gateway with an empty cache."""
+    """Return a function that authenticates PERSONAL_TOKEN. It uses an authenticator with an empty cache."""
     authenticator = Authenticator(MessageClient(stage.client), clock)
     headers = {b"authorization": f"token {PERSONAL_TOKEN}".encode()}
     return lambda: authenticator.authenticate(headers, Role.DEVELOPER, TokenScope.BUILD_READ)
@@ -127,9 +125,6 @@ async def test_a_malformed_personal_token_is_rejected_without_a_query(stage: Gat
     assert stage.services.received_of(AuthenticateToken) == []
 
 
-# ---- signing keys
-
-
 async def test_tokens_of_a_new_and_of_the_previous_signing_key_are_accepted(stage: GatewayStage) -> None:
     before = stage.developer
     assert (await stage.http.get("/api/user/info", headers=before)).status_code == 200
@@ -160,9 +155,6 @@ async def test_a_withdrawn_signing_key_is_rejected_after_a_minute(stage: Gateway
 
     await eventually(outcome, lambda found: found == "TOKEN_INVALID", within=5)
     assert withdrawn.kid != stage.users.key.kid
-
-
-# ---- login throttling
 
 
 def refuse_log_in(_command: LogIn) -> Session:

@@ -85,7 +85,7 @@ async def test_a_download_that_ends_early_breaks_the_connection(stage: GatewaySt
     def read(query: GetArtifactChunk) -> str:
         if query.offset:
             raise RequestRejected("SERVICE_UNAVAILABLE")
-        return "x" * (CHUNK_BYTES - 2)  # the JSON quotes take two bytes
+        return "x" * (CHUNK_BYTES - 2)  # JSON adds two quotes
 
     await stage.services.serve(GetArtifactChunk, read)
     with pytest.raises(httpx.RemoteProtocolError):

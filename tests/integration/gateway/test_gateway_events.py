@@ -27,7 +27,7 @@ async def publish(stage: GatewayStage, service: str, name: str, number: int) -> 
 
 
 async def try_publish(stage: GatewayStage, number: int) -> bool:
-    """Publish an event and return whether JetStream stored it. JetStream stores a repeated message id only once."""
+    """Publish an event and return whether JetStream confirmed it. JetStream stores a repeated message id only once."""
     subject, headers = f"evt.builds.thing-{number}.BuildQueued", {"Nats-Msg-Id": str(number)}
     try:
         await stage.client.jetstream().publish(subject, b'{"number": %d}' % number, headers=headers, timeout=0.5)
@@ -40,7 +40,6 @@ async def try_publish(stage: GatewayStage, number: int) -> bool:
 async def open_event_stream(
     stage: GatewayStage, query: str = "", **headers: str
 ) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
-    """Open an event stream and yield an iterator of its events."""
     async with stage.http.stream("GET", f"/api/events{query}", headers=stage.developer | headers) as answer:
         lines = answer.aiter_lines()
         assert (await anext(lines)).startswith(":")
@@ -131,7 +130,7 @@ async def test_the_event_stream_of_a_disabled_user_ends(stage: GatewayStage) -> 
 async def publish_until_stream_ends(
     stage: GatewayStage, source: AsyncIterator[dict[str, str]]
 ) -> AsyncIterator[dict[str, str]]:
-    """Publish an event every 50 ms and yield the next event of `source`, until `source` ends."""
+    """Publish an event before each read of `source`. Yield the events read, until `source` ends."""
     async with asyncio.timeout(10):
         for number in range(2, 1000):
             await publish(stage, "builds", "BuildQueued", number)
@@ -185,7 +184,7 @@ async def test_a_stalled_event_stream_does_not_block_gateway_shutdown(
 ) -> None:
     monkeypatch.setattr("gateway.http.server.SHUTDOWN_TIMEOUT_SECONDS", 0.5)
     async with stage.http.stream("GET", "/api/events", headers=stage.developer):
-        for number in range(60):  # more than all buffers between NATS and the client can hold
+        for number in range(60):  # more than the buffers between NATS and the client hold
             body = b'{"number": "%s"}' % (b"x" * 400_000)
             await stage.client.jetstream().publish(f"evt.builds.thing-{number}.BuildQueued", body)
         stage.server.begin_shutdown()

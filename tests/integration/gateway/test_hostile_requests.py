@@ -12,7 +12,7 @@ from tests.support.gateway_routes import GatewayRoute, list_routes
 from tests.support.in_process.free_commit_system import FreeCommitSystem, free_commit_system
 from tests.support.infrastructure.servers import Servers
 
-CONCURRENCY = 8  # requests at a time: a slow machine would answer hundreds of concurrent ones with 504
+CONCURRENCY = 8  # on a slow machine, hundreds of concurrent requests would get the response 504
 RESOURCES = ("project", "secret", "credential", "developer", "executor")
 HOSTILE_VALUES: list[Any] = [
     None,
@@ -75,7 +75,7 @@ def resource_of(route: GatewayRoute) -> str:
 
 
 async def create_route_path(free_commit: FreeCommitSystem, route: GatewayRoute) -> str:
-    """Create the resource that the route needs and return the route's path with its id."""
+    """Create a resource of the route's kind, if the path has an id. Return the path with that id."""
     base, captured, part = route.path.partition("/{")
     if not captured:
         return f"/api{base}"

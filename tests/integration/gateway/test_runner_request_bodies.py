@@ -1,4 +1,4 @@
-"""Large webhook payloads in jobs of GitLab Runner: a real shell runs scripts like those of GitLab Runner."""
+"""Large webhook payloads in jobs of GitLab Runner. A real shell runs the scripts that GitLab Runner would generate."""
 
 import hashlib
 import time
@@ -44,7 +44,7 @@ def expected_output(body: bytes) -> str:
 
 
 def test_a_large_webhook_payload_reaches_both_scripts_quickly(client: GitLabClient) -> None:
-    """Without compression, bash would need minutes to read this payload in every stage."""
+    """Uncompressed, the payload would take bash minutes to read in every stage of the job."""
     assignment = ASSIGNMENT.replace(script=(PRINT_BODY,), after_script=(PRINT_BODY,))
     job = build_job_payload(assignment, None, BODY_WITH_QUOTES, quotes_files=True)
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""External event consumers: the programs in docs/examples read real events. One computes all runners and jobs."""
+"""The event consumers in docs/examples read real events. The fleet example rebuilds the current state from them."""
 
 import asyncio
 import hashlib
@@ -28,7 +28,7 @@ PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    """Run all services and a gateway. A runner is offline after three seconds without requests."""
+    """Run all services and a gateway. A runner counts as offline after three seconds without requests."""
     more = {"long_poll_seconds": 0.5, "runner_offline_seconds": 3.0}
     async with build_system(tmp_path_factory.mktemp("whole"), **more) as whole:
         yield whole
@@ -36,7 +36,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 @pytest.fixture(scope="module")
 async def packages() -> Path:
-    """Install the packages locked for the Node example, once per lock file, and return the path of the example."""
+    """Install the Node example's packages, once per version of the lock file. Return the example's path."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: the example for Node is not run")
@@ -71,7 +71,7 @@ async def read_event(lines: asyncio.StreamReader) -> tuple[int, str, Body]:
 
 
 async def read_until(lines: asyncio.StreamReader, name: str, build_id: int) -> tuple[int, list[str]]:
-    """Read events up to this event of the build. Return its sequence number and the names of all events read."""
+    """Read events up to `name` of the build. Return its sequence number and the names of all events read."""
     names = []
     while True:
         sequence, found, event = await read_event(lines)
@@ -105,9 +105,6 @@ async def test_the_node_example_replays_follows_and_resumes_events(system: Build
     await check_replay_follow_and_resume(system, "node", str(packages))
 
 
-# ---- the fleet example
-
-
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
     specification = spec_from_file_location("fleet", EXAMPLES / "fleet.py")
@@ -119,12 +116,11 @@ def example() -> ModuleType:
 
 
 async def get_state(system: BuildSystem, kind: str, id_: object) -> Any:
-    """Return the current state of an object from the history API, or None if it was deleted."""
     return (await system.get(f"/api/admin/history/{kind}/{id_}?at=2999-01-01T00:00:00Z"))["state"]
 
 
 async def create_history(system: BuildSystem) -> list[FakeRunner]:
-    """Cause many types of runner and job events. Return the runners."""
+    """Cause events of many types for runners and jobs. Return the runners."""
     project = await system.create_project(name="Wheel")
     tag: Body = {"tag_list": "fleet", "run_untagged": False}
     company = await system.create_company(alias="fleet-owners")
@@ -157,7 +153,7 @@ async def run_jobs(system: BuildSystem, project: Body, worker: FakeRunner) -> No
     await system.launch_build(project)
     job = await worker.wait_for_job()
     lost = {"token": job["token"], "state": "failed", "failure_reason": "runner_system_failure"}
-    await system.http.put(f"/api/v4/jobs/{job['id']}", json=lost)  # the job is retried after this failure
+    await system.http.put(f"/api/v4/jobs/{job['id']}", json=lost)  # a failure after which the job is retried
     again = await worker.wait_for_job()
     await worker.report(again, "success")
     forgotten = await system.launch_build(project)
@@ -174,7 +170,7 @@ async def run_jobs(system: BuildSystem, project: Body, worker: FakeRunner) -> No
 
 
 def select_common_fields(known: Body, shown: Body) -> Body:
-    """Return the API's values of the fields that the example has too, with times in the example's format."""
+    """Return the API's values of the fields that the example knows, with times in the example's format."""
     return {
         name: shown[name] if value == shown[name] or name not in TIME_FIELDS else format_time(shown[name])
         for name, value in known.items()
@@ -186,7 +182,7 @@ def format_time(text: str) -> str:
 
 
 async def read_fleet_from_api(system: BuildSystem, known: Any) -> tuple[Body, Body]:
-    """Return the API's runners by uuid and jobs by id, reduced to the fields that the example knows."""
+    """Return the API's runners by uuid and jobs by id, with only the fields that the example knows."""
     listed = (await system.get("/api/admin/runners/all/jobs", params={"size": 1000}))["page"]["totalElements"]
     runners = (await system.get("/api/admin/runners", params={"size": 1000}))["_embedded"][
         "restPipelineRunnerModelList"
@@ -224,10 +220,9 @@ async def test_the_fleet_built_from_events_equals_the_fleet_of_the_api(
 
 
 def prioritized_job_ids(fleet: Any) -> list[int]:
-    """Return the ids of jobs with the raised priority. Raising it is the last change that the test makes."""
+    """Return the ids of jobs with priority 9. The test sets that priority as its last change."""
     return [id_ for id_, job in fleet.jobs.items() if job["priority"] == 9]
 
 
 def online_runner_names(fleet: Any) -> list[str]:
-    """Return the names of online runners. The list becomes empty at the end, when no runner sends requests."""
     return [runner["name"] for runner in fleet.runners.values() if runner["online"]]

@@ -1,4 +1,4 @@
-"""The local stack with embedded servers, regardless of STACK: start, restart, stop and error messages."""
+"""The local stack with its embedded servers: start, restart, stop and error messages. STACK has no effect here."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ class Stack:
         return subprocess.Popen(command, env=self._environ(), stdout=subprocess.PIPE, text=True)
 
     def processes(self) -> list[dict[str, Any]]:
-        """Read the processes from the state file. `headrace status` would take half a second per check."""
+        """Read the processes from the state file, because `headrace status` takes half a second."""
         file = self.data / "run" / "processes.json"
         state = json.loads(file.read_text()) if file.exists() else {"processes": []}
         return list(state["processes"])
@@ -58,12 +58,12 @@ class Stack:
         return next((process["pid"] for process in self.processes() if process["name"] == name), None)
 
     def is_ready(self) -> bool:
-        """Return whether all processes are ready. `headrace status` would take half a second per check."""
+        """Read the state file, because `headrace status` takes half a second."""
         state = StackState.read(DataFolder(self.data))
         return state is not None and all(process.is_ready() for process in state.processes)
 
     def survivors(self) -> list[psutil.Process]:
-        """Return all processes of this machine whose environment contains the data folder of this stack."""
+        """Find the processes of this machine whose environment contains this stack's data folder."""
         ours = f"HEADRACE_DATA={self.data}"
         return [process for process in psutil.process_iter() if ours in _environ_of(process)]
 
@@ -75,13 +75,12 @@ class Stack:
 def _environ_of(process: psutil.Process) -> list[str]:
     try:
         return [f"{name}={value}" for name, value in process.environ().items()]
-    except psutil.Error:  # the process has ended or belongs to another user
+    except psutil.Error:  # ended, or owned by another user
         return []
 
 
 @pytest.fixture
 def embedded_stack(tmp_path: Path) -> Iterator[Stack]:
-    """Return a stack that is not started."""
     stack = Stack(tmp_path / "data", ports.find_free_port())
     yield stack
     for process in stack.survivors():
@@ -91,14 +90,14 @@ def embedded_stack(tmp_path: Path) -> Iterator[Stack]:
 
 @pytest.fixture
 def stack(embedded_stack: Stack, servers: Servers) -> Stack:
-    """Return a stack that is not started and uses servers that run already, which makes the start faster."""
+    """Return a stopped stack that will use the running test servers, for a faster start."""
     embedded_stack.environ |= {"HEADRACE_MONGODB_URL": servers.mongodb_url, "HEADRACE_NATS_URL": servers.nats_url}
     return embedded_stack
 
 
 @pytest.fixture(scope="module")
 def first_output(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, str]]:
-    """Run a stack that is shared by the tests that leave it running. Yield it and the output of its first start."""
+    """Run one stack for all tests that leave it running. Yield the stack and the output of its first start."""
     new_stack = Stack(tmp_path_factory.mktemp("lasting") / "data", ports.find_free_port())
     yield new_stack, new_stack.run("up").stdout
     new_stack.headrace("down")

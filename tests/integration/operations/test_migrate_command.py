@@ -10,7 +10,7 @@ from libs.settings import Settings, SettingsError
 from tests.support.infrastructure.servers import Servers, running_servers
 from tests.support.waiting import wait_until
 
-LONG_WAIT_SECONDS = 600.0  # maximum wait of a command that must not give up during a test
+LONG_WAIT_SECONDS = 600.0  # for commands that must not give up during a test
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The choice of the test servers by the environment variable STACK."""
+"""The environment variable STACK chooses the servers that tests use."""
 
 import os
 import subprocess

@@ -17,7 +17,6 @@ SCRIPT = "main.0a1b2c3d.js"
 
 @pytest.fixture(scope="module")
 async def urls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, str]]:
-    """Yield the URLs of a gateway with a static folder and of a gateway without a static folder."""
     above = tmp_path_factory.mktemp("above")
     (above / "hidden.txt").write_text("canary")
     folder = above / "page"
@@ -106,7 +105,7 @@ async def test_an_api_url_in_the_env_js_of_the_folder_is_served_unchanged(
 @pytest.mark.parametrize(
     "content",
     [
-        b"window.globalConfig = {};\n",  # the content of env.js in the default build of the web page
+        b"window.globalConfig = {};\n",  # content of env.js in the web page's default build
         b"",
         b"window.globalConfig = {REACT_APP_API_URL: undefined};",
         b'// window.globalConfig = {"REACT_APP_API_URL": "https://ci.example.org"};\nwindow.globalConfig = {};',
@@ -181,8 +180,6 @@ def test_a_missing_static_folder_is_an_error_at_startup(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="HEADRACE_STATIC"):
         StaticSite(tmp_path / "none")
 
-
-# ---- CORS
 
 ORIGIN = {"Origin": "https://page.example"}
 

@@ -1,4 +1,4 @@
-"""TLS on every connection with a private certificate authority, and the errors for untrusted certificates."""
+"""TLS on every connection with a private certificate authority, and errors for untrusted certificates."""
 
 import asyncio
 import ssl
@@ -47,7 +47,6 @@ def other_authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuth
 
 @pytest.fixture(scope="module")
 def settings(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Return client settings for servers that require and verify a client certificate."""
     folder = DataFolder(tmp_path_factory.mktemp("servers"))
     folder.prepare()
     with running_tls_nats(folder, authority) as nats, running_tls_mongod(folder, authority) as database:
@@ -73,7 +72,7 @@ def running_tls_nats(folder: DataFolder, authority: CertificateAuthority) -> Ite
 
 @contextmanager
 def running_tls_mongod(folder: DataFolder, authority: CertificateAuthority) -> Iterator[Process]:
-    """Run a mongod that also accepts plain connections, because the readiness check does not use TLS."""
+    """Run a mongod that accepts plain connections too, because the readiness check uses no TLS."""
     program, shown = mongod_program(folder), authority.issue("mongod")
     tls = (
         "--tlsMode",
@@ -161,9 +160,6 @@ def test_an_authority_file_without_certificates_is_named(settings: Settings, tmp
         asyncio.run(connect(settings.model_copy(update={"ca_file": empty}), "test"))
 
 
-# ---- gateway
-
-
 @pytest.fixture
 def gateway_certificate(authority: CertificateAuthority) -> IssuedCertificate:
     return authority.issue("gateway")
@@ -195,7 +191,6 @@ async def test_the_gateway_reloads_a_renewed_certificate_when_its_files_match(
     tls_settings: Settings, gateway_certificate: IssuedCertificate, authority: CertificateAuthority
 ) -> None:
     async def serial_number() -> str:
-        """Return the serial number of the certificate that the gateway presents."""
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust_only(authority))
         found = str(writer.get_extra_info("peercert")["serialNumber"])
         writer.close()
@@ -232,9 +227,6 @@ async def test_an_agent_trusts_only_the_configured_authority(
             with pytest.raises(RequestFailed, match="set the CA certificates to trust with --ca-file"):
                 await protocol.register("token")
     await bus.close()
-
-
-# ---- mail
 
 
 async def test_a_mail_server_certificate_is_verified_with_the_configured_authority(

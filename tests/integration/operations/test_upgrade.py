@@ -27,21 +27,21 @@ with_streams = pytest.mark.parametrize(
     "upgraded", [release for release in RELEASES if (FOLDER / release / STREAMS_FILE).exists()], indirect=True
 )
 
-# number of events of each type that the current code records without a request
+# number of events that the current code records on its own after the upgrade
 EXPECTED_NEW_EVENTS = {
-    "BuildFinished": 3,  # builds of the deleted project: one on a deleted runner, one in planning, one unpublished
+    "BuildFinished": 3,  # all builds of the deleted project: one on a deleted runner, one in planning, one unpublished
     "BuildDeleted": 3,
     "JobFinished": 1,
     "JobDeleted": 1,
     "NotificationRequested": 3,  # one for each BuildFinished event
     "NotificationSkipped": 3,  # the initiator has no email address
-    "NotificationSent": 1,  # the email that was rejected during the recording
+    "NotificationSent": 1,  # the email that was rejected while the old release ran
     "ProjectDevelopersChosen": 1,
     "RegistrationTokenWithdrawn": 1,
 }
-# Whether events of these types are recorded depends on the order in which durable consumers continue.
+# Recorded or not, depending on which durable consumer continues first.
 OPTIONAL_NEW_EVENTS = {"BuildKilled", "JobLost", "JobQueued"}
-SECRET_ACCESS_EVENTS = {"SecretRevealed", "CredentialRevealed"}  # recorded when the test reads secrets
+SECRET_ACCESS_EVENTS = {"SecretRevealed", "CredentialRevealed"}  # recorded because the test reads secrets
 
 
 @pytest.fixture(scope="module", params=RELEASES)
@@ -61,9 +61,9 @@ def test_a_missing_field_that_was_null_is_a_difference() -> None:
 
 
 async def wait_for_pending_work(upgraded: UpgradedSystem) -> None:
-    """Wait until no worker has pending events and the builds of the deleted project are gone.
+    """Wait until all workers are idle and the builds of the deleted project are gone.
 
-    The worker `builds-clearing` need not be idle, because it repeats the purge of the deleted project for some time.
+    The worker `builds-clearing` is excluded: it repeats the purge of a deleted project for some time.
     """
     async with upgraded.stage.connected() as bus:
         await wait_until_idle(bus, is_excluded=lambda durable: durable == "builds-clearing")
@@ -87,7 +87,7 @@ async def test_after_an_upgrade_every_response_equals_the_recorded_one(upgraded:
             found += find_differences(answers.without_volatile_members(before), now, path)
         return list_unexpected(upgraded.release, found)
 
-    # the projections of other services' events may still be catching up
+    # projections of other services' events may lag behind
     await eventually(list_differences, until=lambda differences: differences == [], within=60)
 
 
@@ -97,7 +97,7 @@ async def test_after_an_upgrade_users_and_personal_tokens_authenticate_as_before
         (await upgraded.http.get("/api/developer/projects", headers={"Authorization": f"Bearer {token}"})).status_code
         for token in upgraded.left.tokens.values()
     ]
-    assert statuses == [200, 401]  # the second token was revoked
+    assert statuses == [200, 401]
 
 
 async def test_after_an_upgrade_events_are_published_once_and_keep_their_positions(upgraded: UpgradedSystem) -> None:
@@ -116,7 +116,7 @@ async def test_after_an_upgrade_events_are_published_once_and_keep_their_positio
 
 @with_streams
 async def test_after_an_upgrade_pending_work_is_done_once(upgraded: UpgradedSystem) -> None:
-    """Before the upgrade, a project, a runner and a project member were deleted, and an email was rejected."""
+    """The old release stopped after three deletions (project, runner, project member) and a rejected email."""
     left = upgraded.left.unfinished
     admin = await upgraded.log_in("root")
     await wait_for_pending_work(upgraded)
@@ -132,7 +132,7 @@ async def test_after_an_upgrade_pending_work_is_done_once(upgraded: UpgradedSyst
 
 @with_streams
 async def test_an_upgrade_keeps_durable_consumers(upgraded: UpgradedSystem) -> None:
-    """A consumer that was deleted and recreated would start at the first event."""
+    """A consumer that is deleted and created again starts at the first event."""
     async with upgraded.stage.connected() as bus:
         created = await list_durables(bus)
     assert {name: created.get(name) for name in upgraded.durables} == upgraded.durables
@@ -165,7 +165,7 @@ async def test_after_an_upgrade_login_throttling_continues(upgraded: UpgradedSys
 
 @with_streams
 async def test_after_an_upgrade_a_held_concurrency_slot_is_released(upgraded: UpgradedSystem) -> None:
-    """The test kills the build that holds the slot. The waiting build then starts, and fails without a repository."""
+    """After the holding build is killed, the waiting build starts, and fails because its repository is gone."""
     admin = await upgraded.log_in("root")
     holds = (await upgraded.http.get(f"/api/developer/builds/{upgraded.left.lane['holds']}", headers=admin)).json()
     path = f"/api/developer/builds/kill/queued/{holds['executor_id']}"
@@ -199,7 +199,7 @@ async def test_after_an_upgrade_a_running_job_continues_and_finishes(upgraded: U
 async def test_after_an_upgrade_old_and_new_builds_run_on_an_old_runner(
     upgraded: UpgradedSystem, tmp_path: Path
 ) -> None:
-    """The queued build fails because its repository no longer exists. A new build of another repository succeeds."""
+    """The old build fails because its repository is gone. A new build of another repository succeeds."""
     admin, project = await upgraded.log_in("root"), upgraded.left.project
     scripts = {"build": "echo turning with $MILL_KEY\n", "test": "exit 0\n", "cleanup": "exit 0\n"}
     repository = {"repository": str(create_sample_repository(tmp_path / "repository", scripts, SPEC))}

@@ -1,4 +1,4 @@
-"""Emails sent to a real SMTP server in clear, with STARTTLS and with TLS, and how refusals are classified."""
+"""Emails to a real SMTP server without TLS, with STARTTLS and with implicit TLS, and the classification of refusals."""
 
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -16,7 +16,7 @@ SENDER = "Headrace <ci@example.org>"
 
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a certificate that this process trusts like a system certificate."""
+    """Return a self-signed certificate that this process trusts."""
     path = create_self_signed_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     return path
@@ -60,7 +60,7 @@ async def test_a_mail_goes_through_starttls_and_login(certificate: Path) -> None
     assert len(mailbox.mails) == 1
 
 
-# a warning of aiosmtpd, which does not take implicit TLS into account
+# aiosmtpd warns although implicit TLS protects the login
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 async def test_a_mail_goes_through_tls_and_login(certificate: Path) -> None:
     async with running_mail_server(certificate=certificate, implicit_tls=True) as mailbox:

@@ -47,7 +47,7 @@ FAILED_BUILD = BuildFinished(
 
 @dataclass(frozen=True)
 class NotificationStage:
-    """The running notifications service; tests publish finished builds and fake the identity service."""
+    """The notifications service with a fake identity service. Tests publish the events of finished builds."""
 
     stage: ServiceStage
     bus: Client
@@ -63,7 +63,7 @@ class NotificationStage:
         return [NotificationRow.model_validate(row) for row in page.rows]
 
     async def wait_for(self, reached: Callable[[NotificationRow], bool]) -> NotificationRow:
-        """Wait until the newest notification satisfies the predicate. Return that notification."""
+        """Wait until the newest notification satisfies the predicate, and return it."""
         async with asyncio.timeout(30):
             while True:
                 match await self.list_notifications():

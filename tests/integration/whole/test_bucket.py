@@ -1,4 +1,4 @@
-"""Artifacts in an S3 bucket: object names, outages, and older artifacts that are still stored in the database."""
+"""Artifacts in an S3 bucket: object names, outages, and artifacts stored in the database before the bucket was set."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -109,7 +109,7 @@ async def test_artifacts_stored_in_the_database_before_the_bucket_are_still_serv
             for offset in range(0, len(CONTENT), CHUNK_SIZE)
         )
     assert (await download_archive(system, job)).content == CONTENT
-    await upload(system, job, b"newer")  # replaces the first artifact
+    await upload(system, job, b"newer")
 
     async def has_no_chunks() -> bool:
         return await list_chunks_in_database(system) == []

@@ -1,4 +1,4 @@
-"""Idempotency-Key on writes: one effect and the same response, with two replicas of every service."""
+"""The header Idempotency-Key: repeated writes have one effect and one response, with two replicas of every service."""
 
 import asyncio
 import hashlib
@@ -59,9 +59,6 @@ async def list_event_names(system: RunningSystem, path: str) -> list[str]:
     return [event["name"] for entry in found.json()["entries"] for event in entry["events"]]
 
 
-# ---- repeated requests
-
-
 async def test_concurrent_requests_with_one_key_have_one_effect_and_one_response(
     system: RunningSystem, headers_with_key: Headers
 ) -> None:
@@ -70,7 +67,7 @@ async def test_concurrent_requests_with_one_key_have_one_effect_and_one_response
     async def create_secret() -> httpx.Response:
         return await system.http.post("/api/admin/secrets", json=SECRET, headers=headers_with_key)
 
-    # a client repeats a request that was not answered in time (504), which happens on a slow machine
+    # repeated after a timeout (504), as a client would; timeouts happen on a slow machine
     requests = [eventually(create_secret, lambda response: response.status_code != 504) for _ in range(12)]
     answers = await asyncio.gather(*requests)
     assert len({response.text for response in answers}) == 1
@@ -207,9 +204,6 @@ async def test_each_reading_of_a_secret_with_one_key_is_recorded(
     assert await list_event_names(system, f"secret/{id_}") == ["SecretCreated", "SecretRevealed", "SecretRevealed"]
 
 
-# ---- different requests with one key
-
-
 async def test_a_reused_key_with_another_body_is_rejected(system: RunningSystem, headers_with_key: Headers) -> None:
     first = await system.http.post("/api/admin/secrets", json=SECRET, headers=headers_with_key)
     other = {"secret": {"name": "KEY", "value": "another"}}
@@ -261,9 +255,6 @@ async def test_the_stored_request_fingerprint_is_not_a_plain_hash(
     assert commit
     request = json.dumps(["", {"secret_name": "KEY", "secret_value": "hush"}])
     assert commit["fingerprint"] not in ("", hashlib.sha256(request.encode()).hexdigest())
-
-
-# ---- key format
 
 
 @pytest.mark.parametrize("key", [b"", b"x" * 256, b"a\tb", "ключ".encode()], ids=["none", "long", "tab", "not ASCII"])

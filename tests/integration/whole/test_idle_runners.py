@@ -1,4 +1,4 @@
-"""Database writes caused by idle runners: only their heartbeats."""
+"""Idle runners cause no database writes except for their heartbeats."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 
 async def switch_profiling(settings: Settings, *, profiled: bool) -> "Counter[str]":
-    """Switch the MongoDB profiler on or off for all databases. Return the profiled writes by collection."""
+    """Switch the MongoDB profiler on or off. Return the number of profiled writes by collection."""
     writes: Counter[str] = Counter()
     async with create_mongo_client(settings, "test") as client:
         for name in await client.list_database_names():
@@ -34,13 +34,13 @@ async def switch_profiling(settings: Settings, *, profiled: bool) -> "Counter[st
 
 async def test_idle_runners_cause_only_heartbeat_writes(system: BuildSystem) -> None:
     runners = [await system.register_runner() for _ in range(RUNNER_COUNT)]
-    for _ in range(3):  # in this time, the work caused by the registrations finishes
+    for _ in range(3):  # time for the work that the registrations cause
         await asyncio.gather(*(runner.request_job() for runner in runners))
     await switch_profiling(system.settings, profiled=True)
     answers = [await asyncio.gather(*(runner.request_job() for runner in runners)) for _ in range(3)]
     writes = await switch_profiling(system.settings, profiled=False)
     assert {response.status_code for round_ in answers for response in round_} == {204}
-    # heartbeats of the replicas and scans of the leader do not depend on the number of runners
+    # replica heartbeats and leader scans do not depend on the number of runners
     assert writes.keys() <= {"presence", "presence_looks", "replicas"}
     assert writes["presence"] <= 3 * RUNNER_COUNT
     assert writes["presence_looks"] + writes["replicas"] < RUNNER_COUNT

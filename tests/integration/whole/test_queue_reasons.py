@@ -1,4 +1,4 @@
-"""The API shows why a build is queued. The reason changes as runners appear, work and disappear."""
+"""The reason that the API shows for a queued build changes as runners appear, work and disappear."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,8 +16,6 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 
 async def wait_for_reason(system: BuildSystem, build_id: int, wanted: str) -> None:
-    """Wait until the queue shows this reason. Reasons are updated with a delay."""
-
     async def is_shown() -> bool:
         return wanted in [
             build["reason"]

@@ -1,4 +1,4 @@
-"""The live log as polled by Free Commit's page: again and again until the first error response."""
+"""The live log as Free Commit's page polls it: repeatedly, until the first error response."""
 
 import asyncio
 import time
@@ -20,14 +20,14 @@ from tests.support.external.repositories import Gate, commit_files, make_spec
 from tests.support.in_process.build_system import Body, BuildSystem, build_system
 from tests.support.waiting import eventually
 
-POLL_SECONDS = 0.1  # the page of Free Commit polls every second
-READABLE_SECONDS = 3  # shorter than in production, because each test waits for the end of this time
-END_SECONDS = 60  # limit of the wait for the error response that ends the polling
+POLL_SECONDS = 0.1  # Free Commit's page polls every second
+READABLE_SECONDS = 3  # less than in production, because each test waits for this time to pass
+END_SECONDS = 60  # maximum time until the error response that ends the polling
 
 
 @dataclass
 class SkewedMachine:
-    """The simulated clock of the machine on which the services run. A test can set it ahead or back."""
+    """The clock of the machine on which the services run. A test can set it ahead or back."""
 
     ahead: timedelta = timedelta()
 
@@ -40,7 +40,7 @@ MACHINE = SkewedMachine()
 
 @dataclass
 class LogPage:
-    """The state of Free Commit's log page: the text of each section and the position of the next poll."""
+    """Free Commit's log page: the text of each section, and the position from which the next poll reads."""
 
     here: BuildSystem
     executor_id: str
@@ -85,7 +85,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 async def watch_build(
     system: BuildSystem, folder: Path, scripts: Mapping[str, str], **settings: Any
 ) -> AsyncIterator[tuple[LogPage, "asyncio.Task[None]"]]:
-    """Run a build of these steps with an agent, and a page that polls its log from the launch on."""
+    """Run a build of these steps with an agent. From the launch on, a page polls the build's log."""
     commit_files(system.repository, {f"ci/{name}.sh": text for name, text in scripts.items()})
     commit_files(system.repository, {"watched.yaml": make_spec(scripts)})
     project = await system.create_project(spec_file_path="/watched.yaml", **settings)

@@ -1,1 +1,1 @@
-"""The counter service of the tests: counters with an owner and a unique label."""
+"""The counter service, a sample service for tests: counters with an owner and a unique label."""

@@ -1,4 +1,4 @@
-"""The counter service of the tests: categories, a query handler, a policy, a projection, a worker, a periodic task."""
+"""The declaration of the counter service. It uses each kind of part that a service can have."""
 
 from dataclasses import replace
 
@@ -74,6 +74,6 @@ def project_doubled_counter(row: CounterView, recorded: RecordedEvent[Event]) ->
 
 
 def create_next_release() -> Service:
-    """Return the counter service of the next release: another row projection, and no periodic task."""
+    """Return the counter service as a next release: another row projection, and no periodic task."""
     doubled = replace(counters, apply=project_doubled_counter, row_version=2)
     return replace(create_service(), categories=(doubled, mirrors), periodic_tasks=())

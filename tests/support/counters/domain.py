@@ -1,4 +1,4 @@
-"""The counters and mirrors of the counter service: their deciders and row projections."""
+"""The deciders and row projections of the counter service: counters and mirrors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 class IssuedCertificate:
     certificate: Path
     key: Path
-    combined: Path  # certificate and key in one file
+    combined: Path  # file with the certificate and its key
 
 
 class CertificateAuthority:
@@ -45,7 +45,6 @@ class CertificateAuthority:
         )
 
     def issue(self, name: str) -> IssuedCertificate:
-        """Issue a certificate for 127.0.0.1 with the given common name."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
         signed = (

@@ -1,4 +1,4 @@
-"""Webhook requests of GitHub and GitLab: bodies of pushes, and headers with signature or token."""
+"""Webhook requests of GitHub and GitLab: push bodies, and headers with signature or token."""
 
 import hashlib
 import hmac
@@ -6,12 +6,12 @@ import json
 from typing import Any
 from uuid import uuid4
 
-NULL_COMMIT = "0" * 40  # the commit id that forges send if a branch was created or deleted
+NULL_COMMIT = "0" * 40  # sent by forges as the commit before the creation and after the deletion of a branch
 JSON_TYPE = "application/json"
 
 
 def github_push_body(after: str, ref: str = "refs/heads/main", login: str = "Octo-Ada", **more: Any) -> bytes:
-    """Return the body of a GitHub push with all its members; `more` replaces or adds members."""
+    """Return a GitHub push body with all its members. `more`: members to replace or add."""
     name = ref.removeprefix("refs/heads/")
     commit = {
         "id": after,
@@ -54,7 +54,7 @@ def github_push_body(after: str, ref: str = "refs/heads/main", login: str = "Oct
 
 
 def gitlab_push_body(after: str, ref: str = "refs/heads/main", username: str = "tanuki-ada", **more: Any) -> bytes:
-    """Return the body of a GitLab push with all its members; `more` replaces or adds members."""
+    """Return a GitLab push body with all its members. `more`: members to replace or add."""
     commit = {
         "id": after,
         "message": "Turn the wheel\n\nfaster",

@@ -33,7 +33,6 @@ class GitServer(DemoGitServer):
 
 @contextmanager
 def git_server(root: Path, login: str = "ada:secret-of-ada") -> Iterator[GitServer]:
-    """Serve every repository below the folder while the block runs."""
     server = GitServer(root, login)
     with server.run_in_thread():
         yield server

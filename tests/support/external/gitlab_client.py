@@ -29,7 +29,7 @@ def shell_escape(text: str) -> str:
 
 @dataclass(frozen=True)
 class GitLabClient:
-    """A machine that runs jobs like GitLab Runner. Later jobs reuse its builds folder."""
+    """A machine that runs jobs as GitLab Runner does. Its builds folder is kept from job to job."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -69,7 +69,7 @@ class GitLabClient:
         return self.run_bash(self.build_stage_script(job, [f"cd {shell_escape(str(self.checkout))}", *lines]))
 
     def build_stage_script(self, job: Job, commands: Sequence[str]) -> str:
-        """Return the script of one stage, which starts by exporting all job variables."""
+        """Return the script of one stage. It starts by exporting all job variables."""
         program = "\n".join([*self._export_commands(job), *commands]) + "\n"
         return (
             "#!/usr/bin/env bash\n\ntrap exit 1 TERM\n\n"

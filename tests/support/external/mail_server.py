@@ -1,4 +1,4 @@
-"""An SMTP server on a loopback port that stores received messages and can reject recipients."""
+"""An SMTP server on a loopback port. It stores received messages and can reject recipients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from infra.local import ports
 class MailServer:
     port: int
     messages: list[EmailMessage] = field(default_factory=list)
-    rejected_recipients: set[str] = field(default_factory=set)  # recipients whose messages get a temporary error
+    rejected_recipients: set[str] = field(default_factory=set)  # messages to these recipients get a temporary error
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         if self.rejected_recipients.intersection(envelope.rcpt_tos):
@@ -29,7 +29,7 @@ class MailServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variables that make a stack send its emails to this server."""
+        """Return environment variables that make a stack send its emails to this server."""
         return {"HEADRACE_MAIL_HOST": "127.0.0.1", "HEADRACE_MAIL_PORT": str(self.port), "HEADRACE_MAIL_TLS": "none"}
 
 

@@ -25,8 +25,6 @@ RESPONSES: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class ReceivedSpan:
-    """A span that the receiver has stored."""
-
     service: str
     name: str
     kind: str
@@ -36,7 +34,7 @@ class ReceivedSpan:
     start: int  # nanoseconds since 1970
     end: int
     attributes: Mapping[str, Any]
-    links: Sequence[str]  # trace ids of the linked spans
+    links: Sequence[str]  # trace ids
     failed: bool
 
 
@@ -44,13 +42,13 @@ class ReceivedSpan:
 class OtlpReceiver:
     url: str = ""
     spans: list[ReceivedSpan] = field(default_factory=list)
-    metrics: dict[str, set[str]] = field(default_factory=dict)  # metric name -> names of the services that sent it
+    metrics: dict[str, set[str]] = field(default_factory=dict)  # metric name -> services that sent the metric
     bodies: list[bytes] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variables that make a stack export to this receiver at short intervals."""
+        """Return environment variables that make a stack export to this receiver at short intervals."""
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.url,
             "OTEL_BSP_SCHEDULE_DELAY": "200",
@@ -58,7 +56,6 @@ class OtlpReceiver:
         }
 
     def spans_of_trace(self, trace_id: str) -> list[ReceivedSpan]:
-        """Return the spans of the trace, ordered by start time."""
         return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda span: span.start)
 
     def receive(self, path: str, body: bytes) -> None:

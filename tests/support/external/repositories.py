@@ -1,4 +1,4 @@
-"""Local git repositories for builds to clone."""
+"""Local git repositories that builds clone."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ GIT_IDENTITY = {
 
 @dataclass(frozen=True)
 class Gate:
-    """Blocks a build script until the test opens the gate."""
+    """Holds up a build script until the test opens the gate."""
 
     file: Path
 
@@ -44,7 +44,7 @@ def run_git(folder: Path, *arguments: str) -> str:
 def create_sample_repository(
     folder: Path, steps: Mapping[str, str] | None = None, spec: str | bytes | None = None, branch: str = "main"
 ) -> Path:
-    """Create a repository whose steps (`{"build": "make"}`) are scripts under /ci, listed in its spec file."""
+    """Create a repository with a spec file. `steps`: shell command by step name, stored as scripts in /ci."""
     scripts = {"build": HELLO_SCRIPT} if steps is None else steps
     folder.mkdir(parents=True)
     run_git(folder, "init", "--quiet", "-b", branch)
@@ -59,7 +59,6 @@ def make_spec(steps: Mapping[str, str]) -> str:
 
 
 def commit_files(folder: Path, files: Mapping[str, str | bytes]) -> str:
-    """Write the files and commit them. Return the commit id."""
     for name, content in files.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

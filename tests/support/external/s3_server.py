@@ -1,4 +1,4 @@
-"""An S3 server in a child process, and the objects in its bucket."""
+"""An S3 server (moto) in a child process, and a function that lists the objects of its bucket."""
 
 import ssl
 import sys
@@ -19,9 +19,9 @@ BUCKET_SECRET_KEY = "bucket-canary"
 
 @contextmanager
 def s3_server(folder: Path, *, tls: tuple[Path, Path, Path] | None = None) -> Iterator[tuple[Process, S3Settings]]:
-    """Run an S3 server that stores everything in memory.
+    """Run an S3 server that keeps objects in memory.
 
-    `tls`: files of the certificate, its key and the certificate authority.
+    `tls`: the files of the certificate, of its key and of the certificate authority.
     """
     port = ports.find_free_port()
     url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
@@ -49,7 +49,7 @@ def create_bucket(url: str, name: str, authority: Path | None = None) -> None:
 
 
 def list_objects(s3: S3Settings) -> list[str]:
-    """Return the object keys of the bucket; an empty list without a bucket."""
+    """Return the object keys of the bucket, or an empty list if no bucket is configured."""
     if not s3.bucket:
         return []
     store = S3Store(

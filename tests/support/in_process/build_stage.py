@@ -1,4 +1,4 @@
-"""The builds and projects services on real servers, without a gateway: tests launch builds and act as the runner."""
+"""The builds and projects services on real servers, without a gateway. Tests launch builds and act as the runner."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ class BuildStage:
     caller: MessageClient
     repository: Path
     executor_id: int
-    database: Any  # database of the builds service
+    database: Any  # of the builds service
 
     async def send(self, command: Command) -> CommandReply:
         return CommandReply.model_validate_json(await self.caller.send(command, actor=ROOT))
@@ -66,7 +66,6 @@ class BuildStage:
         return int((await self.send(QueueBuild(project_id=project_id, **more))).row["id"])
 
     async def claim(self, runner: RunnerDescription = RUNNER) -> Assignment:
-        """Wait for the next job and claim it."""
         async with asyncio.timeout(30):
             while (found := await self.try_claim(runner)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
@@ -84,7 +83,7 @@ class BuildStage:
         return TraceState.model_validate_json(await self.caller.send(report))
 
     async def run_build(self, project_id: int, log: bytes = b"hello\n", runner: RunnerDescription = RUNNER) -> int:
-        """Run a build from launch to success and return its id."""
+        """Launch a build, act as its runner until the build succeeds, and return its id."""
         build_id = await self.launch(project_id)
         job = await self.claim(runner)
         await self.append_log(job, 0, log)
@@ -96,7 +95,7 @@ class BuildStage:
         return BuildRow.model_validate_json(await self.caller.query(GetBuild(build_id=build_id)))
 
     async def wait_until_ended(self, build_id: int) -> None:
-        """Wait until the build has finished or was deleted."""
+        """Wait until the build has finished or is deleted."""
 
         async def is_over() -> bool:
             try:

@@ -1,4 +1,4 @@
-"""All services and a gateway in this process, used over HTTP by an administrator and fake runners."""
+"""All services and a gateway in this process. Tests act as an administrator and as fake runners, over HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -28,7 +28,7 @@ class BuildSystem:
     gateway: Gateway
     repository: Path
     settings: Settings
-    events_url: str  # NATS URL with the login for external consumers
+    events_url: str  # NATS URL with the login of external consumers
     executor_id: int = 0
     admin: dict[str, str] = field(default_factory=dict)
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -46,8 +46,6 @@ class BuildSystem:
         response = await self.http.post(path, headers=self.admin, json=body or {})
         assert response.status_code == status, response.text
         return response
-
-    # ---- resources; companies, projects and runners get generated names
 
     async def create_user(self, username: str, *roles: str) -> int:
         body = {"developer": {"username": username, "password": PASSWORD, "roles": roles or ("ROLE_DEVELOPER",)}}
@@ -71,7 +69,7 @@ class BuildSystem:
         return dict((await self.post("/api/admin/projects", {"project": body}, 201)).json())
 
     async def register_runner(self, base: str = "/admin/runners", **settings: Any) -> "FakeRunner":
-        """Register a runner with the registration token of the scope whose runners are listed at `base`."""
+        """Register a runner in the scope whose runners are listed at `base`."""
         info = await self.get(f"{base}/registration-info")
         body = {"token": info["registrationToken"], "name": f"runner {next(self.numbers)}", **settings}
         response = await self.http.post("/api/v4/runners", json=body)
@@ -81,7 +79,7 @@ class BuildSystem:
         return FakeRunner(self.http, response.json()["token"], uuid)
 
     async def hold_requests(self, *runners: "FakeRunner") -> "list[asyncio.Task[httpx.Response]]":
-        """Start a job request for each runner, and wait until the gateway holds all requests."""
+        """Request a job for each runner, and wait until the gateway holds all requests."""
         requests = [runner.start_request() for runner in runners]
         await eventually(lambda: len(self.gateway.state.long_polls) == len(runners))
         return requests
@@ -105,10 +103,10 @@ class FakeRunner:
     http: httpx.AsyncClient
     token: str
     uuid: str
-    features: Mapping[str, bool] = field(default_factory=dict)  # features that the runner announces in each job request
+    features: Mapping[str, bool] = field(default_factory=dict)  # announced in each job request
 
     async def request_job(self) -> httpx.Response:
-        """Request a job. The request is held until there is one (201) or the long poll times out (204)."""
+        """Request a job. The response is a job (201), or 204 after the long poll timeout."""
         announced = {"info": {"features": dict(self.features)}} if self.features else {}
         return await self.http.post("/api/v4/jobs/request", json={"token": self.token, **announced})
 
@@ -141,7 +139,7 @@ async def build_system(
 ) -> AsyncIterator[BuildSystem]:
     """Run all services and a gateway on new servers.
 
-    `clock` replaces the clock of the services. `max_interval` is the longest interval of their periodic tasks.
+    `clock`: the clock of the services. `max_interval`: maximum seconds between runs of a periodic task.
     """
     settings: Body = {
         "admin_username": "root",

@@ -1,4 +1,4 @@
-"""The job queue of the builds service on real servers; tests fill the queue and claim jobs."""
+"""The job queue of the builds service on real servers. Tests fill the queue and claim jobs."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -57,7 +57,7 @@ def launched_project(number: int, company_id: int | None = None) -> LaunchedProj
 def queued_job_document(
     number: int, project_id: int = 1, company_id: int | None = None, tags: Sequence[str] = (), **more: Any
 ) -> Any:
-    """Return the document of a queued job in the `streams` collection. Jobs with smaller numbers are older."""
+    """Return the document of a queued job in the collection `streams`. Jobs with smaller numbers are older."""
     launched = launched_project(project_id, company_id)
     protected = bool(more.get("protected"))
     row = JobRow(
@@ -103,7 +103,7 @@ class DispatchReplica:
     async def dispatch_all(
         self, runner: RunnerDescription = ANY_RUNNER, scheduler: FairScheduler | None = None
     ) -> list[int]:
-        """Return the ids of all jobs that the runner gets, in the order of dispatch."""
+        """Dispatch jobs to the runner until it gets none. Return their ids, in order."""
         scheduler, found = scheduler or FairScheduler(), list[int]()
         while job := await scheduler.next_job(self.context, runner, set()):
             await scheduler.record_service_time(self.context, job)
@@ -118,7 +118,7 @@ class DispatchReplica:
         )
 
     def repeatable_context(self, claim_id: str) -> ServiceContext:
-        """Return the context of a command that may be repeated with the same command id."""
+        """Return the context of a command that is sent again with the same command id."""
         return ServiceContext(self.runtime, CommandMetadata(claim_id, now(), may_be_duplicate=True))
 
 
@@ -126,7 +126,7 @@ class DispatchReplica:
 async def dispatch_replicas(
     settings: Settings, database: AsyncDatabase[Document], bus: Client, replicas: int = 1
 ) -> AsyncIterator[list[DispatchReplica]]:
-    """Yield replicas of the builds service on a migrated database. A fake projects service answers GetJobSecrets."""
+    """Yield replicas of the builds service on a migrated database. A fake projects service serves the job secrets."""
     vault = MemoryKeyVault()
     projects = FakeServices(bus)
     await projects.serve(GetJobSecrets, lambda _: JobSecrets(secrets=(), ssh_key=None))

@@ -1,4 +1,4 @@
-"""A fake GitLab server: it speaks the runner protocol over HTTP and can be configured to misbehave."""
+"""A fake GitLab server. It speaks the runner protocol over HTTP, and tests can configure errors."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 20.0
 
 
 def _listen(port: int = 0) -> socket.socket:
-    """Open a listening socket. asyncio sets TCP_NODELAY only on sockets with an explicit TCP protocol number."""
+    """Return a listening socket. IPPROTO_TCP is explicit, because asyncio sets TCP_NODELAY only on such sockets."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
@@ -30,7 +30,7 @@ def _listen(port: int = 0) -> socket.socket:
 
 
 def read_command_lines() -> dict[int, str]:
-    """Return the command lines of all processes by process id. Every user of a machine can read command lines."""
+    """Return the command lines of all processes by process id, as every user of a machine can read them."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -41,7 +41,7 @@ def read_command_lines() -> dict[int, str]:
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # do nothing: pytest handles signals
+        yield
 
 
 class FakeGitLabServer:
@@ -49,18 +49,18 @@ class FakeGitLabServer:
         self.pending_jobs: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.logs: dict[int, bytearray] = defaultdict(bytearray)
         self.state_reports: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        self.trace_ranges: list[str] = []  # the Content-Range of each log chunk
+        self.trace_ranges: list[str] = []  # Content-Range header of each log chunk
         self.runners: dict[str, dict[str, Any]] = {}
         self.job_request_count = 0
         self.job_status = "running"
-        self.truncate_log_at: int | None = None  # if set, the next chunk request first truncates the log to this length
-        self.final_state_statuses: list[int] = []  # answers to the next reports of a final job state, instead of 200
+        self.truncate_log_at: int | None = None  # cut the log to this length before the next chunk
+        self.final_state_statuses: list[int] = []  # of the next final job states, instead of 200
         self.artifacts: dict[int, bytes] = {}  # job id -> archive
-        self.artifact_uploads: list[dict[str, Any]] = []  # token, name and parameters of each accepted upload
-        self.artifact_statuses: list[int] = []  # status codes for the next artifact requests, instead of handling them
-        self.served_repository = Path("/nonexistent")  # a repository prepared for the dumb HTTP protocol
+        self.artifact_uploads: list[dict[str, Any]] = []  # token, file name and parameters of each accepted upload
+        self.artifact_statuses: list[int] = []  # of the next artifact requests, which are not handled
+        self.served_repository = Path("/nonexistent")  # repository served over the dumb HTTP protocol
         self.login = ("", "")
-        self.command_lines: list[str] = []  # command lines of all processes while the agent reads the repository
+        self.command_lines: list[str] = []  # of all processes, while the agent fetches
         self.changed = asyncio.Condition()
         self._socket = _listen()
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -93,16 +93,15 @@ class FakeGitLabServer:
         await self._server_task
 
     async def restart(self, while_down: Callable[[], None]) -> None:
-        """Stop the server, call `while_down` and start it again on the same port."""
         port = self._socket.getsockname()[1]
         await self.stop()
         while_down()
-        await asyncio.sleep(1)  # long enough for the agent to notice the outage
+        await asyncio.sleep(1)  # long enough for the agent to notice that the server is down
         self._socket = _listen(port)
         await self.start()
 
     async def simulate_outage(self, attempts: int) -> None:
-        """Stop the server until `attempts` connections have failed, then start it again on the same port."""
+        """Stop the server. Start it again on the same port when `attempts` connections have failed."""
         port = self._socket.getsockname()[1]
         await self.stop()
         failed = asyncio.Semaphore(0)

@@ -1,7 +1,7 @@
-"""Fake services, gateway and agent, so that tests of the local stack need not wait for the real ones.
+"""Fake services, gateway and agent, which start faster than the real ones in tests of the local stack.
 
-This module is run with the arguments of `headrace`. `supervise`, `up` and `connected` run the real code, but the
-processes that they start are fake.
+The stack runs this module in place of `headrace`, with the same arguments. `supervise`, `up` and `connected` run the
+real code.
 """
 
 import os
@@ -27,7 +27,7 @@ def serve_health() -> None:
 
 
 def run_command(arguments: list[str]) -> None:
-    from infra import entrypoints  # imported here: the other processes start faster without these modules
+    from infra import entrypoints  # imported only here, because the fake processes start faster without these modules
     from infra.local import stack_commands
     from libs.settings import Settings
 

@@ -1,4 +1,4 @@
-"""All services and a gateway in this process, used through the API of Free Commit."""
+"""All services and a gateway in this process, used through the Free Commit API."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,8 +21,8 @@ Json = dict[str, Any]
 class FreeCommitSystem:
     url: str
     stage: ServiceStage
-    admin: httpx.AsyncClient  # has the roles ROLE_ADMIN and ROLE_DEVELOPER
-    developer: httpx.AsyncClient  # has the role ROLE_DEVELOPER only
+    admin: httpx.AsyncClient  # with the roles ROLE_ADMIN and ROLE_DEVELOPER
+    developer: httpx.AsyncClient  # with the role ROLE_DEVELOPER only
     defaults: Json
     numbers: "count[int]" = field(default_factory=count)
 
@@ -40,7 +40,7 @@ class FreeCommitSystem:
         return f"name_{next(self.numbers)}"
 
     async def create(self, resource: str, **fields: Any) -> Json:
-        """Create a resource as administrator. Required fields that are not given get default values."""
+        """Create a resource as administrator. Missing required fields get default values."""
         named = {"username" if resource == "developer" else "name": self.new_name()}
         body = {resource: named | self.defaults[resource] | fields}
         response = await self.admin.post(f"/api/admin/{resource}s", json=body)

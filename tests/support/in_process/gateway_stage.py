@@ -42,7 +42,7 @@ class ReceivedMessage:
 
 @dataclass
 class FakeServices:
-    """Fake services that answer requests with registered functions and record the messages they receive."""
+    """Fake services. They answer requests with registered functions and record the messages they receive."""
 
     client: Client
     received: list[ReceivedMessage] = field(default_factory=list)
@@ -50,7 +50,7 @@ class FakeServices:
     responders: dict[type[Command] | type[Query], MessageServer] = field(default_factory=dict)
 
     async def serve(self, message_type: type[Command] | type[Query], reply: Reply) -> None:
-        """Answer this message type with the result of `reply`, or with the rejection it raises."""
+        """Answer this message type with the result of `reply` or the rejection that `reply` raises."""
         self.replies[message_type] = reply
         if message_type in self.responders:
             return
@@ -64,7 +64,7 @@ class FakeServices:
         await flush_to_server(self.client)
 
     def _reply(self, message: Any, headers: Mapping[str, str]) -> Any:
-        """Answer like a service: after a command, also run the query that the gateway attached to it."""
+        """Answer as a service does: after a command, also answer the query that the gateway attached to it."""
         self.received.append(ReceivedMessage(message, parse_actor(headers), headers.get(COMMAND_ID_HEADER)))
         answer = self.replies[type(message)](message)
         if RETURN_QUERY_HEADER not in headers:
@@ -114,7 +114,7 @@ class GatewayStage:
     users: FakeUsers
     gateway: Gateway
     server: Server
-    client: Client  # the NATS client with which tests publish events
+    client: Client  # for publishing events
 
     def bearer(self, user_id: int, **more: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.users.token(user_id, **more)}"}
@@ -141,7 +141,7 @@ async def running_gateway(settings: Settings, clock: Clock | None = None) -> Asy
                 yield gateway, server, f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
             finally:
                 server.begin_shutdown()
-                server.begin_shutdown()  # a second call makes the server skip the drain period
+                server.begin_shutdown()  # a second call ends the drain period
                 await task
                 telemetry.shutdown()
 
@@ -151,7 +151,7 @@ async def open_gateway_stage(
     nats_url: str, *, long_poll_seconds: float = 2.0, leave_seconds: float = 0.0
 ) -> AsyncIterator[GatewayStage]:
     settings = Settings(nats_url=nats_url, url="http://ci.example", leave_seconds=leave_seconds).model_copy(
-        update={"long_poll_seconds": long_poll_seconds}  # unchecked: tests use shorter times than an operator may set
+        update={"long_poll_seconds": long_poll_seconds}  # model_copy does not validate the limits
     )
     client = await connect(settings, "services")
     for name in ("builds", "runners"):

@@ -46,7 +46,7 @@ class RunningSystem:
         return {"Authorization": f"Bearer {response.json()['access_token']}"}
 
     async def create(self, path: str, **body: Any) -> Any:
-        """Create a resource as administrator. `path` is the part of the URL below /api/admin, such as `projects`."""
+        """Create a resource as administrator. `path`: the part of the URL after /api/admin, such as `projects`."""
         resource = path.replace("ies", "ys").removesuffix("s")
         response = await self.http.post(f"/api/admin/{path}", json={resource: body}, headers=self.admin)
         assert response.status_code == 201, response.text
@@ -57,9 +57,9 @@ class RunningSystem:
 async def run_all_services(
     servers: Servers, clock: Clock | None = None, /, *, max_interval: float | None = None, **settings: Any
 ) -> AsyncIterator[tuple[ServiceStage, Gateway, str]]:
-    """Run all services and a gateway; yield the stage, the gateway and its URL.
+    """Run all services and a gateway. Yield the stage, the gateway and the gateway's URL.
 
-    `max_interval`: longest interval of the periodic tasks in seconds, if not that of production.
+    `max_interval`: maximum seconds between runs of a periodic task. None: as in production.
     """
     async with empty_stage(servers, **settings) as stage, AsyncExitStack() as stack:
         services = [with_max_interval(service, max_interval) for service in load_services()]

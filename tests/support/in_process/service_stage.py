@@ -1,4 +1,4 @@
-"""Services running in this process on a real mongod and nats-server, with their own databases and empty streams."""
+"""Services in this process on a real mongod and nats-server, with databases of their own and empty streams."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -42,7 +42,7 @@ class ServiceStage:
                 await bus.jetstream().delete_stream(str(stream.config.name))
 
     async def migrate(self, *services: Service) -> None:
-        """Migrate these services and create the streams of the services they subscribe to."""
+        """Migrate these services, and create the streams of the services whose events they follow."""
         followed = {source for service in services for source in sources_of(service)} - {
             service.name for service in services
         }
@@ -73,13 +73,13 @@ class ServiceStage:
                 stop.set()
 
     def _settings_of(self, service: str) -> Settings:
-        """Return settings with the NATS login of this service, so that its permissions apply."""
+        """Return settings with the NATS login of this service, so that its NATS permissions apply."""
         if self.servers is None or service not in SERVICES:
             return self.settings
         return self.settings.model_copy(update={"nats_url": self.servers.nats_url_for(service)})
 
     async def _wait_until_answering(self, service: Service) -> None:
-        """Wait until the service has subscribed to requests. Until then NATS reports that there is no responder."""
+        """Wait until the service has subscribed to requests. Until then NATS replies that there are no responders."""
         subject = service.handlers[0].message.subject()
         async with self.connected() as bus, asyncio.timeout(30):
             while True:
@@ -105,7 +105,7 @@ async def empty_stage(servers: Servers, **settings: Any) -> AsyncIterator[Servic
             nats_url=servers.nats_url,
             master_keys=(bytes(32),),
             database_prefix=f"test-{uuid4().hex[:8]}",
-        ).model_copy(update=settings),  # unchecked: tests use shorter times than an operator may set
+        ).model_copy(update=settings),  # model_copy does not validate: tests use shorter times than an operator may set
         servers,
     )
     await stage.delete_streams()
@@ -127,7 +127,7 @@ async def migrated_database(servers: Servers, service: Service) -> AsyncIterator
 
 
 async def delete_documents(database: AsyncDatabase[Document]) -> None:
-    """Delete everything but the row versions, so that the database is as after the migration."""
+    """Delete all documents except the row versions, so that the database is as after a migration."""
     for name in await database.list_collection_names():
         if name == "system.profile":
             await database.drop_collection(name)

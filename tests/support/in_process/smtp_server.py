@@ -1,4 +1,4 @@
-"""An SMTP server on a loopback port, with or without TLS and login, that stores the emails it receives."""
+"""An SMTP server on a loopback port, with or without TLS and login. It stores the emails it receives."""
 
 import asyncio
 import ssl
@@ -23,11 +23,11 @@ LOGIN = ("mailer", "a canary password")
 
 @dataclass
 class Mailbox:
-    """The handler of the SMTP server. It answers with a configured refusal or stores the email."""
+    """The handler of the SMTP server: it refuses as configured, or stores the email."""
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
-    refusals: dict[str, str] = field(default_factory=dict)  # SMTP command, "RCPT" or "DATA" -> reply that refuses it
+    refusals: dict[str, str] = field(default_factory=dict)  # SMTP command ("RCPT" or "DATA") -> reply that refuses it
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def handle_RCPT(  # noqa: N802
@@ -54,14 +54,14 @@ class Mailbox:
 
 def check_login(_server: Any, _session: Any, _envelope: Any, _mechanism: str, given: LoginPassword) -> AuthResult:
     known = (given.login.decode(), given.password.decode()) == LOGIN
-    return AuthResult(success=known, handled=known)  # `handled=False` makes aiosmtpd answer 535
+    return AuthResult(success=known, handled=known)  # with `handled=False`, aiosmtpd replies 535
 
 
 @asynccontextmanager
 async def running_mail_server(
     *, port: int = 0, certificate: Path | None = None, implicit_tls: bool = False
 ) -> AsyncIterator[Mailbox]:
-    """Run an SMTP server. With a certificate, the server requires a login over STARTTLS or over implicit TLS."""
+    """Run an SMTP server. With a certificate, it requires TLS (STARTTLS or implicit) and a login."""
     mailbox = Mailbox()
     context = None
     if certificate:
@@ -90,7 +90,7 @@ async def running_mail_server(
 
 
 def create_self_signed_certificate(folder: Path) -> Path:
-    """Write a self-signed certificate for 127.0.0.1 and its key to one file."""
+    """Write a self-signed certificate for 127.0.0.1, with its key, to one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.test")])
     now = datetime.now(UTC)

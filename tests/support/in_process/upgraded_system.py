@@ -43,9 +43,9 @@ class UpgradedSystem:
     post_office: MailServer
     answers: Json
     left: Leftovers
-    published: dict[str, list[str]]  # service -> ids of the events in its stream before the upgrade
-    durables: dict[str, datetime]  # creation time of each durable consumer
-    logged_event_names: Counter[str]  # event name -> number of such events in the logs before the upgrade
+    published: dict[str, list[str]]  # by service: ids of the events in its stream before the upgrade
+    durables: dict[str, datetime]  # creation time of each durable consumer before the upgrade
+    logged_event_names: Counter[str]  # number of events by name in the event logs before the upgrade
 
     async def log_in(self, username: str) -> Json:
         response = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": PASSWORD}})
@@ -53,7 +53,7 @@ class UpgradedSystem:
         return {"Authorization": f"Bearer {response.json()['access_token']}"}
 
     async def recorded_event_ids(self, service: str) -> set[str]:
-        """Return the ids of all events in the log of a service."""
+        """Return the ids of all events in the event log of a service."""
         async with create_mongo_client(self.stage.settings, "test") as client:
             commits = get_database(client, self.stage.settings, service)["commits"]
             return {
@@ -63,12 +63,11 @@ class UpgradedSystem:
             }
 
     async def new_events(self) -> Counter[str]:
-        """Return the names and counts of the events recorded since the upgrade."""
+        """Return the number of events by name, recorded since the upgrade."""
         return await count_event_names(self.stage) - self.logged_event_names
 
 
 async def list_durables(bus: Client) -> dict[str, datetime]:
-    """Return the creation time of each durable consumer."""
     found = {}
     for service in SERVICES:
         with suppress(NotFoundError):

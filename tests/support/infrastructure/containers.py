@@ -1,4 +1,4 @@
-"""Servers in containers (testcontainers), with the arguments, ports and files of the child processes."""
+"""Servers in Docker containers (testcontainers), with the same arguments, ports and files as the child processes."""
 
 import os
 from urllib.parse import urlsplit
@@ -11,14 +11,14 @@ from testcontainers.core.container import DockerContainer
 from infra.local.process import OperatorError, Process, Program
 
 IMAGES = {
-    "mongod": os.environ.get("MONGO_IMAGE") or "mongo:6.0",  # defaults: the releases that the embedded stack uses
+    "mongod": os.environ.get("MONGO_IMAGE") or "mongo:6.0",  # by default the releases that the embedded stack uses
     "nats-server": os.environ.get("NATS_IMAGE") or "nats:2.15",
 }
-ENTRYPOINTS = {"mongod": "mongod"}  # the image's own entrypoint switches to a user who cannot read the data folder
+ENTRYPOINTS = {"mongod": "mongod"}  # the image's entrypoint switches to a user who cannot read the data folder
 
 
 class ContainerProcess(Process):
-    """A server in a container. A restart creates a new container on the same files."""
+    """A server in a container. A restart creates a new container with the same files."""
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
@@ -46,7 +46,7 @@ class ContainerProcess(Process):
 
     def kill(self) -> None:
         if self._docker_container:
-            self._docker_container.stop()  # sends SIGKILL and removes the container
+            self._docker_container.stop()  # kills the server and removes the container
             self._docker_container = None
 
     def stop(self, timeout: float = 10) -> None:
@@ -65,7 +65,7 @@ class ContainerProcess(Process):
 
 
 def find_docker_problem() -> str | None:
-    """Return why containers cannot be used, or None. Missing images are pulled."""
+    """Return why containers cannot be used, or None if they can. Missing images are pulled."""
     try:
         client = docker.from_env(timeout=10)
     except DockerException as error:

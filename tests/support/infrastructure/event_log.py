@@ -42,7 +42,7 @@ class EventLog:
     async def append_commits(
         self, count: int, *, streams: int = 3, start: int = 0, events: Sequence[Event] = (RAISED,)
     ) -> None:
-        """Append `count` commits, spread over the streams; streams are written concurrently."""
+        """Append `count` commits, spread over `streams` event streams, which are written concurrently."""
         numbers = range(start, start + count)
         await asyncio.gather(*(self._append_to_stream(index, streams, numbers, events) for index in range(streams)))
 
@@ -55,7 +55,6 @@ class EventLog:
             await self.store.append(PendingCommit(counters, f"counter-{index}", expected, events, cause, row))
 
     async def list_event_ids(self) -> list[str]:
-        """Return the ids of all stored events, ordered by stream and version."""
         commits = self.database["commits"].find({}).sort([("stream", 1), ("version", 1)])
         return [
             f"{commit['stream']}@{commit['version']}.{index}"
@@ -70,7 +69,7 @@ class EventLog:
         return await self.count_published() >= len(await self.list_event_ids())
 
     async def list_published_by_stream(self) -> Mapping[str, Sequence[str]]:
-        """Return the published event ids in JetStream order, grouped by stream."""
+        """Return the published event ids in JetStream order, grouped by event stream."""
         by_stream: dict[str, list[str]] = defaultdict(list)
         for event_id in await read_event_ids(self.bus, self.service):
             by_stream[event_id.partition("@")[0]].append(event_id)
@@ -84,17 +83,16 @@ class EventLog:
 
     @asynccontextmanager
     async def running_relay(self) -> AsyncIterator["asyncio.Task[None]"]:
-        """Run a relay while the block runs, and cancel it without a clean shutdown."""
+        """Run a relay. Its task is canceled at the end, as in a shutdown that is not clean."""
         relay = asyncio.create_task(Relay(self.bus, self.database, self.service).run())
         try:
             yield relay
         finally:
             await cancel_and_wait([relay])
-            # The outcome is ignored here. A test that checks the outcome awaits the task itself.
+            # A test that needs the outcome awaits the task itself.
             await asyncio.gather(relay, return_exceptions=True)
 
     async def publish_all(self) -> None:
-        """Publish every event of the log."""
         async with self.running_relay():
             await eventually(self.is_published)
 

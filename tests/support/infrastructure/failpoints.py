@@ -1,4 +1,4 @@
-"""A mongod with fail points, to produce errors that otherwise occur only during a failover."""
+"""A mongod with fail points, which cause errors that otherwise occur only during a failover."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -12,14 +12,14 @@ from infra.local.data_folder import DataFolder
 from infra.local.mongod import mongod_program
 from infra.local.process import Process
 
-FAULTY_APP_NAME = "headrace-faulty"  # fail points affect only clients with this application name
+FAULTY_APP_NAME = "headrace-faulty"  # fail points affect clients with this application name only
 LOST_RESPONSE = {"writeConcernError": {"code": 91, "errmsg": "executed, but the answer is lost"}}
 BLOCKED_CONNECTION = {"blockConnection": True, "blockTimeMS": 5_000}
 
 
 @contextmanager
 def mongod_with_failpoints(folder: Path) -> Iterator[str]:
-    """Run a mongod with test commands enabled. Yield its URL."""
+    """Run a mongod that accepts fail points. Yield its URL."""
     data = DataFolder(folder)
     data.prepare()
     program = mongod_program(data)
@@ -36,7 +36,7 @@ def mongod_with_failpoints(folder: Path) -> Iterator[str]:
 async def failing_commands(
     client: AsyncMongoClient[Any], commands: Sequence[str], **failure: Any
 ) -> AsyncIterator[None]:
-    """Let these commands fail while the block runs, for clients with the application name FAULTY_APP_NAME."""
+    """Make these commands fail for clients with the application name FAULTY_APP_NAME."""
     data = {"failCommands": list(commands), "appName": FAULTY_APP_NAME, **failure}
     await client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
     try:

@@ -1,4 +1,4 @@
-"""A local cluster of nats-servers that can be suspended, killed and started one by one."""
+"""A local cluster of nats-servers, which tests can suspend, kill and start one by one."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from infra.local.process import Process
 
 @contextmanager
 def frozen(server: Process) -> Iterator[None]:
-    """Suspend the server during the block: its connections stay open, but it does not respond."""
+    """Suspend the server: its connections stay open, but it does not respond."""
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     try:
@@ -31,15 +31,14 @@ def frozen(server: Process) -> Iterator[None]:
 @dataclass(frozen=True, slots=True)
 class NatsCluster:
     servers: Sequence[Process]
-    folder: DataFolder  # contains the passwords of the logins
+    folder: DataFolder  # contains the logins' passwords
 
     @property
     def addresses(self) -> list[str]:
-        """Return host and port of each server."""
         return [server.program.address.removeprefix("nats://") for server in self.servers]
 
     def url(self, login: str = UNLIMITED_LOGIN, *server_numbers: int) -> str:
-        """Return the value of HEADRACE_NATS_URL for all servers, or for the servers with the given numbers."""
+        """Return HEADRACE_NATS_URL with the addresses of all servers, or of the servers with these numbers."""
         chosen = [self.addresses[number] for number in server_numbers] or self.addresses
         return f"nats://{login}:{self.folder.secret(f'nats-{login}')}@{','.join(chosen)}"
 
@@ -47,7 +46,6 @@ class NatsCluster:
         return self.servers[self.addresses.index(netloc)]
 
     def list_clients_by_server(self) -> list[list[str]]:
-        """Return the names of the connected clients of each server."""
         return [
             [connection.get("name", "") for connection in _get_monitoring_page(server, "connz")["connections"]]
             for server in self.servers
@@ -63,7 +61,7 @@ def _get_monitoring_page(server: Process, page: str) -> dict[str, list[dict[str,
 def nats_cluster(
     folder: Path, size: int = 3, *, extra_config: str = "", edit_config: Callable[[str], str] = lambda text: text
 ) -> Iterator[NatsCluster]:
-    """Run a cluster. `edit_config` changes the text of each server's nats.conf; `extra_config` is appended to it."""
+    """Run a cluster. `edit_config` changes the text of each server's nats.conf; then `extra_config` is appended."""
     folders = [DataFolder(folder / f"nats-{number}") for number in range(size)]
     routes = [ports.find_free_port() for _ in folders]
     servers = []

@@ -1,4 +1,4 @@
-"""The servers used by tests: child processes, or containers with STACK=containers."""
+"""The servers that tests use: child processes, or containers with STACK=containers."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ LISTEN_HOSTS = {"embedded": "127.0.0.1", "containers": "0.0.0.0"}  # noqa: S104 
 
 
 def describe_servers() -> str:
-    """Return a sentence about the servers in use. Raise ValueError if they are unavailable."""
+    """Return a sentence about the servers in use. Raise ValueError for an invalid STACK or if Docker is unavailable."""
     if STACK == "embedded":
         return "servers: the embedded mongod and nats-server, because STACK does not ask for containers"
     if STACK != "containers":
@@ -32,7 +32,7 @@ def describe_servers() -> str:
 def create_process(program: Program) -> Process:
     if STACK == "embedded":
         return Process(program)
-    # imported here, because the Docker libraries take half a second to import
+    # imported late: the Docker libraries take half a second to import
     from tests.support.infrastructure.containers import ContainerProcess
 
     return ContainerProcess(program)

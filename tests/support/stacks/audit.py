@@ -1,4 +1,4 @@
-"""Audit a stack after its builds: report lost, duplicated and stuck builds, and inconsistent data."""
+"""Audit of a stack after its builds: lost, duplicated and stuck builds, and inconsistent data."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from tests.support.stacks.running_stack import RunningStack
 
 
 async def audit_stack(stack: RunningStack, launched: Sequence[LaunchedBuild], executions: Path) -> Verdict:
-    """Audit a stack on which no build runs any more."""
+    """Audit a stack on which all builds have ended."""
     verdict = Verdict(
         stuck=[f"build {build.build_id} has not finished" for build in launched if build.finished_at is None]
     )
@@ -60,7 +60,7 @@ def _check_builds(log: Sequence[RecordedEvent[Any]], launched: Sequence[Launched
 
 
 def _check_executions(log: Sequence[RecordedEvent[Any]], file: Path, verdict: Verdict) -> None:
-    """Check that each job ran once. A job whose runner was lost may run as often as it was assigned."""
+    """Check that each job ran once. A job whose runner was lost may run once for each of its assignments."""
     lines = Counter(tuple(line.split()) for line in file.read_text().splitlines()) if file.exists() else Counter()
     assigned = Counter(recorded.event.job_id for recorded in log if isinstance(recorded.event, JobAssigned))
     lost = Counter(recorded.event.job_id for recorded in log if isinstance(recorded.event, JobLost))

@@ -1,4 +1,4 @@
-"""A client that launches builds, retries until each launch is acknowledged, and waits for the builds to finish."""
+"""A client that launches builds, repeats each launch until it is acknowledged, and waits until the builds finish."""
 
 import asyncio
 import itertools
@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import httpx
 
-BUILD_TIMEOUT = 120.0  # seconds after which a build counts as stuck
+BUILD_TIMEOUT = 120.0  # seconds after which an unfinished build counts as stuck
 POLL_INTERVAL = 0.25
-RETRY_PAUSE = 0.2  # seconds before a request is repeated
+RETRY_PAUSE = 0.2  # seconds between the repetitions of a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class LaunchedBuild:
     executor_id: str
     requested_at: float
     acknowledged_at: float
-    finished_at: float | None  # time at which the end was observed; None: the build is stuck
+    finished_at: float | None  # when the end was observed; None: the build is stuck
 
 
 class BuildLauncher:
@@ -35,7 +35,7 @@ class BuildLauncher:
         self.launched: list[LaunchedBuild] = []
 
     async def run(self, builds: int, concurrency: int, keep_going: Callable[[], bool]) -> None:
-        """Launch at least `builds` builds, `concurrency` at a time, and more as long as `keep_going` returns true."""
+        """Launch `builds` builds, `concurrency` at a time, and continue as long as `keep_going` returns true."""
         numbers = itertools.count()
 
         async def launch_repeatedly() -> None:
@@ -69,7 +69,7 @@ class BuildLauncher:
         return None
 
     async def _request(self, method: str, path: str, **request_arguments: Any) -> httpx.Response | None:
-        """Repeat the request until its status is below 500. Return None on timeout."""
+        """Repeat the request until its status is below 500. Return None after BUILD_TIMEOUT."""
         deadline = time.monotonic() + BUILD_TIMEOUT
         while time.monotonic() < deadline:
             try:

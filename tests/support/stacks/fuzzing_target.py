@@ -1,4 +1,4 @@
-"""A stack with a project, a build and other resources, so that generated requests find existing resources."""
+"""A stack with a project, a build and other resources, which generated requests use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from tests.support.stacks.running_stack import RunningStack
 @dataclass(frozen=True)
 class FuzzingTarget:
     stack: RunningStack
-    known_values: Mapping[str, Any]  # path parameter -> valid value, such as the id of an existing resource
-    headers: Mapping[str, str]  # request headers with the administrator's token
+    known_values: Mapping[str, Any]  # valid values by path parameter, such as the id of an existing resource
+    headers: Mapping[str, str]  # with the administrator's token
 
     def replace_path_parameters(self, captured: Mapping[str, Any] | None) -> dict[str, Any]:
         """Replace about half of the generated path parameters by known values."""
@@ -21,7 +21,7 @@ class FuzzingTarget:
 
     def _choose_value(self, name: str, value: Any) -> Any:
         if name == "user_id" and str(value).isdigit() and int(value) <= self.known_values["user_id"]:
-            return self.known_values[name]  # always the sample user: requests must not change the administrators
+            return self.known_values[name]  # never an administrator: requests must not change these
         meant = self.known_values.get(name, value)
         return meant if type(meant) is type(value) and len(str(value)) % 2 else value
 

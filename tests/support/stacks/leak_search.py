@@ -1,4 +1,4 @@
-"""Search documents, messages, files, responses and command lines for secret values in clear or in base64."""
+"""Search for secret values, in clear or in base64, in everything that a stack stores and sends."""
 
 import base64
 import os
@@ -14,17 +14,17 @@ from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig
 from pymongo import MongoClient
 
-FRAGMENT_LENGTH = 32  # length of the base64 fragments to search for; lines of base64 may be wrapped
+FRAGMENT_LENGTH = 32  # base64 is searched in fragments, because its lines may be wrapped
 
 
 def encode_variants(value: str) -> Iterator[bytes]:
-    """Yield the value, each of its lines, and their base64 forms at every alignment."""
+    """Yield the value and each of its lines, in clear and in base64 at every alignment."""
     for part in {value, *value.splitlines()}:
         yield part.encode()
         for lead in range(3):
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
                 encoded = encode(b"x" * lead + part.encode())
-                inside = encoded[4 : len(encoded) // 4 * 4 - 4]  # omits the characters that depend on neighboring bytes
+                inside = encoded[4 : len(encoded) // 4 * 4 - 4]  # characters that do not depend on other bytes
                 yield from (
                     inside[start : start + FRAGMENT_LENGTH]
                     for start in range(0, max(len(inside) - FRAGMENT_LENGTH, 0) + 1, 8)
@@ -33,7 +33,7 @@ def encode_variants(value: str) -> Iterator[bytes]:
 
 @dataclass
 class LeakSearch:
-    """Searches for secret values and collects the findings."""
+    """Searches for secret values and collects the places where they occur."""
 
     values: Sequence[str]
     needles: tuple[bytes, ...] = ()
@@ -50,7 +50,7 @@ class LeakSearch:
         self.findings += [f"{where}: {needle!r}" for needle in self.needles if needle in content]
 
     def search_documents(self, mongodb_url: str) -> set[str]:
-        """Search every document of every database, including the oplog. Return the database names."""
+        """Search all documents, including the oplog. Return the database names."""
         with MongoClient[RawBSONDocument](mongodb_url, document_class=RawBSONDocument) as client:
             for name in client.list_database_names():
                 for collection in client[name].list_collection_names():
@@ -59,7 +59,7 @@ class LeakSearch:
             return set(client.list_database_names())
 
     async def search_messages(self, client: Client) -> set[str]:
-        """Search every message of every stream. Return the stream names."""
+        """Search all messages of all streams. Return the stream names."""
         jetstream = client.jetstream()
         streams = {str(stream.config.name): stream.state.messages for stream in await jetstream.streams_info()}
         for stream, count in streams.items():
@@ -74,7 +74,7 @@ class LeakSearch:
         return set(streams)
 
     def search_files(self, folder: Path, scratch: Path) -> None:
-        """Search the raw bytes of every file below the folder. The patterns for grep are written to `scratch`."""
+        """Search the bytes of every file below the folder. The search patterns are written to the file `scratch`."""
         scratch.write_bytes(b"\n".join(self.needles) + b"\n")
         listed = subprocess.run(
             ["grep", "-rlaF", "-f", str(scratch), str(folder)], capture_output=True, text=True, check=False
@@ -92,7 +92,7 @@ class LeakSearch:
                 for process in filter(str.isdigit, os.listdir("/proc")):
                     try:
                         line = Path("/proc", process, "cmdline").read_bytes()
-                    except OSError:  # the process has exited
+                    except OSError:
                         continue
                     text = line.decode(errors="replace")
                     if text not in command_lines:

@@ -1,4 +1,4 @@
-"""A client of the gateway's server-sent events."""
+"""A client of the gateway's event stream (server-sent events)."""
 
 import contextlib
 import json
@@ -35,20 +35,19 @@ class EventReader:
                 fields = {}
 
     def event_names_of_build(self, build_id: int) -> list[str]:
-        """Return the names of the events about the build, in order."""
         return [event.name for event in self.events if event.body.get("build_id") == build_id]
 
 
 @contextmanager
 def reading_live_events(client: httpx.Client, **headers: str) -> Iterator[EventReader]:
-    """Read live events in a thread, from the confirmed connection until the block ends."""
+    """Read live events in a thread. The block starts when the connection is confirmed."""
     reader = EventReader()
     with client.stream("GET", "/events", headers=headers, timeout=None) as response:
         assert response.status_code == 200, response.read()
 
         def read() -> None:
             with contextlib.suppress(httpx.TransportError, httpx.StreamError, OSError, ValueError):
-                reader.read(response)  # returns when the connection is closed at the end of the block
+                reader.read(response)  # returns when the end of the block closes the connection
 
         thread = threading.Thread(target=read)
         thread.start()

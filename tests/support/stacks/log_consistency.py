@@ -1,4 +1,4 @@
-"""Compare a stack's rows, reservations, projections and streams with its event logs."""
+"""Comparison of a stack's derived data with its event logs: rows, reservations, projections and streams."""
 
 import base64
 import itertools
@@ -39,12 +39,12 @@ SETTLE_TIMEOUT = 60.0
 
 @dataclass
 class Verdict:
-    """The findings of an audit. A correct stack has four empty lists."""
+    """The findings of an audit. For a correct stack, all four lists are empty."""
 
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)  # derived data that disagrees with the log
+    wrong: list[str] = field(default_factory=list)  # data that disagrees with the event log
 
     @property
     def is_clean(self) -> bool:
@@ -57,7 +57,7 @@ def audit_settings(stack: RunningStack) -> Settings:
 
 
 async def compare_with_logs(stack: RunningStack, verdict: Verdict) -> dict[str, list[RecordedEvent[Any]]]:
-    """Compare rows, reservations, projections and streams with the event logs. Return the logs by service name."""
+    """Compare all derived data with the event logs. Return the events by service name."""
     settings = audit_settings(stack)
     bus = await connect(settings, "audit")
     try:
@@ -87,7 +87,7 @@ async def compare_with_logs(stack: RunningStack, verdict: Verdict) -> dict[str, 
 async def wait_until_settled(stack: RunningStack) -> None:
     """Wait until all events are published, and handled by all subscriptions and workers.
 
-    The purge of a deleted project is not awaited: it looks for new builds for another half a minute.
+    The worker `builds-clearing` is excluded: it repeats the purge of a deleted project for half a minute.
     """
     settings = audit_settings(stack)
     bus = await connect(settings, "audit")
@@ -136,7 +136,7 @@ async def _wait_until_settled(service: Service, database: AsyncDatabase[Document
 
 
 async def _last_relevant_sequences(service: Service, bus: Client) -> dict[str, int]:
-    """Return for each subscription of the service the sequence of the last published event that concerns it."""
+    """Return, for each subscription of the service, the sequence number of the last published event that it handles."""
     relevance: list[tuple[str, str, Callable[[RecordedEvent[Any]], Any]]] = [
         *((f"reactions-to-{source}", source, policy) for source, policy in service.policies.items()),
         *(

@@ -20,13 +20,13 @@ from tests.support.stacks.running_stack import RunningStack
 from tests.support.waiting import wait_until
 
 CURRENT_COMMAND = (sys.executable, "-m", "infra")
-READY_TIMEOUT = 60.0  # seconds for a process to become ready or for a command to exit
+READY_TIMEOUT = 60.0  # maximum seconds until a process is ready or a command has exited
 SHUTDOWN_TIMEOUT = 20.0
 
 
 @dataclass
 class MixedStack(RunningStack):
-    """A stack without a supervisor. `old` and `new` define the processes of each release."""
+    """A stack without a supervisor. `old` and `new` define the processes of the two releases."""
 
     servers: Servers = field(kw_only=True)
     old: Stack = field(kw_only=True, repr=False)
@@ -41,7 +41,7 @@ class MixedStack(RunningStack):
         return self.servers.nats_url_for(login)
 
     def start(self, prefix: str, *plans: ProgramFactory) -> list[str]:
-        """Start the processes together. Return their names once all are ready."""
+        """Start the processes and wait until all are ready. Return their names."""
         started = {}
         for plan in plans:
             program = plan()
@@ -62,14 +62,14 @@ class MixedStack(RunningStack):
             raise process.failure("failed")
 
     def stop(self, name: str) -> None:
-        """Stop a process with SIGTERM and wait for its graceful shutdown."""
+        """Stop a process with SIGTERM and wait until it has exited with status 0."""
         process = self.processes.pop(name)
         process.stop(SHUTDOWN_TIMEOUT)
         if (status := process.exit_status()) != 0:
             raise process.failure(f"exited with status {status}")
 
     def read_versions(self) -> dict[str, str]:
-        """Return the version that each process reports on its health port."""
+        """Return the version that each process reports at its health port."""
         probes = {
             name: process.program.health.replace("/readyz", "/healthz") for name, process in self.processes.items()
         }
@@ -77,7 +77,6 @@ class MixedStack(RunningStack):
 
 
 def _with_name_prefix(prefix: str, program: Program) -> Program:
-    """Return the program with a unique log file and instance name."""
     name = f"{prefix}-{program.name}"
     environment = {**(program.environment or {}), "HEADRACE_INSTANCE": name}
     return replace(program, log=program.log.with_name(f"{name}.log"), environment=environment)
@@ -85,14 +84,14 @@ def _with_name_prefix(prefix: str, program: Program) -> Program:
 
 @contextmanager
 def mixed_stack(folder: Path, code: Path) -> Iterator[MixedStack]:
-    """Run only the servers. The test then starts processes of the current code and of the release in `code`."""
+    """Start the servers. Tests then start processes of the current code and of the release in the folder `code`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "GIT_"))}
     port = ports.find_free_port()
     environ = inherited | {"HEADRACE_DATA": str(folder), "HEADRACE_PORT": str(port)}
     settings = Settings.from_environment(environ)
     with reserve_gateway_port(settings), local_servers(folder) as servers:
         data = DataFolder(folder)
-        # configured like an external server: the migrations of both releases find it initiated
+        # given by URL, like an external server: then the migrations of both releases expect an initiated replica set
         settings = settings.model_copy(update={"mongodb_url": servers.mongodb_url})
         new = Stack(settings, data, servers.mongodb_url, servers.nats.program.address, environ, CURRENT_COMMAND)
         old = replace(new, environ=release_environment(code, environ), python=ISOLATED_COMMAND)

@@ -1,4 +1,4 @@
-"""Read the lists, resources, histories, logs and artifacts that an administrator can see, to compare two systems."""
+"""Everything that an administrator can read from a stack, so that two stacks can be compared."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ def read_everything(stack: RunningStack, streams: Sequence[str]) -> dict[str, An
 
 
 def read_secret_values(stack: RunningStack, streams: Sequence[str]) -> dict[str, Any]:
-    """Return the decrypted secrets and credentials. Each read records an event."""
+    """Return the decrypted secrets and credentials by stream. Each read records an event."""
     return {
         stream: _get(stack, SECRET_PATHS[kind].format(id=id_))
         for stream in streams

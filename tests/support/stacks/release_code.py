@@ -1,4 +1,4 @@
-"""The code of earlier releases, built from their commits into a cache."""
+"""The code of earlier releases, built from their commits and cached."""
 
 import os
 import shutil
@@ -10,18 +10,18 @@ from pathlib import Path
 
 RELEASE_COMMITS = {"0.2.0": "9d4f9f28e6dbebab6f40a867d633c2389d3d2381"}
 REPOSITORY = Path(__file__).parents[3]
-# -P: Python must not import the current code from the working directory
+# With -P, Python does not import the current code from the working directory.
 ISOLATED_COMMAND = (sys.executable, "-P", "-m", "infra")
 
 
 class ReleaseNotBuildable(Exception):
-    """The release cannot be built on this machine; the message says why."""
+    """The release cannot be built on this machine. The message says why."""
 
 
 def get_release_code(release: str) -> Path:
-    """Return a folder with the packages of the release. Raise ReleaseNotBuildable if the release cannot be built.
+    """Return a folder with the packages of the release. Raises ReleaseNotBuildable.
 
-    The dependencies are those of the current environment.
+    The release runs with the dependencies of the current environment.
     """
     commit = _resolve_commit(RELEASE_COMMITS[release])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -38,7 +38,7 @@ def get_release_code(release: str) -> Path:
 
 
 def release_environment(code: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables with which ISOLATED_COMMAND runs the release in `code`."""
+    """Return the environment in which ISOLATED_COMMAND runs the release in the folder `code`."""
     return {**environ, "PYTHONPATH": str(code)}
 
 

@@ -1,4 +1,4 @@
-"""A complete local stack, started and stopped with the `headrace` command and used over HTTP."""
+"""A complete local stack. It is started and stopped with `headrace` and used over HTTP."""
 
 import json
 import os
@@ -30,7 +30,7 @@ __all__ = ["JsonObject", "RunningStack", "create_sample_repository", "running_st
 HEADRACE_COMMAND = (sys.executable, "-m", "infra")
 SERVICES = ("identity", "projects", "builds", "runners", "notifications")
 
-AGENT_SLOTS = 2  # concurrent jobs of an agent on a machine with up to two CPUs
+AGENT_SLOTS = 2  # concurrent jobs of the agent; on a machine with more CPUs, one per CPU
 
 JsonObject = dict[str, Any]
 T = TypeVar("T")
@@ -42,9 +42,7 @@ class RunningStack:
     url: str
     environ: Mapping[str, str] = field(repr=False)
     admin: httpx.Client = field(repr=False, default_factory=httpx.Client)
-    _builds: dict[str, int] = field(default_factory=dict)  # executor id -> build id
-
-    # ---- command line
+    _builds: dict[str, int] = field(default_factory=dict)  # build id by executor id
 
     def run_headrace(self, *command: str, check: bool = True, **environ: str) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
@@ -56,10 +54,8 @@ class RunningStack:
     def get_status(self) -> list[JsonObject]:
         return list(json.loads(self.run_headrace("status", "--json", check=False).stdout))
 
-    # ---- processes
-
     def _read_processes(self) -> dict[str, JsonObject]:
-        """Read the processes from the state file. `headrace status` would take half a second each time."""
+        """Read the processes from the state file, because `headrace status` takes half a second."""
         state = json.loads((self.data / "run" / "processes.json").read_text())
         return {process["name"]: process for process in state["processes"]}
 
@@ -67,21 +63,20 @@ class RunningStack:
         return [process["address"] for process in self._read_processes().values()]
 
     def wait_for_pid(self, name: str) -> int:
-        """Return the process id; wait while the process is being restarted."""
+        """Return the process id. While the process is being restarted, wait."""
         return wait_until(lambda: int(self._read_processes()[name]["pid"] or 0), message=f"{name} did not start")
 
     def is_ready(self, name: str) -> bool:
         return ProcessState(**self._read_processes()[name]).is_ready()
 
     def wait_until_ready(self, within: float = 60) -> None:
-        """Wait until all processes are ready."""
         deadline = time.monotonic() + within
         while missing := [name for name in self._read_processes() if not self.is_ready(name)]:
             assert time.monotonic() < deadline, f"not ready: {missing}"
             time.sleep(0.1)
 
     def stop_process(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
-        """Signal the process, and wait until the supervisor has recorded its exit. Return the seconds this took."""
+        """Signal the process and wait until the supervisor has noticed its exit. Return the seconds this took."""
         before = self.wait_for_pid(name)
         started = time.monotonic()
         os.kill(before, number)
@@ -89,13 +84,13 @@ class RunningStack:
         return time.monotonic() - started
 
     def restart_process(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
-        """Stop the process and wait until its successor is ready. Return the seconds until the process had exited."""
+        """Stop the process and wait until its successor is ready. Return the seconds until the process exited."""
         seconds = self.stop_process(name, number, within)
         wait_until(lambda: self.is_ready(name), within, f"{name} did not become ready again")
         return seconds
 
     async def get_leader(self, service: str) -> str:
-        """Return the name of the process that leads the replicas of a service."""
+        """Return the name of the process that is the service's leader."""
         bus = await connect(Settings(nats_url=self.nats_url_for(service)), "test")
         try:
             return (await bus.request(f"lead.{service}", timeout=2)).data.decode()
@@ -103,7 +98,6 @@ class RunningStack:
             await bus.close()
 
     def list_nats_clients(self) -> list[str]:
-        """Return the names of the clients connected to NATS."""
         health: str = self._read_processes()["nats-server"]["health"]
         found = httpx.get(health.replace("/healthz", "/connz")).json()["connections"] or []
         return [connection.get("name", "") for connection in found]
@@ -114,14 +108,12 @@ class RunningStack:
 
     @property
     def nats_url(self) -> str:
-        """Return the NATS URL with the migration login."""
         return self.nats_url_for("migrate")
 
     def nats_url_for(self, login: str) -> str:
         return with_login(str(self._read_processes()["nats-server"]["address"]), DataFolder(self.data), login)
 
     def list_logged_errors(self) -> list[str]:
-        """Return the error records and tracebacks in the process logs."""
         patterns = ('"level": "ERROR"', '"level": "CRITICAL"', " ERROR ", " CRITICAL ")
         died = "Traceback (most recent call last)"
         return [
@@ -132,10 +124,8 @@ class RunningStack:
             if any(pattern in line for pattern in patterns) or line.startswith(died)
         ]
 
-    # ---- API
-
     def create_client(self, token: str = "", **more: Any) -> httpx.Client:
-        """Return a client without persistent connections, so that requests are spread over all gateways."""
+        """Return a client without persistent connections, so that its requests reach all gateways."""
         return httpx.Client(
             base_url=f"{self.url}/api",
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -151,14 +141,13 @@ class RunningStack:
         return self.create_client(response.json()["access_token"])
 
     def create(self, resource: str, **fields: Any) -> JsonObject:
-        """Create a resource as the administrator: `create("secret", name=...)`."""
+        """Create a resource as the administrator, such as `create("secret", name="TOKEN", value="x")`."""
         response = self.admin.post(f"/admin/{resource}s", json={resource: fields})
         assert response.status_code == 201, response.text
         return dict(response.json())
 
     @cached_property
     def default_executor_id(self) -> int:
-        """Return the id of the executor that every new installation has."""
         [default] = [
             executor for executor in self.admin.get("/developer/executors").json() if executor["name"] == "default"
         ]
@@ -181,7 +170,6 @@ class RunningStack:
     def launch_build(
         self, project_id: int, *ignore_steps: str, key: str = "", client: httpx.Client | None = None
     ) -> str:
-        """Launch a build and return its executor id."""
         response = (client or self.admin).post(
             f"/developer/builds/{project_id}",
             json={"build": {"ignore_steps": list(ignore_steps)}},
@@ -196,21 +184,19 @@ class RunningStack:
         return self._builds[executor_id]
 
     def get_build(self, build: int | str) -> JsonObject:
-        """Return a build by id or executor id; an empty object while no gateway can answer."""
+        """Return a build by id or executor id. The result is empty while no gateway can answer."""
         number = build if isinstance(build, int) else self._builds[build]
         try:
             response = self.admin.get(f"/developer/builds/{number}")
-        except httpx.TransportError:  # the gateway is shutting down
+        except httpx.TransportError:
             return {}
         assert response.status_code in {200, 503, 504}, response.text
         return dict(response.json()) if response.status_code == 200 else {}
 
     def wait_until_finished(self, build: int | str, within: float = 60) -> JsonObject:
-        """Wait until the build has finished, and return it."""
         return self._wait_for_build(build, lambda found: bool(found.get("completed_at")), within)
 
     def wait_until_running(self, build: int | str, within: float = 60) -> JsonObject:
-        """Wait until a runner runs the build, and return it."""
         return self._wait_for_build(build, lambda found: found.get("status") == "RUNNING", within)
 
     def _wait_for_build(self, build: int | str, reached: Callable[[JsonObject], bool], within: float) -> JsonObject:
@@ -224,11 +210,10 @@ class RunningStack:
         return seen[-1]
 
     def run_build(self, project_id: int, *ignore_steps: str, within: float = 60) -> JsonObject:
-        """Launch a build and wait until it has finished."""
         return self.wait_until_finished(self.launch_build(project_id, *ignore_steps), within)
 
     def read_log(self, build_id: int) -> dict[str, str]:
-        """Return all log sections of a finished build, in order."""
+        """Return all log sections of a finished build, in order, by step."""
         sections: dict[str, str] = {}
         step = "-1"
         while (response := self.admin.get(f"/developer/logs/{build_id}/{step}")).status_code == 200:
@@ -239,7 +224,7 @@ class RunningStack:
         return sections
 
     def read_live_log(self, executor_id: str, step: str = "-1", line_number: int = 0) -> JsonObject:
-        """Return a page of a running build's live log; an empty object if the build has no live log."""
+        """Return a page of a running build's live log. The result is empty if the build has no live log."""
         response = self.admin.get(f"/developer/logs/{executor_id}/{step}/{line_number}")
         return dict(response.json()) if response.status_code == 200 else {}
 
@@ -248,9 +233,9 @@ class RunningStack:
 def running_stack(
     folder: Path, *, replicas: int = 1, slots: int | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[RunningStack]:
-    """Run all processes of Headrace on a data folder while the block runs.
+    """Run all processes of Headrace on a data folder.
 
-    `slots` is the number of concurrent jobs of the agent, by default one per CPU and at least AGENT_SLOTS.
+    `slots`: number of concurrent jobs of the agent. Default: one per CPU, but at least AGENT_SLOTS.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "GIT_"))}
     port = ports.find_free_port()

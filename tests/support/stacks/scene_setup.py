@@ -34,7 +34,6 @@ def create_clients(server: RunningStack) -> dict[str, httpx.Client]:
 
 
 def create_scene_variables(server: RunningStack, folder: Path) -> dict[str, object]:
-    """Return the variables that every scene may use."""
     repository = create_sample_repository(folder / "repository")
     commit_files(repository, {".gitlab-ci.yml": PIPELINE})
     project = server.create_project(repository)

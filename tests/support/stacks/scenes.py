@@ -28,7 +28,7 @@ import yaml
 
 from tests.support.gateway_routes import GatewayRoute
 
-RETRY_TIMEOUT = 30  # seconds for a call with `retry` to get its response
+RETRY_TIMEOUT = 30  # maximum seconds until a call with `retry` gets its expected response
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 PATH_PARAMETER = re.compile(r"\{\w+(:\w+)?\}")
 VALUE_TYPES: dict[str, type | tuple[type, ...]] = {
@@ -49,8 +49,6 @@ class Scene:
 
 @dataclass
 class ScenePlayer:
-    """Performs one scene and collects its failures."""
-
     clients: Mapping[str, httpx.Client]
     variables: dict[str, Any]
     failures: list[str] = field(default_factory=list)
@@ -101,7 +99,7 @@ def load_scenes(folder: Path) -> Iterator[Scene]:
 
 
 def find_differences(expected: Any, actual: Any, where: str = "the response") -> Iterator[str]:
-    """Yield how `actual` differs. Placeholders such as `<number>` or `<text or null>` match any value of that type."""
+    """Yield the differences. A placeholder such as `<number>` or `<text or null>` matches any value of its type."""
     match expected, actual:
         case str(), _ if expected.startswith("<"):
             if not any(_is_of_type(kind, actual) for kind in expected.strip("<>").split(" or ")):
@@ -140,7 +138,6 @@ def _is_of_type(kind: str, actual: Any) -> bool:
 
 
 def list_uncalled_routes(all_scenes: Iterable[Scene], table: Iterable[GatewayRoute]) -> list[str]:
-    """Return the routes that no scene calls."""
     called = [line["call"].split("?")[0] for scene in all_scenes for line in scene.calls]
     return [
         f"{route.method} {route.path}"

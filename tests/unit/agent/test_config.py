@@ -1,5 +1,3 @@
-"""The configuration file of the agent."""
-
 import json
 import stat
 from dataclasses import replace

@@ -1,5 +1,3 @@
-"""Parsing of job payloads by the agent."""
-
 from typing import Any
 
 import pytest

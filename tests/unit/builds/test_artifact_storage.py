@@ -1,5 +1,3 @@
-"""The S3 library is imported only if a bucket is configured."""
-
 import subprocess
 import sys
 

@@ -1,4 +1,4 @@
-"""The script of a pipeline job, run by the shell of the runners, and the sections of its output."""
+"""The shell script compiled from a pipeline job, run by `sh` and `bash`, and the sections of its output."""
 
 import subprocess
 from datetime import UTC, datetime

@@ -1,5 +1,3 @@
-"""Registry logins found among the secrets of a project."""
-
 import base64
 import json
 

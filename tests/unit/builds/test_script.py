@@ -1,4 +1,4 @@
-"""The scripts of a job, run by the shell of the runners, and the sections of their output."""
+"""The shell script compiled from the steps of a spec, run by `sh`, and the sections of its output."""
 
 import os
 import subprocess
@@ -79,8 +79,6 @@ def test_the_cleanup_section_shows_whether_the_cleanup_succeeded(folder: Path, e
     assert parse_sections(output)[-1] == ("cleanup", ending.startswith("exit 0"))
 
 
-# ---- step timeouts
-
 LIMITED_STEPS = (
     PlannedStep(name="@slow", script="/slow.sh", timeout_seconds=1),
     PlannedStep(name="@next", script="/build.sh"),
@@ -88,7 +86,6 @@ LIMITED_STEPS = (
 
 
 def run_limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
-    """Run a job whose first step has a timeout of one second. Return its exit code, log text and log sections."""
     (folder / "slow.sh").write_text(f"echo begun\n{script}\n")
     lines = "\n".join(compile_steps(LIMITED_STEPS, "word")).encode()
     started = time.monotonic()

@@ -47,9 +47,6 @@ def schema_errors(document: Payload) -> Iterator[str]:
     return (f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(document))
 
 
-# ---- AsyncAPI
-
-
 def test_the_asyncapi_document_follows_the_official_schema(document: Payload) -> None:
     assert list(schema_errors(document)) == []
 
@@ -60,7 +57,6 @@ def test_the_official_schema_rejects_an_invalid_document(document: Payload) -> N
 
 EXPLAINS_ITSELF = {
     *("command", "provider", "value", "variables"),
-    # keywords of pipeline files
     *("artifacts", "caches", "exclude", "fallback_keys", "key", "paths", "policy", "pull_policy", "untracked"),
 }
 
@@ -108,9 +104,6 @@ def test_encrypted_fields_are_marked(document: Payload) -> None:
     assert marked == ["sealed_password_hash", "email", "github_username", "gitlab_username"]
 
 
-# ---- call graph
-
-
 def test_a_reaction_lists_its_events_and_commands() -> None:
     assert (find_matched_events(on_build_finished), find_sent_messages(on_build_finished)) == (
         [BuildFinished],
@@ -142,7 +135,6 @@ WRITING_CALLS = frozenset(
 
 
 def find_writing_calls(function: Any) -> list[str]:
-    """Return the commands that a function sends and the methods of collections with which it writes."""
     sent = [message.wire_name for message in find_sent_messages(function) if issubclass(message, Command)]
     nodes = (node for tree, _ in reachable_sources([function]) for node in ast.walk(tree))
     return sent + [node.attr for node in nodes if isinstance(node, ast.Attribute) and node.attr in WRITING_CALLS]
@@ -161,9 +153,6 @@ def test_the_write_of_a_command_is_found() -> None:
     assert "find_one_and_update" in find_writing_calls(log_in.run)
 
 
-# ---- message fields
-
-
 def test_a_secret_field_is_marked_as_secret() -> None:
     assert "`password: text? = null` (secret)" in describe_fields(ChangePassword)
 
@@ -175,9 +164,6 @@ def test_personal_and_encrypted_fields_count_as_encrypted() -> None:
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
 def test_a_generated_sample_is_deterministic(event: type[Event]) -> None:
     assert build_sample(event) == build_sample(event)
-
-
-# ---- Markdown pages
 
 
 def test_every_contract_message_is_handled_by_its_service() -> None:
@@ -208,9 +194,6 @@ def test_every_error_code_is_documented() -> None:
     assert set(re.findall(r"^\| `(\w+)`", error_codes.render(), re.MULTILINE)) == {*CODES, *IGNORE_REASONS}
 
 
-# ---- the generator command
-
-
 def test_the_documentation_check_reports_missing_files(tmp_path: Path) -> None:
     (tmp_path / "contracts").mkdir()
     problems = list(generator.find_problems(tmp_path))
@@ -225,9 +208,6 @@ def test_a_golden_sample_is_never_overwritten(tmp_path: Path) -> None:
     written = list(generator.write_missing_samples(tmp_path))
     assert stored not in written
     assert stored.read_text() == "as it was released"
-
-
-# ---- declared calls and public services
 
 
 def test_declared_calls_match_the_code() -> None:

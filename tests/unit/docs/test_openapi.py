@@ -29,7 +29,7 @@ OPERATIONS = [
 
 
 def resolve(part: dict[str, Any]) -> dict[str, Any]:
-    """Return the component that the part refers to, or the part itself."""
+    """If the part is a `$ref`, return the component that it refers to."""
     if "$ref" not in part:
         return part
     _, _, kind, name = part["$ref"].split("/")
@@ -38,7 +38,6 @@ def resolve(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_schemas_with_examples(part: Any) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Yield each schema in a part of the document with each of its examples."""
     match part:
         case dict():
             if isinstance(part.get("examples"), list):

@@ -112,7 +112,7 @@ def test_without_a_webhook_the_body_variable_and_file_are_empty() -> None:
 
 @pytest.mark.parametrize(("size", "fits"), [(98_283, True), (98_284, False), (200 * 1024, False)])
 def test_a_webhook_body_too_large_for_a_variable_is_sent_only_as_a_file(size: int, fits: bool) -> None:
-    """Linux limits one variable, `FREE_COMMIT_REQUEST_BODY=<base64>` with its final zero, to 131,072 bytes."""
+    """Linux limits the string `FREE_COMMIT_REQUEST_BODY=<base64>`, with its final zero byte, to 131,072 bytes."""
     variables = variables_of(b"x" * size)
     assert bool(variables["FREE_COMMIT_REQUEST_BODY"][0]) is fits
     assert variables["FREE_COMMIT_REQUEST_BODY_FILE"] == ("x" * size, True)

@@ -148,7 +148,7 @@ def test_a_changed_or_unidentified_runner_checks_again_for_jobs(known: str, expe
 def test_a_request_claims_again_after_its_runner_has_changed() -> None:
     waiting = LongPollQueue()
     with waiting.enter() as poll:
-        poll.seen_cursor = waiting.cursor  # sent by the client, or read before a claim with the old settings
+        poll.seen_cursor = waiting.cursor  # from the client, or from before a claim with the old settings
         waiting.update_offer(poll, ANY)
         assert poll.seen_cursor == waiting.cursor
         waiting.update_offer(poll, ANY.replace(run_untagged=False))

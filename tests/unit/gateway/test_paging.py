@@ -1,5 +1,3 @@
-"""Paging parameters of the Free Commit API."""
-
 from collections.abc import Mapping
 from typing import Any
 

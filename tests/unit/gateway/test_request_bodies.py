@@ -1,5 +1,3 @@
-"""Request bodies and fields: accepted forms and rejected values."""
-
 from typing import Any
 
 import pytest

@@ -1,5 +1,3 @@
-"""Required scopes of personal access tokens."""
-
 import pytest
 
 from contracts.identity import TokenScope

@@ -1,5 +1,3 @@
-"""The company decider."""
-
 import pytest
 
 from contracts.identity import (

@@ -1,5 +1,3 @@
-"""Personal access tokens: commands and rows."""
-
 from datetime import UTC, date, datetime
 from functools import reduce
 

@@ -1,5 +1,3 @@
-"""The user decider."""
-
 import pytest
 
 from contracts.identity import (

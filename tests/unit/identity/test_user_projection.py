@@ -1,5 +1,3 @@
-"""User rows and views."""
-
 from datetime import UTC, datetime
 from functools import reduce
 

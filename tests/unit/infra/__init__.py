@@ -1,1 +1,0 @@
-"""Unit tests of the command line and the local stack."""

@@ -1,4 +1,4 @@
-"""The gateway port is reserved before the first gateway listens. Free ports are distinct and within a range."""
+"""Ports of the local stack: the gateway port is reserved early, and free ports are distinct and within a range."""
 
 import socket
 

@@ -80,7 +80,7 @@ def test_mail_settings_are_read_together() -> None:
         ("HEADRACE_JOB_LEASE_SECONDS", "nan"),
         ("HEADRACE_LOCAL_REPOSITORIES", "maybe"),
         ("HEADRACE_MAIL_TLS", "ssl"),
-        ("HEADRACE_MAIL", "smtp"),  # only its parts are settings
+        ("HEADRACE_MAIL", "smtp"),  # a prefix of settings, not a setting
     ],
 )
 def test_an_invalid_value_is_reported_with_its_variable(name: str, value: str) -> None:

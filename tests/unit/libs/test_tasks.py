@@ -8,7 +8,7 @@ from libs.tasks import cancel_and_wait, run_until_first_exit
 
 
 async def swallow_cancellations(times: int) -> None:
-    """Swallow `times` cancellations, as drivers of databases and message brokers sometimes do."""
+    """Swallow cancellations, as database and message broker drivers sometimes do."""
     for _ in range(times):
         try:
             await asyncio.Event().wait()
@@ -41,7 +41,7 @@ async def fail_when_canceled() -> None:
 
 
 async def collect_unretrieved_errors() -> list[dict[str, Any]]:
-    """Return what asyncio reports about exceptions that were never retrieved."""
+    """Run two failing tasks to the end. Return what asyncio reports about exceptions that were never retrieved."""
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
     runner = asyncio.create_task(

@@ -1,5 +1,3 @@
-"""The notification decider."""
-
 import pytest
 
 from contracts.notifications import (

@@ -1,5 +1,3 @@
-"""Notification rows."""
-
 from datetime import UTC, datetime
 from functools import reduce
 

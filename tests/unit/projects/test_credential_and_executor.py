@@ -1,5 +1,3 @@
-"""The deciders of credentials and executors."""
-
 from contracts.projects import (
     ChangeCredentialKey,
     ChangeExecutorVariables,

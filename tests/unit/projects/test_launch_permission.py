@@ -1,5 +1,3 @@
-"""Permission to launch builds of a project."""
-
 import pytest
 
 from libs.eventstore.decider import SYSTEM, Actor

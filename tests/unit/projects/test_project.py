@@ -1,5 +1,3 @@
-"""The project decider."""
-
 import pytest
 
 from contracts.projects import (

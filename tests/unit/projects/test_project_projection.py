@@ -1,5 +1,3 @@
-"""Project and secret rows, views and policies."""
-
 from datetime import UTC, datetime
 from functools import reduce
 from typing import Any

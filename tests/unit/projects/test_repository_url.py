@@ -1,5 +1,3 @@
-"""Validation of repository URLs and branch names."""
-
 import pytest
 
 from libs.eventstore.decider import RequestRejected

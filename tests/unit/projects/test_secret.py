@@ -1,5 +1,3 @@
-"""The secret decider."""
-
 import pytest
 
 from contracts.projects import (

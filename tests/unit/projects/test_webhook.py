@@ -1,5 +1,3 @@
-"""Parsing and verification of webhook requests."""
-
 import hashlib
 import hmac
 import json

@@ -1,5 +1,3 @@
-"""Validation in the contract of the runners service."""
-
 import pytest
 from pydantic import ValidationError
 

@@ -1,5 +1,3 @@
-"""The deciders of runners and registration tokens."""
-
 import pytest
 
 from contracts.runners import (

@@ -1,5 +1,3 @@
-"""Runner rows, views and offline detection."""
-
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 

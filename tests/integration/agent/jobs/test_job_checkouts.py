@@ -40,7 +40,7 @@ async def test_an_ssh_key_is_not_written_to_disk(gitlab: FakeGitLabServer, repos
     key = (tmp_path / "key").read_text()
     public = (tmp_path / "key.pub").read_text().split()[1]
     (tmp_path / "key").unlink()
-    # this also checks the file mode: ssh-keygen rejects a key file that others can read
+    # also checks the file's mode: ssh-keygen rejects a key that other users can read
     script = ("ssh-keygen -y -f $HEADRACE_SSH_KEY", f"grep -rl PRIV[A]TE {tmp_path} || echo nowhere")
     variables = [job_variable("HEADRACE_SSH_KEY", key, file=True, masked=True)]
     gitlab.pending_jobs.put_nowait(job_payload(1, repository, *script, variables=variables))

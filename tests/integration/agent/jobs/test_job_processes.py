@@ -35,7 +35,7 @@ async def test_background_processes_that_hold_the_output_pipe_do_not_block_the_j
     assert final["state"] == "success"
 
 
-DETACHED_PROCESSES = (  # ways to detach; each clears its environment and, if possible, ignores SIGTERM
+DETACHED_PROCESSES = (  # each clears its environment; those that can also ignore SIGTERM
     "env -i setsid sh -c 'trap \"\" TERM; sleep 7011; sleep 7011' &",
     "(setsid sh -c 'env -i setsid sleep 7011 & exit' &)",
     "until [ $(pgrep -fc 'sleep 701[1]') -ge 3 ]; do sleep 0.05; done",
@@ -90,7 +90,7 @@ async def test_the_agent_recovers_when_its_process_spawner_is_killed(
 async def test_only_processes_of_the_run_folder_are_found_for_clean_up(tmp_path: Path) -> None:
     inside = os.environ | {"CI_PROJECT_DIR": f"{tmp_path}/run-1/job-1/checkout"}
     with subprocess.Popen(["sleep", "7007"], env=inside, start_new_session=True) as process:  # noqa: ASYNC220
-        # a process that is just starting has no environment yet
+        # a process that is just starting has an empty environment
         await eventually(lambda: find_session_members(find_sessions(tmp_path / "run-1")) == [process.pid])
         elsewhere = find_session_members(find_sessions(tmp_path / "run"))
         process.kill()

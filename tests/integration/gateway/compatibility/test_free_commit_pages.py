@@ -23,7 +23,6 @@ NAMES = ("alpha", "Beta", "gamma=1", "100%_sure", "a.b")
 
 @pytest.fixture(scope="module")
 async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
-    """Create five projects; the first two have a finished build, with exit codes 0 and 143."""
     async with free_commit_system(servers) as stage:
         projects = [await stage.create("project", name=name) for name in NAMES]
         await stage.create("secret", name="HERE", env="prod", projects_id=[projects[0]["id"]])

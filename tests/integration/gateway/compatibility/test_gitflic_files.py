@@ -9,7 +9,7 @@ import pytest
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
 
 CONTENT = b"PK" + bytes(700_000)  # stored as two chunks
-LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # larger than a response may be
+LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # too long for one response
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,6 @@ async def project(system: BuildSystem) -> Body:
 
 @pytest.fixture(scope="module")
 async def job(system: BuildSystem, project: Body, runner: FakeRunner) -> Body:
-    """Return a finished job with an archive, a report and a log."""
     await system.launch_build(project)
     job = await runner.wait_for_job()
     for kind in ("archive", "junit"):

@@ -1,5 +1,3 @@
-"""Fixture `stage`: a gateway with fake services, shared by the test files of this folder."""
-
 from collections.abc import AsyncIterator
 
 import pytest

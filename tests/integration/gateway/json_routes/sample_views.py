@@ -1,4 +1,4 @@
-"""Sample views and rejections of the fake services behind the gateway."""
+"""Sample responses and errors of the fake services behind the gateway."""
 
 from datetime import UTC, datetime
 

@@ -1,5 +1,3 @@
-"""Fixtures: gateways with fake services that know one runner and have no job."""
-
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -32,7 +30,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gatew
 
 @pytest.fixture(scope="package")
 async def long_poll_stage(stage: GatewayStage) -> AsyncIterator[GatewayStage]:
-    """Fixture: a second gateway on the same fake services. Its long polls last longer than a test."""
+    """Run a second gateway on the same fake services. It holds job requests for longer than a test takes."""
     settings = stage.gateway.state.settings.model_copy(update={"long_poll_seconds": 60})
     async with (
         running_gateway(settings) as (gateway, server, url),
@@ -43,7 +41,7 @@ async def long_poll_stage(stage: GatewayStage) -> AsyncIterator[GatewayStage]:
 
 @pytest.fixture(autouse=True)
 async def one_runner_and_no_job(stage: GatewayStage) -> None:
-    # a request that an earlier test abandoned would pass its jobs on to the requests of this test
+    # a request abandoned by an earlier test would pass its jobs on to the requests of this test
     await eventually(lambda: len(stage.gateway.state.long_polls) == 0)
     stage.services.received.clear()
     await stage.services.serve(AuthenticateRunner, lambda _: RUNNER)

@@ -76,7 +76,7 @@ def start_job_request(stage: GatewayStage, **more: Any) -> "asyncio.Task[httpx.R
 
 
 async def wait_for_held_requests(stage: GatewayStage, count: int = 1) -> None:
-    """Wait until the gateway holds `count` job requests and the fake services have received at least as many claims."""
+    """Wait until the gateway holds `count` job requests, and `count` claims or more have reached the fake services."""
 
     async def all_held() -> bool:
         return len(stage.gateway.state.long_polls) == count and len(stage.services.received_of(ClaimJob)) >= count

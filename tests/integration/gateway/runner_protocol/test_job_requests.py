@@ -86,7 +86,7 @@ async def test_a_held_job_request_gets_a_newly_queued_job_at_once(long_poll_stag
     await wait_for_held_requests(long_poll_stage)
     await long_poll_stage.services.serve(ClaimJob, lambda _: ClaimResult(assignment=ASSIGNMENT))
     await publish_queued_job(long_poll_stage)
-    async with asyncio.timeout(5):  # far less than the long poll timeout of one minute
+    async with asyncio.timeout(5):  # far less than the hold time of one minute
         response = await request
     assert response.json()["id"] == 11
 
@@ -99,7 +99,7 @@ async def test_one_queued_job_wakes_one_of_many_held_requests(
     stage.services.received.clear()
     await publish_queued_job(stage)
     await eventually(lambda: count_claims(stage), bool, within=10)
-    await asyncio.sleep(HOLD_SECONDS)  # if a second request were woken, its claim would arrive in this time
+    await asyncio.sleep(HOLD_SECONDS)  # a second request, if woken, would send its claim in this time
     assert await count_claims(stage) == 1
     await hang_up(long_poll_stage, requests)
 
@@ -120,7 +120,7 @@ async def test_each_gateway_wakes_at_most_one_held_request_per_job(
         stage.services.received.clear()
         await publish_queued_job(stage)
         await eventually(lambda: count_claims(stage), lambda count: count == 2, within=10)
-        await asyncio.sleep(HOLD_SECONDS)  # if a third request were woken, its claim would arrive in this time
+        await asyncio.sleep(HOLD_SECONDS)  # a third request, if woken, would send its claim in this time
         await hang_up(long_poll_stage, requests)
         assert await count_claims(stage) == 2
 
@@ -176,7 +176,7 @@ async def test_a_disconnected_client_is_removed_from_the_held_requests(
     stage.services.received.clear()
     await publish_queued_job(stage)
     assert (await start_job_request(stage)).status_code == 204
-    assert len(stage.services.received_of(ClaimJob)) == 1  # only the later request sent a claim
+    assert len(stage.services.received_of(ClaimJob)) == 1  # sent by the later request
 
 
 async def test_a_paused_runner_sends_no_claim(stage: GatewayStage) -> None:

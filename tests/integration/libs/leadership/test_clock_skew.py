@@ -42,7 +42,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
 
-LEASE_SECONDS = 3.0  # duration of a job lease, and silence after which a runner is offline
+LEASE_SECONDS = 3.0  # duration of a job lease; also the time without requests after which a runner is offline
 MAX_WAIT_SECONDS = 60.0  # shorter than the skew of 90 s, which would delay the loss of a job by as much
 SKEWED_PROCESS = "tests.integration.libs.leadership.skewed_process"
 SKEWED, CORRECT = "skewed", "right"
@@ -50,8 +50,6 @@ SKEWED, CORRECT = "skewed", "right"
 
 @dataclass(frozen=True)
 class ReplicaProcesses:
-    """Replicas of one service, each in its own process."""
-
     stage: ServiceStage
     bus: Client
     service: str
@@ -59,7 +57,6 @@ class ReplicaProcesses:
 
     @contextmanager
     def run_replica(self, instance: str, skew: float) -> Iterator[int]:
-        """Run a replica in a process and yield its health port."""
         port, settings = ports.find_free_port(), self.stage.settings
         assert self.stage.servers is not None
         process = Process(
@@ -89,7 +86,6 @@ class ReplicaProcesses:
             process.stop()
 
     async def wait_until_registered(self, instance: str) -> None:
-        """Wait until the replica has registered itself in the database."""
         async with create_mongo_client(self.stage.settings, "test") as client:
             replicas = get_database(client, self.stage.settings, self.service)[REPLICAS]
 
@@ -103,7 +99,7 @@ class ReplicaProcesses:
 
     @asynccontextmanager
     async def run_pair(self, skew: float, *, leading: bool) -> AsyncIterator[None]:
-        """Run a replica with a skewed clock, which leads if `leading` is true, and a replica with a correct clock."""
+        """Run a replica with a skewed clock and one with a correct clock. `leading`: the skewed one leads."""
         skews = {SKEWED: skew, CORRECT: 0.0}
         first, second = (SKEWED, CORRECT) if leading else (CORRECT, SKEWED)
         with self.run_replica(first, skews[first]):
@@ -119,7 +115,6 @@ class ReplicaProcesses:
                 assert await self.find_leader() == first
 
     async def recorded_event_names(self, *types: type[Any]) -> list[str]:
-        """Return the names of the recorded events of these types."""
         async with create_mongo_client(self.stage.settings, "test") as client:
             log = get_database(client, self.stage.settings, self.service)["commits"]
             names = [event["name"] async for commit in log.find() for event in commit["events"]]
@@ -127,7 +122,6 @@ class ReplicaProcesses:
 
 
 async def call_repeatedly(act: Callable[[], Awaitable[Any]], seconds: float) -> None:
-    """Call `act` repeatedly for this many seconds, as a runner sends reports while it runs a job."""
     ends = monotonic() + seconds
     while monotonic() < ends:
         await act()
@@ -171,7 +165,7 @@ async def test_with_a_skewed_clock_a_job_is_lost_only_after_its_lease_expires(
                     return bool(await fleet.recorded_event_names(JobLost))
 
                 await eventually(is_lost, within=MAX_WAIT_SECONDS)
-                # less than a whole lease: renewals in the first quarter of a lease are not written
+                # not a whole lease: a renewal in the first quarter of a lease is not written
                 assert monotonic() - silent_since > 0.5 * LEASE_SECONDS
 
 
@@ -211,7 +205,7 @@ async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
                 await fleet.wait_until_registered(name)
                 await eventually(lambda: "clock" in readiness_reasons(port))  # noqa: B023
                 assert parse_skew(readiness_reasons(port)["clock"]) == pytest.approx(skews[name], abs=1)
-            # they still answer requests
+            # the replicas still answer requests
             assert await MessageClient(bus).send(RevealRegistrationToken(scope="service")) != b""
     for name in skews:
         assert (tmp_path / f"{name}.log").read_text().count("synchronize it (NTP)") == 1

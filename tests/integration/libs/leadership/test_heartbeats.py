@@ -57,7 +57,7 @@ async def get_readiness_reasons(url: str) -> dict[str, str]:
 
 
 def parse_skew(reason: str) -> float:
-    """Return by how many seconds a clock is ahead, parsed from the readiness reason."""
+    """Return the seconds by which the clock is ahead according to a readiness reason. Negative: the clock is behind."""
     found = re.fullmatch(r"the clock is (\S+) s (ahead of|behind) the database's; synchronize it \(NTP\)", reason)
     assert found is not None, reason
     return float(found[1]) * (1 if found[2] == "ahead of" else -1)
@@ -116,7 +116,7 @@ async def test_a_gateway_is_ready_with_services_that_do_not_answer_heartbeats(
 async def test_a_gateway_without_the_heartbeat_permission_tries_once(
     stage: ServiceStage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The permissions of release 0.2.0 allow no heartbeats. A service's login, used here, allows none either."""
+    """The permissions of release 0.2.0 allow gateways no heartbeats. Nor does the service login used here."""
     assert stage.servers is not None
     client = await connect(
         stage.settings.model_copy(update={"nats_url": stage.servers.nats_url_for("notifications")}), "test"
@@ -128,7 +128,7 @@ async def test_a_gateway_without_the_heartbeat_permission_tries_once(
     await eventually(lambda: not any(client.may_publish(f"qry.{service}.Heartbeat") for service in SERVICES))
     sent = client.stats["out_msgs"]
     with suppress(TimeoutError):
-        async with asyncio.timeout(3):  # long enough for the first replies and many heartbeat intervals
+        async with asyncio.timeout(3):  # enough for the first replies and many heartbeat intervals
             await asyncio.shield(beating)
     beating.cancel()
     assert client.stats["out_msgs"] == sent

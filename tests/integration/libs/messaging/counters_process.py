@@ -1,4 +1,4 @@
-"""One replica of the counter service of the tests, in its own process."""
+"""One replica of the tests' counter service, run as a process."""
 
 import os
 from dataclasses import replace
@@ -8,5 +8,5 @@ from libs.settings import Settings
 from tests.support.counters.app import create_service
 
 if __name__ == "__main__":
-    # Without periodic tasks: if the process is killed during their transaction, its locks remain for a while.
+    # No periodic tasks: a process killed during their transactions would leave locks behind for a while.
     run(replace(create_service(), periodic_tasks=()), Settings.from_environment(os.environ))

@@ -1,4 +1,4 @@
-"""A relay in its own process, so that a test can kill it. Arguments: <service> <database prefix>."""
+"""A relay that runs as a process of its own, so that a test can kill it. Arguments: <service> <database prefix>."""
 
 import asyncio
 import os

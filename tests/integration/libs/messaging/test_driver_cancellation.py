@@ -16,9 +16,9 @@ async def test_a_driver_wait_canceled_during_its_timeout_releases_its_lock() -> 
             await _async_cond_wait(condition, 0.01)
 
     waiting = asyncio.create_task(wait())
-    await asyncio.sleep(0)  # now the task waits for the condition, and has released the lock
+    await asyncio.sleep(0)  # the task waits for the condition and has released the lock
     await lock.acquire()
-    await asyncio.wait({waiting}, timeout=0.05)  # the wait for the condition has timed out, but cannot return yet
+    await asyncio.wait({waiting}, timeout=0.05)  # the wait has timed out, but cannot return before it gets the lock
     waiting.cancel()
     lock.release()
     await asyncio.wait({waiting})

@@ -277,10 +277,10 @@ async def test_events_are_republished_after_nats_lost_its_data(own_servers: Serv
 
 
 async def _restart_nats(servers: Servers, *, forget: Path | None = None) -> None:
-    """Kill and restart nats-server. Blocking calls run in threads, so that the client's event loop notices the loss."""
+    """Restart nats-server. The blocking calls run in threads, so that the client's event loop notices the loss."""
     await asyncio.to_thread(servers.nats.kill)
     if forget:
         await asyncio.to_thread(shutil.rmtree, forget)
-    # The main thread must start the server, because the kernel kills a server when the thread that started it ends.
+    # The main thread must start the server: the kernel kills the server when the thread that started it ends.
     servers.nats.start()
     await asyncio.to_thread(servers.nats.wait_ready)

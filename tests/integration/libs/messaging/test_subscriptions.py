@@ -35,17 +35,17 @@ POISON_EVENT = CounterRaised(by=-1)
 
 
 class HandlerError(Exception):
-    """Raised by a handler that has a defect."""
+    pass
 
 
 @dataclass
 class Ledger:
-    """A projection that stores the ids of applied events, so that duplicates, gaps and a wrong order are visible."""
+    """A projection that stores the ids of applied events, which shows duplicates, gaps and a wrong order."""
 
     log: EventLog
     stopped: list[tuple[str, bool, int]] = field(default_factory=list)
     is_healed: asyncio.Event = field(default_factory=asyncio.Event)
-    fault: Exception = field(default_factory=HandlerError)  # exception raised for POISON_EVENT
+    fault: Exception = field(default_factory=HandlerError)  # raised for POISON_EVENT
 
     async def apply(self, batch: Sequence[DeliveredEvent], session: AsyncClientSession | None) -> None:
         for delivered in batch:
@@ -78,7 +78,7 @@ class Ledger:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator["asyncio.Task[None]"]:
-        """Run a subscription while the block runs, and cancel it without a clean shutdown."""
+        """Run a subscription. Its task is canceled at the end, as in a shutdown that is not clean."""
         task = asyncio.create_task(self.follower().run())
         try:
             yield task

@@ -35,12 +35,12 @@ async def log(settings: Settings, mongo_client: AsyncMongoClient[Document], bus:
 
 
 async def unused_handler(_context: Context, _recorded: RecordedEvent[Any]) -> None:
-    """Handler in the declaration of the worker. Never called, because each worker pool gets its own handler."""
+    """Each pool of a test gets a handler of its own instead of this one, which the worker's declaration requires."""
 
 
 @dataclass
 class WorkerStage:
-    """One worker, run by as many pools as a test starts."""
+    """A worker that runs in as many pools as a test starts."""
 
     log: EventLog
     settings: Settings
@@ -83,7 +83,7 @@ async def stage(log: EventLog, settings: Settings) -> WorkerStage:
 
 
 async def finish_immediately(_recorded: RecordedEvent[Any]) -> None:
-    """Finish the work immediately."""
+    pass
 
 
 async def test_a_worker_gets_only_its_declared_events(log: EventLog, stage: WorkerStage) -> None:

@@ -26,7 +26,7 @@ def create_mongod(folder: Path) -> Process:
 
 @pytest.fixture
 async def minority(tmp_path: Path) -> AsyncIterator[str]:
-    """Run a primary elected with an arbiter's vote. The third member never started; the default write concern is 1."""
+    """Run a primary and an arbiter that elected it. The third member never starts. The default write concern is 1."""
     primary, arbiter = create_mongod(tmp_path / "primary"), create_mongod(tmp_path / "arbiter")
     primary.start()
     arbiter.start()
@@ -61,7 +61,7 @@ async def test_a_transaction_without_its_own_write_concern_waits_for_a_majority(
         await collection.insert_one({"x": 1}, session=session)
 
     async with create_mongo_client(settings, "test") as client, AsyncMongoClient[Document](minority) as plain_client:
-        await plain_client[settings.database("builds")]["attempts"].insert_one({"x": 0})  # acknowledged by one node
+        await plain_client[settings.database("builds")]["attempts"].insert_one({"x": 0})  # needs one node only
         collection = get_database(client, settings, "builds")["attempts"]
         async with client.start_session() as session:
             with pytest.raises(TimeoutError):

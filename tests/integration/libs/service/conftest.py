@@ -1,5 +1,3 @@
-"""Fixture `counter_service`: the counter service of the tests, migrated but not yet running."""
-
 import pytest
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient

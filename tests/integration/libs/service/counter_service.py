@@ -1,4 +1,4 @@
-"""Replicas of the counter service of the tests, run in this process and used over NATS."""
+"""The tests' counter service: replicas run in this process and are used over NATS."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -53,7 +53,7 @@ class CounterService:
     async def find_leader(self) -> str:
         try:
             return (await self.bus.request("lead.counters", b"", timeout=1)).data.decode()
-        except (NoRespondersError, TimeoutError):  # no leader, or a leader that was just killed
+        except (NoRespondersError, TimeoutError):  # there is no leader, or the leader was just killed
             return ""
 
     def run_replica(self, number: int, stop: asyncio.Event, service: Service | None = None) -> Awaitable[None]:
@@ -86,7 +86,7 @@ class CounterService:
         return {document["_id"]: (document["row"]["raises"], document["row"]["total"]) async for document in found}
 
     async def compute_totals_from_log(self) -> dict[str, tuple[int, int]]:
-        """Return what `read_totals` must return, computed from the event log."""
+        """Compute from the event log what `read_totals` must return: raises and total of each counter."""
         raised: list[Document] = [
             {"$unwind": "$events"},
             {"$match": {"events.name": "CounterRaised"}},

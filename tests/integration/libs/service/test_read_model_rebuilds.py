@@ -89,7 +89,7 @@ async def test_a_rebuild_restores_a_lost_row(counter_service: CounterService) ->
 
 
 async def test_rows_and_projections_are_rebuilt_from_3000_events(counter_service: CounterService) -> None:
-    """The test prints the throughput without a check, because the throughput depends on the machine's load."""
+    """The throughput is printed but not checked, because it depends on the machine's load."""
     async with counter_service.running(replace(create_service(), periodic_tasks=())):
         streams = CommandHandler(MongoEventStore(counter_service.database, MemoryKeyVault()))
         await asyncio.gather(

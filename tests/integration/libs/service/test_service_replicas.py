@@ -146,7 +146,7 @@ async def test_another_replica_leads_when_the_leader_is_killed(counter_service: 
         async def is_taken() -> bool:
             """Return whether the repeated command was accepted.
 
-            A transaction of the killed replica may lock the stream until the database aborts that transaction.
+            Until the database aborts an open transaction of the killed replica, that transaction may lock the stream.
             """
             try:
                 await counter_service.send(RaiseCounter(counter_id="1", by=9), "repeated")
@@ -194,12 +194,12 @@ async def test_a_replica_stopped_during_startup_leaves_no_tasks_or_connections(c
         asyncio.get_running_loop().call_later(moment * 0.005, stop.set)
         await counter_service.run_replica(1, stop)
     connections = count_tasks("Client._read_loop")
-    assert (connections, count_tasks("lead"), count_tasks("pulse")) == (1, 0, 0)  # 1: the test's own connection
-    gc.collect()  # reports an unclosed socket, which fails the test
+    assert (connections, count_tasks("lead"), count_tasks("pulse")) == (1, 0, 0)  # one connection: the test's own
+    gc.collect()  # an unclosed socket would be reported here and fail the test
 
 
 def raise_closed(recorded: RecordedEvent[Any]) -> list[Command]:
-    """Answer a closing with a command that is always rejected, because a closed counter cannot be raised."""
+    """React to the closing of a counter with a command that is always rejected."""
     closed = isinstance(recorded.event, CounterClosed)
     return [RaiseCounter(counter_id=recorded.stream.removeprefix("counter-"))] if closed else []
 

@@ -49,7 +49,7 @@ asyncio.run(main())
 
 @dataclass(frozen=True)
 class FaultyStore:
-    """An event store whose client is affected by fail points, and the client `control`, which is not."""
+    """An event store whose client is subject to fail points. The client `control` is not."""
 
     database: AsyncDatabase[Document]
     store: MongoEventStore
@@ -99,10 +99,10 @@ async def test_commits_with_lost_replies_are_looked_up_batch_by_batch(faulty_sto
 async def test_a_server_that_hangs_in_commit_and_lookup_leads_to_outcome_unknown_in_time(
     faulty_store: FaultyStore,
 ) -> None:
-    # The server's first transaction queries the collection of sessions. That query would trigger the fail point.
+    # In its first transaction the server queries the collection of sessions, which would trigger the fail point.
     await faulty_store.store.append(make_commit("counter-first"))
     async with failing_commands(faulty_store.control, ["commitTransaction", "find"], **BLOCKED_CONNECTION):
-        async with asyncio.timeout(8):  # the commits are looked up together; one by one would take 20 seconds
+        async with asyncio.timeout(8):  # the outcomes are looked up in one query; one query each would take 20 seconds
             outcomes = await faulty_store.append(20)
     assert Counter(map(type, outcomes)) == {OutcomeUnknown: 20}
 

@@ -9,7 +9,7 @@ from libs.projections.read_model import ReadModel
 from libs.service.connections import get_database
 from libs.settings import Settings
 
-TICKET_COUNT = 300  # more than the first batch of a MongoDB cursor contains
+TICKET_COUNT = 300  # more than the first batch of a MongoDB cursor
 
 
 class Ticket(ReadModelRow):

@@ -1,5 +1,3 @@
-"""Fixtures: an installation with sample documents, an empty installation, and a backup of the first one."""
-
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +16,7 @@ def installations(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def backup(installations: tuple[Installation, Installation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Back up the first installation. Then set the environment of the empty one. Return the path of the backup."""
+    """Back up the first installation, and return the path of the backup. The environment then names the second one."""
     file = str(tmp_path / "today.backup")
     backup_commands.backup(file, [])
     set_environment(monkeypatch, installations[1].environ)

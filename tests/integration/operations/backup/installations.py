@@ -1,4 +1,4 @@
-"""Installations with sample documents, to back up and to restore."""
+"""Installations with sample documents, for tests of backup and restore."""
 
 import asyncio
 import os
@@ -20,13 +20,11 @@ from tests.support.stacks.running_stack import SERVICES
 
 KEY, OTHER_KEY = "A" * 43 + "=", "B" * 42 + "A="
 LONG_AGO = datetime(2026, 1, 31, 12, tzinfo=UTC)
-Documents = dict[str, list[dict[str, Any]]]  # keyed by service and collection: "builds.attempts"
+Documents = dict[str, list[dict[str, Any]]]  # by service and collection, such as "builds.attempts"
 
 
 @dataclass(frozen=True)
 class Installation:
-    """An installation on the test servers with its own database prefix."""
-
     servers: Servers
     prefix: str
 
@@ -66,7 +64,7 @@ class Installation:
                 client.drop_database(f"{self.prefix}_{service}")
 
 
-SECOND_NAME = "named anew"  # part of the name that the second event gives to an executor
+SECOND_NAME = "named anew"  # part of the executor name in the second event
 
 
 def commit_document(number: int, at: datetime, version: int = 1) -> dict[str, Any]:
@@ -91,7 +89,7 @@ def data_key_document(subject: str) -> dict[str, Any]:
 
 
 def sample_documents(now: datetime) -> Documents:
-    """Return sample documents of several collections. The commits are old, except the one recorded at `now`."""
+    """Return sample documents. The commits are old, except the one recorded at `now`."""
     return {
         "projects.commits": [
             commit_document(1, LONG_AGO),
@@ -117,7 +115,7 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str])
 
 @contextmanager
 def two_installations(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Installation, Installation]]:
-    """Yield an installation with sample documents, to which the environment points, and an empty one."""
+    """Yield an installation with sample documents, which the environment names, and an empty installation."""
     source, target = (Installation(servers, f"test-{uuid4().hex[:8]}") for _ in range(2))
     set_environment(monkeypatch, source.environ)
     source.insert(sample_documents(datetime.now(UTC)))

@@ -80,8 +80,8 @@ async def test_a_backup_that_outlives_the_snapshot_history_names_the_setting_to_
 
 
 def wait_until_snapshot_expired(place: Installation, moment: datetime) -> None:
-    """Write to the database until the snapshot at `moment` is too old to be read."""
-    # the cluster time is in the second after `moment`
+    """Write to the database until it can no longer read the snapshot at `moment`."""
+    # the snapshot's cluster time lies in the second after `moment`
     concern = {"level": "snapshot", "atClusterTime": Timestamp(moment + timedelta(seconds=1), 1)}
     with place.client() as client:
         client.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=1)

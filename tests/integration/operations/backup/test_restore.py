@@ -38,7 +38,7 @@ async def publish_event(settings: Settings, subject: str) -> None:
 
 @dataclass(frozen=True)
 class Restored:
-    before: Documents  # documents of the installation that was backed up
+    before: Documents  # content of the backed up installation
     after: Documents
 
 

@@ -1,5 +1,3 @@
-"""Fixture `system`: all services and a gateway, with one online runner."""
-
 from collections.abc import AsyncIterator
 
 import pytest

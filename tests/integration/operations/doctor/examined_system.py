@@ -1,5 +1,3 @@
-"""A running system, and the findings of `headrace doctor` about that system."""
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +14,7 @@ from tests.support.in_process.service_stage import ServiceStage
 
 @dataclass(frozen=True)
 class ExaminedSystem:
-    """Access to a running system: the findings of the doctor's checks, its databases, and a migration."""
+    """A running system, its databases, and the findings of `headrace doctor` about it."""
 
     settings: Settings
 

@@ -1,5 +1,3 @@
-"""Fixtures: servers with migrated databases and streams, and a connection with the login of the runners service."""
-
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
@@ -23,7 +21,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture(scope="package", autouse=True)
 async def migrated(servers: Servers) -> None:
-    """Create all streams, mirrors and consumers with the login for migrations."""
+    """Create all streams, mirrors and consumers with the login of `headrace migrate`."""
     settings = Settings(
         mongodb_url=servers.mongodb_url,
         nats_url=servers.nats_url_for("migrate"),

@@ -30,7 +30,7 @@ JETSTREAM_API = "$JS.API"
 
 @pytest.fixture
 async def consumer(servers: Servers) -> AsyncIterator[Client]:
-    """Connect a stock NATS client with the consumer login and default options."""
+    """Connect nats-py without Headrace's connection options."""
     client = await nats.connect(servers.nats_url_for("consumer"))
     yield client
     await client.close()
@@ -80,7 +80,7 @@ async def test_a_stock_client_replays_and_follows_with_an_ordered_consumer(
 
 async def test_a_stock_client_subscribes_live(consumer: Client, runners: Client) -> None:
     events = await consumer.subscribe("evt.runners.*.RunnerOnline")
-    # the reply follows the subscription, while the ping of nats-py's flush can overtake it
+    # account_info waits for a reply, which follows the subscription; nats-py's flush can overtake the subscription
     await consumer.jetstream().account_info()
     await publish(runners, "evt.runners.runner-1.RunnerOnline", b"online")
     assert (await events.next_msg(30)).data == b"online"
@@ -146,10 +146,10 @@ async def test_a_push_consumer_cannot_deliver_events_into_another_account(
     )
     async with assert_no_effect(runners, operator):
         config = ConsumerConfig(name=f"x{uuid4().hex}", deliver_subject=target, filter_subject="evt.runners.>")
-        # a push consumer delivers only if its subject has a subscriber
+        # a push consumer delivers only while its subject has a subscriber
         listening = await consumer.subscribe("evt.runners.>")
         await consumer.jetstream().add_consumer("runners", config)
-        # this request returns after the server has processed the previous requests
+        # the reply to this request shows that the server has processed the previous ones
         await consumer.jetstream().pull_subscribe("evt.runners.>")
         await listening.unsubscribe()
 
@@ -171,7 +171,7 @@ async def test_a_reply_subject_cannot_inject_messages_into_another_account(
 
 
 async def test_within_an_account_nats_sends_api_replies_to_any_subject(builds: Client, runners: Client) -> None:
-    """For this reason the consumer login has its own account."""
+    """Hence the consumer login has an account of its own."""
     received = await runners.subscribe(DELETE_SUBJECT)
     await flush_to_server(runners)
     await builds.publish(f"{JETSTREAM_API}.STREAM.INFO.builds", b"", reply=DELETE_SUBJECT)

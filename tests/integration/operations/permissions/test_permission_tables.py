@@ -30,7 +30,7 @@ FORBIDDEN_PUBLISHES, FORBIDDEN_SUBSCRIPTIONS = FORBIDDEN_SUBJECTS["never_sent"],
 
 @dataclass
 class LoginProbe:
-    """A connection with one login that records the permission errors of the server."""
+    """A connection that records the permission errors which the server reports for its login."""
 
     client: Client
     refused: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class LoginProbe:
         return await self._list_refused()
 
     async def _list_refused(self) -> list[str]:
-        """Return the refused subjects. FORBIDDEN_SUBJECT is published last, so the server refuses it last."""
+        """Return the refused subjects. FORBIDDEN_SUBJECT is published last, so its refusal arrives last."""
         await self.client.publish(FORBIDDEN_SUBJECT, b"")
         await eventually(lambda: FORBIDDEN_SUBJECT in self.refused)
         return [subject for subject in self.refused if subject != FORBIDDEN_SUBJECT]

@@ -1,4 +1,4 @@
-"""A migrated database of the builds service: migrated once per file, and empty for each test."""
+"""A database of the builds service, migrated once per test file and emptied before each test."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Lists of builds are limited in length, so that each fits into one NATS message."""
+"""Lists of builds are limited in length, so that each list fits into one NATS message."""
 
 from typing import Any
 from uuid import uuid4

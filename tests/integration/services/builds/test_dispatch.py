@@ -44,9 +44,6 @@ def replica(replicas: list[DispatchReplica]) -> DispatchReplica:
     return replicas[0]
 
 
-# ---- order of dispatch
-
-
 async def test_within_a_project_the_oldest_job_is_dispatched_first(replica: DispatchReplica) -> None:
     await replica.insert_jobs(queued_job_document(3), queued_job_document(1), queued_job_document(2))
     assert await replica.dispatch_all() == [1, 2, 3]
@@ -128,9 +125,6 @@ async def test_an_assigned_job_leaves_the_queue(replica: DispatchReplica) -> Non
     assert [job.id for job in await rows.find({"demand": JobRequirements().key})] == [2]
 
 
-# ---- long queues
-
-
 async def test_a_claim_reads_few_documents_however_many_unsuitable_jobs_are_queued(replica: DispatchReplica) -> None:
     unsuitable = [queued_job_document(number, number % 3, tags=["no-such-tag"]) for number in range(1, 1500)]
     others = [queued_job_document(number, 50, 7, protected=bool(number % 2)) for number in range(1500, 3000)]
@@ -145,10 +139,7 @@ async def test_a_claim_reads_few_documents_however_many_unsuitable_jobs_are_queu
     assert found is not None
     assert {entry["planSummary"].partition(" ")[0] for entry in entries} == {"DISTINCT_SCAN", "IXSCAN"}
     assert sum(entry["keysExamined"] for entry in entries) < 20
-    assert sum(entry["docsExamined"] for entry in entries) == 1  # only the document of the dispatched job was read
-
-
-# ---- concurrent claims
+    assert sum(entry["docsExamined"] for entry in entries) == 1  # the document of the dispatched job
 
 
 async def test_concurrent_claims_at_two_processes_assign_each_job_once(replicas: list[DispatchReplica]) -> None:
@@ -167,9 +158,6 @@ async def test_concurrent_claims_at_two_processes_assign_each_job_once(replicas:
     assigned = Counter(claim.assignment.job_id for claim in claims if claim.assignment)
     assert assigned == Counter(range(1, 16))
     assert await stage.runtime.database["attempts"].count_documents({}) == 15
-
-
-# ---- lost replies
 
 
 async def get_job(replica: DispatchReplica, job_id: int) -> JobRow:

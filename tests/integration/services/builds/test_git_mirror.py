@@ -1,4 +1,4 @@
-"""Reading repositories with a real git, including mirrors damaged by a killed git."""
+"""Local git mirrors of repositories: reading commits and files, and mirrors damaged by a killed git."""
 
 import os
 import time
@@ -39,7 +39,7 @@ async def test_a_damaged_git_mirror_is_recreated(tmp_path: Path, repository: Pat
     assert b"@other" in await repositories.read_file(str(repository), head, SPEC_FILE)
 
 
-# servers with protocol 0 do not serve commits that no branch points to
+# with protocol 0, a server does not serve commits that no ref points to
 @pytest.mark.parametrize("protocol", ["0", "2"])
 async def test_a_commit_is_read_after_its_branch_moved_on(
     protocol: str, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
@@ -156,13 +156,13 @@ async def test_git_mirrors_above_the_size_limit_are_evicted_least_recently_used_
     for index in (0, 1):
         await repositories.read_file(str(sources[index]), heads[index], SPEC_FILE)
     oldest, second = sorted(folder.iterdir(), key=lambda copy: (copy / LAST_USED).stat().st_mtime)
-    await repositories.list_files(str(sources[0]), heads[0])  # now the most recently used mirror
+    await repositories.list_files(str(sources[0]), heads[0])  # makes this mirror the most recently used one
     await repositories.read_file(str(sources[2]), heads[2], SPEC_FILE)
     left = set(folder.iterdir())
     assert oldest in left
     assert second not in left
     assert len(left) == 2
-    assert await repositories.list_files(str(sources[1]), heads[1])  # fetches again, because this mirror was removed
+    assert await repositories.list_files(str(sources[1]), heads[1])  # fetched again, because the mirror was removed
 
 
 async def test_git_mirrors_unused_for_two_weeks_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

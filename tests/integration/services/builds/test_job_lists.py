@@ -1,4 +1,4 @@
-"""Reading a page of a job list examines at most one row more than the page has, and an index counts the rows."""
+"""Job lists: a page reads at most one row more than it shows, and rows are counted from an index."""
 
 import time
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class JobListStage:
         return await self.jobs.list_jobs(ServiceContext(self.runtime, CommandMetadata(uuid4().hex, now())), query)
 
     async def profile_query(self, query: ListJobs) -> list[Document]:
-        """Read the page. Return the entries of the database profiler about its queries."""
+        """Read the page. Return the database profiler's entries about it."""
         database = self.runtime.database
         await database.command("profile", 2)
         await self.get_page(query)
@@ -104,9 +104,9 @@ async def test_a_list_of_jobs_with_no_statuses_is_empty(stage: JobListStage) -> 
 
 @pytest.fixture
 def close_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fixture: cache an anchor for every 60 rows instead of 5,000, so that the test's short list has anchors.
+    """Cache an anchor every 60 rows instead of 5,000, so that the short list of a test has anchors.
 
-    An anchor is a cached time in the list with the number of newer rows. A late page is read from the anchor before it.
+    An anchor is the time of one row with the number of newer rows. A late page is read from the nearest anchor.
     """
     monkeypatch.setattr("libs.projections.cached_paging.ROWS_BETWEEN_ANCHORS", 60)
 
@@ -141,7 +141,7 @@ async def test_new_and_finished_jobs_change_a_long_list_at_once(stage: JobListSt
     await stage.get_page(ListJobs())
     streams = stage.runtime.database["streams"]
     await streams.insert_many([job_document(number) for number in (JOB_COUNT + 10, JOB_COUNT + 20)])  # two new jobs
-    await streams.update_one({"_id": "job-10"}, {"$set": {f"{ROW_FIELD}.listed_at": now()}})  # this job has finished
+    await streams.update_one({"_id": "job-10"}, {"$set": {f"{ROW_FIELD}.listed_at": now()}})  # one job has finished
     page = await stage.get_page(ListJobs(size=100))
     assert page.total == JOB_COUNT + 2
     assert [row["id"] for row in page.rows[:2]] == [JOB_COUNT + 20, JOB_COUNT + 10]

@@ -1,4 +1,4 @@
-"""Log sections: the parts that a reader of the live log gets add up to the text in the finished log."""
+"""Log sections: the pieces of a section read from the live log add up to its text in the finished log."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class RunningBuild:
         return str(self.job.script[0].partition("hr_")[2][:12])
 
     def step_log(self, place: int, text: str, *, closed: bool = True) -> str:
-        """Return the log of one step with the section markers that the job script writes."""
+        """Return the log of one step, enclosed in the section markers that the job script prints."""
         end = f"section_end:2:hr_{self.nonce}_{place}\r\x1b[0K\n" if closed else ""
         return f"section_start:1:hr_{self.nonce}_{place}\r\x1b[0K{text}{end}"
 
@@ -55,7 +55,7 @@ class RunningBuild:
         return LiveSection.model_validate_json(answer)
 
     async def follow_live(self, step: str) -> list[str]:
-        """Read a section of the live log from its start. Return its lines."""
+        """Read the live log of a section from its start until there are no new lines."""
         lines: list[str] = []
         while (answer := await self.read_live(step, len(lines))).log:
             lines += answer.log.split("\n")[1:]
@@ -67,7 +67,7 @@ class RunningBuild:
         await self.site.wait_until_ended(self.build_id)
 
     async def read_finished(self, after: str) -> str:
-        """Return the complete text of the section after the step `after` in the finished log."""
+        """Read the section after the step `after` from the finished log, part by part."""
         texts: list[str] = []
         query = GetLogSection(build_id=self.build_id, step=after)
         while True:

@@ -29,13 +29,12 @@ async def stage(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
     folder = tmp_path_factory.mktemp("site")
     repository = create_sample_repository(folder / "repository", {"build": "make", "@b": "make"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recent_ends, "READABLE_SECONDS", 0.5)  # a finished build is kept for this time
+        patch.setattr(recent_ends, "READABLE_SECONDS", 0.5)  # how long a finished build is kept
         async with build_stage(servers, folder, repository) as running:
             yield running
 
 
-async def count_remains(stage: BuildStage, build_id: int) -> tuple[int, int]:
-    """Return the number of stored attempts of a build and the number of stored rows of its jobs."""
+async def count_attempts_and_jobs(stage: BuildStage, build_id: int) -> tuple[int, int]:
     jobs = {f"job_v{projections.job_category.row_version}.build_id": build_id}
     return await stage.count_documents("attempts", {"build_id": build_id}), await stage.count_documents("streams", jobs)
 
@@ -51,7 +50,7 @@ async def test_retention_keeps_only_the_newest_builds(stage: BuildStage) -> None
 async def test_retention_purges_attempts_and_rows_and_keeps_the_event_log(stage: BuildStage) -> None:
     project_id = await stage.create_project(keep_number_build=0)
     build_id = await stage.run_build(project_id, b"some output\n")
-    await eventually_equal(lambda: count_remains(stage, build_id), (0, 0))
+    await eventually_equal(lambda: count_attempts_and_jobs(stage, build_id), (0, 0))
     await eventually_equal(lambda: stage.list_build_ids(project_id), NO_BUILDS)
     assert await stage.count_documents("commits", {"stream": f"build-{build_id}"}) > 0
 
@@ -74,8 +73,8 @@ async def test_retention_uses_the_setting_at_the_end_of_the_build(stage: BuildSt
     await stage.report(job, "success")
     await stage.wait_until_ended(build_id)
     after = await stage.run_build(await stage.create_project(keep_number_build=0))
-    # builds are processed in the order in which they ended
-    await eventually_equal(lambda: count_remains(stage, after), (0, 0))
+    # builds are purged in the order of their ends, so the earlier one is purged first
+    await eventually_equal(lambda: count_attempts_and_jobs(stage, after), (0, 0))
     assert await stage.list_build_ids(project_id) == [build_id]
 
 
@@ -85,7 +84,7 @@ async def test_a_build_that_could_not_be_planned_does_not_count_for_retention(st
     bad = await stage.launch(project_id, sha="0" * 40)
     await stage.wait_until_ended(bad)
     after = await stage.run_build(await stage.create_project(keep_number_build=0))
-    await eventually_equal(lambda: count_remains(stage, after), (0, 0))
+    await eventually_equal(lambda: count_attempts_and_jobs(stage, after), (0, 0))
     assert await stage.list_build_ids(project_id) == [good, bad]
     newest = await stage.run_build(project_id)
     await eventually_equal(lambda: stage.list_build_ids(project_id), [newest])
@@ -101,7 +100,7 @@ async def test_only_finished_builds_can_be_deleted(stage: BuildStage) -> None:
     assert await stage.get_error_code(DeleteBuild(build_id=second)) == "BUILD_NOT_FOUND"
     assert await stage.get_error_code(DeleteBuild(build_id=10**9)) == "BUILD_NOT_FOUND"
     await stage.report(await stage.claim(), "success")
-    await eventually_equal(lambda: count_remains(stage, second), (0, 0))
+    await eventually_equal(lambda: count_attempts_and_jobs(stage, second), (0, 0))
 
 
 async def list_unfinished_builds(stage: BuildStage) -> bytes:
@@ -120,6 +119,6 @@ async def test_deleting_a_project_deletes_all_its_builds(stage: BuildStage, conc
     await eventually_equal(lambda: list_unfinished_builds(stage), b"[][]")
     await eventually_equal(lambda: stage.list_build_ids(project_id), NO_BUILDS)
     for build_id in (over, running, *waiting):
-        await eventually_equal(lambda: count_remains(stage, build_id), (0, 0))  # noqa: B023
+        await eventually_equal(lambda: count_attempts_and_jobs(stage, build_id), (0, 0))  # noqa: B023
     assert await stage.get_error_code(GetJob(job_id=job.job_id)) == "JOB_NOT_FOUND"
     assert await stage.get_error_code(QueueBuild(project_id=project_id)) == "PROJECT_NOT_FOUND"

@@ -1,4 +1,4 @@
-"""The first start of the identity service: one administrator is created and the initial password printed."""
+"""The first start of the identity service creates an administrator and prints the initial password."""
 
 import asyncio
 import io
@@ -38,7 +38,7 @@ async def test_the_password_of_the_first_administrator_is_printed_once(
     async with stage.running(lambda: identity, replicas=2), stage.connected() as bus:
         (administrator,) = Users.model_validate_json(await MessageClient(bus).query(ListUsers())).users
         assert (administrator.username, administrator.roles) == ("admin", ROLES)
-    # replicas that start concurrently may both print the password
+    # replicas that start at the same time may both print the password
     (password,) = set(
         re.findall(r"^First administrator: admin, password: (\S+)$", capsys.readouterr().out, re.MULTILINE)
     )

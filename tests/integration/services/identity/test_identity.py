@@ -202,7 +202,7 @@ async def test_passwords_and_personal_data_are_encrypted_in_the_event_log(
         log = json_util.dumps(await database["commits"].find({"stream": f"user-{user_id}"}).to_list())
     everything = await dump_database(stage)
     assert "canary@example.org" not in log
-    assert "canary@example.org" in everything  # the address is in the row, which is deleted with the user
+    assert "canary@example.org" in everything  # the row contains the address and is deleted with the user
     assert PASSWORD not in everything
     assert "$argon2id$" not in everything
 

@@ -1,4 +1,4 @@
-"""Login throttling applies on every replica, but does not block users at addresses where they signed in before."""
+"""Failed logins are counted across replicas. Addresses from which the user signed in before are not throttled."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ from tests.support.infrastructure.servers import Servers
 PASSWORD, WRONG = "millwheel-7", "millwheel-8"
 ALLOWED_FAILURES, ALLOWED_ADDRESS_FAILURES, MAX_WAIT_SECONDS = 3, 20, 2000
 FIRST_WAIT_SECONDS = MAX_WAIT_SECONDS // 20
-LATENESS_SECONDS = 20  # a wait is reported some time after it began
+LATENESS_SECONDS = 20  # maximum age of a wait when a test reads it
 FAILED_CODE, WAIT_CODE = "UNAUTHORIZED", "TOO_MANY_REQUESTS"
 
 
@@ -55,12 +55,11 @@ async def name(caller: MessageClient) -> str:
 
 @pytest.fixture
 def home_address() -> str:
-    """Return the name of an address from which there were no login attempts."""
     return f"address {uuid4()}"
 
 
 def about(seconds: int) -> Any:
-    """Equal this wait, a slightly shorter one, or one a second longer: the clocks of two replicas are never equal."""
+    """Equal a wait that began up to LATENESS_SECONDS ago, or is a second longer because of another replica's clock."""
     return pytest.approx(seconds + 1 - LATENESS_SECONDS / 2, abs=LATENESS_SECONDS / 2)
 
 
@@ -135,7 +134,7 @@ async def test_throttled_logins_do_not_check_the_password(
 
 
 async def record_failures(stage: ServiceStage, *moments: datetime) -> tuple[list[bool], int]:
-    """Record failed logins at these times. Return whether a wait applied to each, and the final number of failures."""
+    """Record failed logins at these times. Return whether each was throttled, and the number of failures at the end."""
     limit, _, _ = make_limits(stage.settings, uuid4().hex, "home")
     async with create_mongo_client(stage.settings, "test") as client:
         failures = get_database(client, stage.settings, "identity")[FAILURES_COLLECTION]
@@ -179,7 +178,7 @@ async def test_login_waits_grow_exponentially_up_to_a_limit(
 
 
 async def end_wait(stage: ServiceStage, name: str, address: str) -> None:
-    """Set the end of the current wait to the past. A test cannot move the database's clock, which the service uses."""
+    """Set the end of the current wait to the past: a test cannot move the database's clock, which the service uses."""
     key = make_limits(stage.settings, name, address)[0].key
     async with create_mongo_client(stage.settings, "test") as client:
         failures = get_database(client, stage.settings, "identity")[FAILURES_COLLECTION]

@@ -68,11 +68,10 @@ async def gateways(stage: ServiceStage) -> AsyncIterator[Gateways]:
 @dataclass(frozen=True)
 class TokenOwner:
     id: int
-    session_headers: Mapping[str, str]  # request headers with the token of a login session
+    session_headers: Mapping[str, str]  # authorize requests with the token of a login session
     http: httpx.AsyncClient
 
     async def create_token(self, **fields: Any) -> Any:
-        """Create a token and return the response."""
         response = await self.http.post(
             "/api/user/tokens", json={"token": {"name": "ci"} | fields}, headers=self.session_headers
         )

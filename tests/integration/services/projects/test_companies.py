@@ -1,4 +1,4 @@
-"""Companies with two replicas of identity and of projects: shared names, members and projects."""
+"""Companies with two replicas of identity and of projects: names shared with users, members and projects."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -61,7 +61,7 @@ async def caller(stage: ServiceStage) -> AsyncIterator[MessageClient]:
 
 @pytest.fixture(scope="module")
 async def new_project(caller: MessageClient) -> CreateProject:
-    """Return a command that creates a project. Tests only have to set its owner."""
+    """Return a project creation command without an owner, which tests set."""
     (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
     return CreateProject(
         name="Shop",

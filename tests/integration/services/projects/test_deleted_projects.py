@@ -1,4 +1,4 @@
-"""Deletion of a project during the launch of one of its builds: the build does not run and all data is purged."""
+"""A project is deleted during the launch of one of its builds: the build does not run and all data is purged."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -65,7 +65,7 @@ RUNNER = RunnerDescription(runner_id=1, runner_uuid="r", name="miller")
 
 @dataclass
 class DeletedProjectStage:
-    """The builds service after the deletion of a project at second 0. The fake projects service still allows a launch.
+    """The builds service. A project was deleted at second 0, but the fake projects service still allows a launch.
 
     Periodic tasks do not run.
     """
@@ -112,7 +112,7 @@ async def stage(
     others = [Service(name, categories=()) for name in ("runners", "projects")]
     await migrate([*others, service], [database] * 3, [vault] * 3, bus)
     elsewhere = FakeServices(bus)
-    await elsewhere.serve(GetLaunchSettings, lambda _: SETTINGS)  # the settings as they were before the deletion
+    await elsewhere.serve(GetLaunchSettings, lambda _: SETTINGS)  # settings from before the deletion
 
     def is_gone(_: GetJobSecrets) -> None:
         raise RequestRejected("PROJECT_NOT_FOUND")
@@ -149,7 +149,7 @@ async def test_a_planned_build_is_not_planned_again_because_of_clock_skew(stage:
     await Planner().plan_build(
         stage.context_at(5), RecordedEvent(f"build-{build.id}", 1, 0, queued, CommandMetadata("launched", ahead))
     )
-    # Planning the build again would kill the build, because the project was deleted.
+    # A second planning would see the deletion and kill the build.
     assert await stage.get_status(build) is BuildStatus.PLANNED
 
 

@@ -1,4 +1,4 @@
-"""The login of a private repository on its way from the project to the runner, and its masking in logs and errors."""
+"""The login of a private repository: how it reaches git and the runner, and its masking in logs and errors."""
 
 import base64
 import threading
@@ -48,7 +48,7 @@ SERVICES = (identity, projects, builds, runners)
 
 
 class RedirectingHandler(BaseHTTPRequestHandler):
-    """Redirects git to the same server under another host name, as if the repository had moved there."""
+    """Redirects git to another host name of the same server, as if the repository had moved there."""
 
     server: Any
 
@@ -68,7 +68,7 @@ class RedirectingHandler(BaseHTTPRequestHandler):
 
 
 class EchoingHandler(BaseHTTPRequestHandler):
-    """Rejects every login and repeats the login in the response."""
+    """Rejects every login and repeats the rejected login in the response."""
 
     def do_GET(self) -> None:
         if "Authorization" not in self.headers:
@@ -174,7 +174,7 @@ async def claim_job(caller: MessageClient) -> Assignment:
 
 
 async def finish_job(caller: MessageClient, job: Assignment, log: str = "") -> str:
-    """Finish the job with this log and return the log as stored."""
+    """Send the log, finish the job, and return the log as stored."""
     content = base64.b64encode(log.encode())
     await caller.send(AppendTrace(job_id=job.job_id, token=job.token, offset=0, content=content))
     await caller.send(ReportJob(job_id=job.job_id, token=job.token, state="success"))

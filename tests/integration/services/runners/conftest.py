@@ -1,5 +1,3 @@
-"""Fixtures: the migrated runners service, and two replicas on a shared database, which tests call directly."""
-
 from collections.abc import AsyncIterator
 
 import pytest

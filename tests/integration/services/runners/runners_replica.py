@@ -1,5 +1,3 @@
-"""A replica of the runners service, called directly."""
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +24,7 @@ LINUX_INFO = RunnerInfo(version="17.0", platform="linux", architecture="amd64")
 
 @dataclass(frozen=True)
 class Replica:
-    """One replica of the service, called directly with message bodies as if over NATS."""
+    """One replica of the runners service. Tests call it directly, with the message bodies that NATS would deliver."""
 
     runtime: Runtime
 
@@ -69,7 +67,7 @@ class Replica:
 
 
 async def get_outcome_code(replica: Replica, message: Command | Query) -> str:
-    """Send the message. Return its error code, or "done"."""
+    """Send the message. Return the code of its rejection, or "done"."""
     try:
         await replica.request(message)
     except RequestRejected as rejected:

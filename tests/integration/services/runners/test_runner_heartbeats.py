@@ -1,4 +1,4 @@
-"""Heartbeats of runners: online and offline, write intervals and lists by last contact."""
+"""Heartbeats of runners: when a runner is online, how often heartbeats are written, and lists by last contact."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -44,8 +44,6 @@ async def test_a_silent_runner_goes_offline_and_comes_online_again(replicas: tup
 
 @dataclass
 class ManualClock:
-    """A simulated clock, which the test moves."""
-
     second: float = 0.0
     start: datetime = field(default_factory=now)
 
@@ -72,7 +70,7 @@ async def test_runners_stay_online_while_their_gateway_is_unreachable(replica: R
     await advance_to(300, reachable=True)
     names = [recorded.event.wire_name for recorded in await replica.runtime.store.read(f"runner-{runner.uuid}")]
     assert "RunnerOffline" not in names
-    await advance_to(300 + 150, reachable=False)  # this time the gateway and the runner do not return
+    await advance_to(300 + 150, reachable=False)  # the gateway and the runner stay away for good
     assert not (await replica.get_view(runner.uuid)).online
 
 
@@ -104,12 +102,12 @@ async def test_heartbeats_at_another_replica_keep_a_runner_online(replicas: tupl
     assert (await first.get_view(runner.uuid)).online
     versions = await first.runtime.store.read(f"runner-{runner.uuid}")
     names = [recorded.event.wire_name for recorded in versions]
-    # the runner's details are recorded only once
+    # the runner's details are recorded once
     assert names == ["RunnerRegistered", "RunnerOnline", "RunnerInfoChanged"]
 
 
 async def test_heartbeats_in_short_succession_are_written_once(replica: Replica) -> None:
-    replica.runtime.settings = Settings()  # a heartbeat is written at most every five seconds
+    replica.runtime.settings = Settings()  # allows a write of heartbeats every five seconds
     runner = await replica.register()
     await replica.touch(runner.token, "10.0.0.1")
     await replica.touch(runner.token, "10.0.0.2")
@@ -119,7 +117,7 @@ async def test_heartbeats_in_short_succession_are_written_once(replica: Replica)
 
 
 async def test_heartbeats_of_each_runner_are_written_once_per_interval(replica: Replica) -> None:
-    replica.runtime.settings = Settings(runner_offline_seconds=1)  # a heartbeat is written at most every 250 ms
+    replica.runtime.settings = Settings(runner_offline_seconds=1)  # allows a write of heartbeats every 250 ms
     runners = [await replica.register() for _ in range(3)]
     tokens = [runner.token for runner in runners]
     await asyncio.gather(*map(replica.touch, tokens))
@@ -129,10 +127,10 @@ async def test_heartbeats_of_each_runner_are_written_once_per_interval(replica: 
     async with asyncio.timeout(20):
         while now() - started < timedelta(seconds=1):
             await asyncio.gather(*map(replica.touch, tokens))
-    pauses = (now() - started) / timedelta(seconds=0.25)  # elapsed write intervals; busy machines need more than four
+    pauses = (now() - started) / timedelta(seconds=0.25)  # elapsed write intervals: four, and more on a busy machine
     await database.command("profile", 0)
     writes = await database["system.profile"].find({"ns": f"{database.name}.presence", "op": "update"}).to_list()
-    assert 3 <= len(writes) <= 3 * (pauses + 1)  # at most one write per runner and interval
+    assert 3 <= len(writes) <= 3 * (pauses + 1)  # one write per runner and interval
 
 
 async def test_the_service_publishes_when_runners_go_online_and_offline(stage: ServiceStage) -> None:

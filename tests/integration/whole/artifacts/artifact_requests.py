@@ -21,7 +21,7 @@ from tests.support.external.s3_server import list_objects
 from tests.support.in_process.build_system import Body, BuildSystem
 
 CHUNK_SIZE = 512 * 1024
-LARGE = b"".join(number.to_bytes(4, "big") for number in range(CHUNK_SIZE // 2 + 3000))  # no two chunks are equal
+LARGE = b"".join(number.to_bytes(4, "big") for number in range(CHUNK_SIZE // 2 + 3000))  # all chunks differ
 SMALL = b"PK\x05\x06" + bytes(18)
 BOUNDARY = "a3f1c0ffee"
 
@@ -67,14 +67,14 @@ async def iter_chunks(body: bytes, size: int = 7001) -> AsyncIterator[bytes]:
 async def upload_like_go_runner(
     system: BuildSystem, job: Body, body: bytes, headers: dict[str, str] | None = None, **query: str
 ) -> Any:
-    """Upload a chunked multipart body with the parameters in the query string."""
+    """Upload a chunked multipart body, with the upload's parameters in the query string."""
     kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     sent = {**(job_token_header(job) if headers is None else headers), **kind}
     return await system.http.post(artifacts_path(job), params=query, headers=sent, content=iter_chunks(body))
 
 
 async def upload_like_python_runner(system: BuildSystem, job: Body, content: bytes) -> httpx.Response:
-    """Upload a multipart body of known length with the parameters in the form."""
+    """Upload a multipart body of known length, with the upload's parameters in the form."""
     return await system.http.post(
         artifacts_path(job),
         headers={"Job-Token": job["token"]},
@@ -98,7 +98,6 @@ async def has_no_documents(system: BuildSystem, collection: str, condition: Docu
 
 
 async def has_no_stored_bytes(system: BuildSystem, *artifact_ids: str) -> bool:
-    """Return whether neither the database nor the bucket has content of these artifacts."""
     async with open_builds_database(system) as found:
         chunks = await found["file_pieces"].distinct("file")
     left = (*chunks, *await asyncio.to_thread(list_objects, system.settings.s3))

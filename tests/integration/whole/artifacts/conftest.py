@@ -1,5 +1,3 @@
-"""Fixtures: all services with artifacts in the database or in a bucket, and a job assigned to a fake runner."""
-
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -11,7 +9,7 @@ from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner,
 
 @pytest.fixture(scope="package", params=["database", "bucket"])
 def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Settings]:
-    """Return the artifact storage under test: the database (without a bucket), or an S3 bucket."""
+    """Return the settings of the artifact storage: empty for the database, or those of an S3 bucket."""
     if request.param == "database":
         yield S3Settings()
         return
@@ -39,7 +37,7 @@ async def runner(system: BuildSystem) -> FakeRunner:
 
 @pytest.fixture
 async def job(system: BuildSystem, project: Body, runner: FakeRunner) -> AsyncIterator[Body]:
-    """Yield the payload of an assigned job. Afterwards finish the job, so that the queue is empty again."""
+    """Yield the payload of an assigned job. Then finish the job, so that the queue is empty for the next test."""
     await system.launch_build(project)
     job = await runner.wait_for_job()
     yield job

@@ -33,7 +33,7 @@ async def test_an_unfinished_upload_is_not_visible_and_is_purged(system: BuildSy
     await send_command(system, AppendArtifactUpload(artifact_id=upload.artifact_id, offset=0, content=b64encode(SMALL)))
     assert await list_artifacts(system, job) == []
     assert (await download_archive(system, job, job)).status_code == 404
-    for _ in range(2):  # the first purge deletes the content; the second purge, an hour later, deletes the record
+    for _ in range(2):  # the first purge deletes the content; the second, an hour later, deletes the record
         await age_upload(system, upload.artifact_id)
     await eventually(lambda: has_no_documents(system, "artifacts", {"_id": upload.artifact_id}), within=25)
     assert await has_no_stored_bytes(system, upload.artifact_id)
@@ -64,9 +64,9 @@ async def test_uploading_chunks_and_finishing_twice_has_no_further_effect(system
 
 
 async def age_upload(system: BuildSystem, artifact_id: str, then: Document | None = None) -> None:
-    """Make an upload look two hours old, and wait until the periodic task has processed the upload.
+    """Change the upload's time to two hours ago, and wait until the periodic task has processed the upload.
 
-    `then`: fields of a processed upload; by default a recent time in `touched_at`.
+    `then`: query that a processed upload matches. Default: `touched_at` is recent.
     """
     then = then or {"touched_at": {"$gt": datetime.now(UTC) - timedelta(minutes=1)}}
     async with open_builds_database(system) as found:

@@ -57,7 +57,7 @@ JOB_IDS = itertools.count(900_000)
 
 
 async def queue_job_in_same_build(system: BuildSystem, job: Body, **options: Any) -> int:
-    """Queue another job in the build of this job and return its id."""
+    """Queue another job in the build of `job` and return its id."""
     number = next(JOB_IDS)
     project = LaunchedProject(
         project_id=job["job_info"]["project_id"],
@@ -146,7 +146,7 @@ async def test_a_later_job_of_the_build_receives_the_archive_as_a_dependency(
         f"/api/v4/jobs/{dependency['id']}/artifacts", headers={"JOB-TOKEN": dependency["token"]}
     )
     assert (got.status_code, got.content) == (200, LARGE)
-    # This upload has no `expire_in`, so the setting of the job applies.
+    # Without `expire_in` in the upload, the job's setting applies.
     assert (await upload_like_python_runner(system, later, SMALL)).status_code == 201
     (mine,) = await list_artifacts(system, later)
     assert timedelta(days=1) < datetime.fromisoformat(mine["expire_at"]) - datetime.now(UTC) < timedelta(days=3)
@@ -162,7 +162,7 @@ async def test_a_later_job_of_the_build_receives_the_archive_as_a_dependency(
         }
     ]
     await runner.report(later, "success")
-    assert (await download_archive(system, job, later)).status_code == 403  # the token expired with its job
+    assert (await download_archive(system, job, later)).status_code == 403  # the token expired when its job ended
 
 
 async def test_the_headrace_agent_uploads_artifacts_and_downloads_those_of_earlier_jobs(

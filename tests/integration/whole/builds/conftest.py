@@ -1,5 +1,3 @@
-"""All services and a gateway, shared by the files of this folder."""
-
 from collections.abc import AsyncIterator
 
 import pytest

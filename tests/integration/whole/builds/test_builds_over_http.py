@@ -1,4 +1,4 @@
-"""Job lists, statistics, outputs, deletion, logs and priorities over HTTP, on all services."""
+"""Build routes over HTTP with all services: job lists, statistics, outputs, deletion, logs and priorities."""
 
 import re
 from typing import Any
@@ -22,7 +22,6 @@ ODD_STEP_NAMES = ("@a/b", "@50% done", "@plain text", "@same", "@same", "@what?#
 
 
 async def run_build(system: BuildSystem, runner: FakeRunner, project: Body, state: str = "success") -> Body:
-    """Run a build from launch to end and return the job payload of its runner."""
     build_id = await system.launch_build(project)
     job = await runner.wait_for_job()
     await runner.report(job, "running")
@@ -43,9 +42,6 @@ async def send_request(system: BuildSystem, path: str, method: str = "GET", **mo
 async def error_of(system: BuildSystem, path: str, method: str = "GET") -> tuple[int, str]:
     found = await send_request(system, path, method)
     return found.status_code, found.json()["message"]
-
-
-# ---- job lists
 
 
 async def test_jobs_of_a_runner_are_listed_running_first_then_newest_first(system: BuildSystem) -> None:
@@ -79,7 +75,7 @@ async def test_an_allowed_failure_is_listed_as_a_warning_in_every_list_of_jobs(s
         job = await runner.wait_for_job()
         assert job["job_info"]["name"] == name
         assert (await runner.report(job, "failed", exit_code=code)).status_code == 200
-        # the request is repeated, as after a lost response
+        # repeated, as after a lost response
         assert (await runner.report(job, "failed", exit_code=code)).status_code == 200
         assert (await runner.report(job, "success")).headers["Job-Status"] == "failed"
     await system.wait_until_ended(build_id)
@@ -139,9 +135,6 @@ async def test_jobs_of_a_deleted_runner_remain_in_the_list_of_all_jobs(system: B
     assert job in await list_jobs(system, ALL_JOBS_PATH, size=1000)
 
 
-# ---- deletion
-
-
 async def test_an_administrator_deletes_a_finished_build(system: BuildSystem) -> None:
     runner, project = await system.register_runner(), await system.create_project()
     await run_build(system, runner, project)
@@ -171,9 +164,6 @@ async def test_listing_builds_of_a_deleted_project_is_404(system: BuildSystem) -
     path = f"/developer/builds/by/project/{project['id']}"
     assert (await send_request(system, f"/admin/projects/{project['id']}", "DELETE")).status_code == 204
     assert await error_of(system, path) == (404, "PROJECT_NOT_FOUND")
-
-
-# ---- statistics and outputs
 
 
 async def test_build_durations_are_summed_per_month(system: BuildSystem) -> None:
@@ -212,9 +202,6 @@ async def test_the_output_of_a_waiting_or_running_build_is_plain_text(system: Bu
     await system.wait_until_ended(launched["build_id"])
     assert await error_of(system, path) == (404, "EXECUTOR_NOT_FOUND")
     assert await error_of(system, f"/developer/builds/output/{uuid4()}") == (404, "EXECUTOR_NOT_FOUND")
-
-
-# ---- logs of steps with unusual names
 
 
 async def test_logs_of_steps_with_unusual_names_can_be_read_by_url(system: BuildSystem, tmp_path: Any) -> None:
@@ -257,9 +244,6 @@ async def test_logs_of_steps_with_unusual_names_can_be_read_by_url(system: Build
     assert [section["log"] for section in read[:3]] == ["before", "line of 0\n\nlast", "line of 1\n\nlast"]
     last = await send_request(system, f"/developer/logs/{launched['build_id']}/{quote(names[-1])}")
     assert (last.status_code, last.json()["message"]) == (404, "LOG_NOT_FOUND")
-
-
-# ---- priority
 
 
 async def test_an_administrator_raises_the_priority_of_a_queued_build(system: BuildSystem) -> None:

@@ -41,7 +41,7 @@ async def test_secret_values_are_masked_without_damaging_log_sections(system: Bu
     assert second["log"].split("\n")[1:3] == ["[MASKED] of a river", "4 digits"]
     times = [datetime.fromisoformat(part[name]) for part in (first, second) for name in ("start_at", "closed_at")]
     assert times == sorted(times)
-    assert any(at.microsecond for at in times)  # times have sub-second precision
+    assert any(at.microsecond for at in times)
 
 
 async def test_changing_a_secret_to_a_short_value_returns_a_masking_notice(system: BuildSystem) -> None:

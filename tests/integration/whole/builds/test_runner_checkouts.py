@@ -18,7 +18,7 @@ COMMIT_COUNT = 6
 
 
 class ProtocolV0Front(GitRequestHandler):
-    """A git server that speaks only protocol 0 and serves only the heads of branches."""
+    """A git server that speaks only protocol 0 and serves only commits at the heads of branches."""
 
     def do_GET(self) -> None:  # noqa: N802
         del self.headers["Git-Protocol"]
@@ -66,7 +66,6 @@ def repository_url(server: GitServer) -> str:
 
 
 async def launch_and_claim(system: BuildSystem, server: GitServer) -> tuple[FakeRunner, int, Body]:
-    """Launch a build of a new project and claim its job with a new runner."""
     project = await system.create_project(repository=repository_url(server), spec_file_path=f"/{PIPELINE}")
     path = f"/project/{project['owner_alias']}/{project['alias']}/runners"
     runner = await system.register_runner(path)
@@ -75,7 +74,7 @@ async def launch_and_claim(system: BuildSystem, server: GitServer) -> tuple[Fake
 
 
 def check_out(client: GitLabClient, job: Body) -> int:
-    """Check the commit out. Return how many commits of its history were fetched."""
+    """Check out the commit. Return the number of commits fetched."""
     done = client.get_sources(job)
     assert done.returncode == 0, done.stderr.decode()
     assert run_git(client.checkout, "rev-parse", "HEAD") == job["git_info"]["sha"]
@@ -147,9 +146,6 @@ async def test_a_git_server_that_serves_only_branch_heads_is_asked_for_the_branc
     assert check_out(client, job) == COMMIT_COUNT + 1
 
 
-# ---- what the planner learns about a git server
-
-
 async def learns_serves_commits(folder: Path, address: str, spec: str = SPEC_FILE) -> bool:
     repositories = GitMirrors(folder)
     await repositories.read_file(address, await repositories.resolve(address, "main"), spec)
@@ -161,7 +157,7 @@ async def test_a_git_servers_ability_to_serve_commits_is_remembered(
 ) -> None:
     copies = tmp_path / "copies"
     assert await learns_serves_commits(copies, repository_url(server))
-    assert await learns_serves_commits(copies, repository_url(server))  # remembered: nothing is fetched this time
+    assert await learns_serves_commits(copies, repository_url(server))  # the result is cached, so nothing is fetched
     commit_files(repository, {"more": ""})
     assert await learns_serves_commits(copies, repository_url(server))
 
@@ -170,7 +166,7 @@ async def test_a_protocol_v0_git_server_serves_no_commits_by_hash(
     tmp_path: Path, repository: Path, old_server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not await learns_serves_commits(tmp_path / "copies", repository_url(old_server))
-    # the result is the same if the probed parent commit is the head of a branch, which such a server serves
+    # the result is the same if the parent commit, which the probe requests, is the head of a branch
     run_git(repository, "branch", "before", "HEAD^")
     assert not await learns_serves_commits(tmp_path / "other copies", repository_url(old_server))
     monkeypatch.setitem(GIT_SETTINGS, "protocol.version", "0")

@@ -1,6 +1,7 @@
-"""A project with an SSH key on GitLab Runner: real git, real shells, and a fake ssh as strict as OpenSSH.
+"""Jobs of a project with an SSH key, run like GitLab Runner with real git and real shells.
 
-The fake rejects a key file that others can read or that lacks the final newline, and logs its arguments.
+The fake ssh rejects a key file that other users can read or that lacks the final newline, as OpenSSH does. It logs its
+arguments.
 """
 
 import os
@@ -41,7 +42,7 @@ exec sh -c "$*"
 
 @pytest.fixture
 def ssh_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """Put the fake ssh first in PATH and return a function that reads the arguments of all its calls."""
+    """Put the fake ssh first in PATH. Return a function that reads the arguments of its calls."""
     programs, log = tmp_path / "programs", tmp_path / "ssh.log"
     programs.mkdir()
     (tmp_path / "key").write_text(f"{PRIVATE_KEY}\n")
@@ -63,7 +64,6 @@ def repository(tmp_path: Path) -> Path:
 
 
 async def claim_job(system: BuildSystem, repository: Path, secrets: dict[str, str] | None = None, **more: str) -> Body:
-    """Launch a build of a project with an SSH repository and return the payload of its job."""
     credential = {"name": f"key {repository}", "ssh_key": PRIVATE_KEY}
     created = await system.post("/api/admin/credentials", {"credential": credential}, 201)
     project = await system.create_project(

@@ -1,4 +1,4 @@
-"""Runners of other vendors and versions on all services: announced features, and the behavior that depends on them."""
+"""Versions of GitLab Runner and of other runners: the features they announce, and the behavior that depends on them."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ def spec(system: BuildSystem) -> None:
 
 
 async def assign_job(system: BuildSystem, generation: str) -> tuple[FakeRunner, int, Body]:
-    """Return a new runner, a build and its assigned job, before the first report of the runner."""
+    """Assign a job to a new runner, which has not reported yet. Return the runner, the build's id and the job."""
     project = await system.create_project(spec_file_path=f"/{SPEC}")
     runner = await system.register_runner(f"/project/{project['owner_alias']}/{project['alias']}/runners")
     build_id = await system.launch_build(project)
@@ -42,7 +42,7 @@ async def assign_job(system: BuildSystem, generation: str) -> tuple[FakeRunner, 
 
 
 async def start_kill(system: BuildSystem, build_id: int, job: Body) -> "asyncio.Task[httpx.Response]":
-    """Send the request that kills a build. Return the pending request once the job is canceling or canceled."""
+    """Kill a build and wait until its job is canceling or canceled. Return the pending HTTP request."""
     executor_id = (await system.get_build(build_id))["executor_id"]
     path = f"/api/developer/builds/kill/executed/{executor_id}"
     kill_request = asyncio.create_task(system.http.delete(path, headers=system.admin))
@@ -65,9 +65,6 @@ async def get_only_job(system: BuildSystem, runner: FakeRunner) -> Body:
     return dict(job)
 
 
-# ---- cancel and start times of runners that run the script before their first report
-
-
 async def test_a_kill_before_the_first_report_cancels_gracefully_if_the_script_may_be_running(
     system: BuildSystem,
 ) -> None:
@@ -85,7 +82,7 @@ async def test_a_kill_before_the_first_report_cancels_gracefully_if_the_script_m
 async def test_a_kill_before_the_first_report_cancels_at_once_without_graceful_cancel_support(
     system: BuildSystem, generation: str
 ) -> None:
-    """A runner with two-phase commit drops a job without a final report if the first report returns `canceling`."""
+    """A runner with two-phase commit drops a job without a final report if its first report returns `canceling`."""
     runner, build_id, job = await assign_job(system, generation)
     kill_request = await start_kill(system, build_id, job)
     assert (await system.wait_until_ended(build_id))["exit_code"] == 143
@@ -109,15 +106,12 @@ async def test_a_job_starts_at_its_assignment_unless_its_runner_uses_two_phase_c
     system: BuildSystem, generation: str, from_assignment: bool
 ) -> None:
     runner, build_id, job = await assign_job(system, generation)
-    await asyncio.sleep(1)  # the job's duration, which the test measures
+    await asyncio.sleep(1)  # the duration that the test measures
     await runner.report(job, "success")
     await system.wait_until_ended(build_id)
     about = await get_only_job(system, runner)
     took = datetime.fromisoformat(about["finishedAt"]) - datetime.fromisoformat(about["startedAt"])
     assert (took >= timedelta(seconds=1)) is from_assignment
-
-
-# ---- registration
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,3 @@
-"""Requests that create objects and read their history."""
-
 from typing import Any
 
 from contracts.runners import RegisterRunner, RunnerRegistration

@@ -67,7 +67,7 @@ async def test_follow_up_events_of_a_launch_have_its_actor_and_trace_id(system: 
     async def list_slot_entries() -> Any:
         return (await get_history(system, f"lane/{created['id']}"))["entries"]
 
-    async def is_released() -> bool:  # until the build is planned, the lane has no history (404)
+    async def is_released() -> bool:  # before planning, the history is missing (404)
         path = f"/api/admin/history/lane/{created['id']}"
         return "LaneReleased" in (await system.http.get(path, headers=system.admin)).text
 

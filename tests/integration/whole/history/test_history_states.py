@@ -1,4 +1,4 @@
-"""Point-in-time states, secrets in histories, invalid queries and the history command."""
+"""Past states of objects, secrets in histories, invalid queries, and the command `headrace history`."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from tests.integration.whole.history.history_requests import (
 from tests.support.in_process.running_system import RunningSystem
 from tests.support.waiting import eventually
 
-SECRET_MARKERS = ("hush-", "s1.", "$argon2")  # beginnings of the test's secrets, of ciphertexts and of password hashes
+SECRET_MARKERS = ("hush-", "s1.", "$argon2")  # how the test's secrets, ciphertexts and password hashes begin
 REPOSITORY = "https://ivan:hush-login@forge.invalid/shop.git"
 
 

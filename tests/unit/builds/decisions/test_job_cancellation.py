@@ -113,7 +113,7 @@ def test_a_running_job_cleans_up_when_canceled() -> None:
 
 
 def test_a_graceful_cancel_marks_a_job_with_a_late_report_as_started() -> None:
-    """A runner that reports late may already run the script, so the job counts as started."""
+    """A job assigned to a runner that reports late counts as started, because its script may already run."""
     job.given(queued, to_a_late_one).when(cancel).then(started_before, canceling)
     job.given(queued, to_a_late_one, started_before, canceling).when(finish).then(canceled)
     job.given(queued, to_a_late_one, started_before, canceling).when(lose).then(lost, canceled)

@@ -10,7 +10,7 @@ from services.builds.domain.job_graph import JobGraph
 
 
 def plan_jobs(**specs: Mapping[str, Any]) -> list[PlannedJob]:
-    """Return planned jobs. Their ids count up from 1 in the given order."""
+    """Return one planned job per keyword. Its value holds further fields; the job ids count up from 1."""
     return [
         PlannedJob(job_id=number, job_uuid=str(number), name=name, **more)
         for number, (name, more) in enumerate(specs.items(), 1)
@@ -18,7 +18,7 @@ def plan_jobs(**specs: Mapping[str, Any]) -> list[PlannedJob]:
 
 
 def statuses_after(planned: list[PlannedJob], **ends: str) -> dict[str, str]:
-    """Return the job statuses by name after the given jobs have ended, one after another."""
+    """End the jobs with the given statuses, in order. Return the status of every job by name."""
     numbers = {job.name: job.job_id for job in planned}
     progress = JobGraph.of(planned)
     for name, status in ends.items():

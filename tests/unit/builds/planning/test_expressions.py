@@ -1,4 +1,4 @@
-"""Expressions in `rules: if`."""
+"""Conditions in `rules: if`."""
 
 import time
 

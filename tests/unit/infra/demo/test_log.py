@@ -11,8 +11,6 @@ LATER = "2026-01-31T12:00:02Z"
 
 
 class ScriptedApiClient(ApiClient):
-    """An API client that returns scripted responses and records the requested paths."""
-
     def __init__(self, *responses: Any) -> None:
         self.paths: list[str] = []
         self._responses = iter(responses)

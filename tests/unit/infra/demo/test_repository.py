@@ -1,5 +1,3 @@
-"""The repository of the demo."""
-
 import subprocess
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rendered Kubernetes manifests, and access to their parts."""
+"""Kubernetes manifests rendered from the overlays in `infra/k8s`, and functions that find their parts."""
 
 import functools
 import os
@@ -50,7 +50,6 @@ def find_manifests(overlay: str, *kinds: str) -> dict[str, Manifest]:
 
 
 def workloads(overlay: str) -> dict[str, Manifest]:
-    """Return the pod specifications by workload name."""
     manifests = find_manifests(overlay, "Deployment", "StatefulSet", "Job")
     return {name: manifest["spec"]["template"]["spec"] for name, manifest in manifests.items()}
 
@@ -67,7 +66,7 @@ def container_of(overlay: str, name: str) -> Manifest:
 
 
 def variables_of(container: Manifest) -> dict[str, Any]:
-    """Return the variables of a container. A variable from a secret has the key within the secret as its value."""
+    """Return the environment variables of a container by name. For a secret, the value is the key within the secret."""
     return {
         variable["name"]: variable.get("value") or _source(variable["valueFrom"])
         for variable in container.get("env", ())

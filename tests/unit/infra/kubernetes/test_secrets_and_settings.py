@@ -1,5 +1,3 @@
-"""Environment variables and secrets in the Kubernetes manifests."""
-
 import re
 
 import pytest

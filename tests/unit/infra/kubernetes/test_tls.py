@@ -1,5 +1,3 @@
-"""The TLS component of the Kubernetes manifests."""
-
 import base64
 import re
 import shutil
@@ -23,12 +21,10 @@ from tests.unit.infra.kubernetes.manifests import (
 
 @pytest.fixture(params=OVERLAYS)
 def tls_manifests(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
-    """Return the manifests of an overlay with the TLS component."""
     return render_with_component(tmp_path, request.param, "tls")
 
 
 def mount_paths(pod: Manifest, secret: str, among: str = "containers") -> list[str]:
-    """Return the paths at which the pod's first container mounts the secret. `among`: kind of container."""
     volumes = {volume["name"] for volume in pod["volumes"] if volume.get("secret", {}).get("secretName") == secret}
     return [mount["mountPath"] for mount in pod[among][0]["volumeMounts"] if mount["name"] in volumes]
 
@@ -54,7 +50,7 @@ def test_with_tls_the_ca_file_is_mounted_at_the_configured_path(tls_manifests: l
         assert mount_paths(pods[f"headrace-{name}"], "nats-tls") == [str(Path(ca_file).parent)]
     agent = pods["headrace-agent"]
     assert variables_of(agent["initContainers"][0])["HEADRACE_CA_FILE"] == ca_file
-    # Both containers use the same path: registration writes the path into a file that the agent reads.
+    # Both containers use the same path: registration writes it into a file that the agent reads.
     for among in ("initContainers", "containers"):
         assert mount_paths(agent, "headrace-gateway-tls", among) == [str(Path(ca_file).parent)]
 
@@ -123,7 +119,7 @@ def test_generated_certificates_are_valid_for_the_service_names(tmp_path: Path) 
     ):
         for file, content in secrets[secret].items():
             (tmp_path / file).write_bytes(base64.b64decode(content))
-        # -x509_strict: Python 3.13 and later apply the same strict checks
+        # -x509_strict applies the checks that Python 3.13 and later apply by default
         command = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.crt", "-verify_hostname", name, "tls.crt"]
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
         assert result.stdout == "tls.crt: OK\n", result.stderr

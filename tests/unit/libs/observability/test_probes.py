@@ -1,5 +1,3 @@
-"""Readiness probes of dependencies."""
-
 import asyncio
 
 import pytest

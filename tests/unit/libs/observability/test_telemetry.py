@@ -108,7 +108,7 @@ def is_exporting() -> bool:
     return any(thread.name.startswith("Otel") for thread in enumerate_threads())
 
 
-@pytest.mark.timeout(20)  # an unlimited shutdown would wait for more than half a minute
+@pytest.mark.timeout(20)  # without a limit, shutdown would wait for more than half a minute
 def test_shutdown_does_not_wait_for_an_unresponsive_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -117,7 +117,7 @@ def test_shutdown_does_not_wait_for_an_unresponsive_collector(monkeypatch: pytes
             telemetry.tracer.start_span("command").end()
         telemetry.shutdown()
         silent.settimeout(0.2)
-        while is_exporting():  # reject each export; a dropped connection would be retried long after the test
+        while is_exporting():  # reject each export; the exporter would retry a dropped connection long after the test
             with suppress(TimeoutError), silent.accept()[0] as connection:
                 assert connection.recv(4) == b"POST"
                 connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

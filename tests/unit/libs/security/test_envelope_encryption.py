@@ -1,5 +1,3 @@
-"""Envelope encryption with an in-memory key store."""
-
 import base64
 import hashlib
 

@@ -1,5 +1,3 @@
-"""The agent's log stream, in which secret values are replaced."""
-
 import base64
 import itertools
 

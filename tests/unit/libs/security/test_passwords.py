@@ -1,5 +1,3 @@
-"""Password hashing and the password policy."""
-
 import asyncio
 
 import pytest

@@ -1,5 +1,3 @@
-"""Parsing and fingerprints of public SSH keys."""
-
 import base64
 from contextlib import suppress
 
@@ -19,7 +17,7 @@ from hypothesis import strategies as st
 from libs.security.ssh_keys import InvalidKey, UnexpectedPrivateKey, WeakKey, compute_fingerprint
 from tests.support.external.ssh_keys import WEAK_RSA_KEY, build_public_key, ssh_mpint, ssh_string
 
-ED25519 = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # a fixed key, because test ids contain it
+ED25519 = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # fixed, because test ids contain it
 RSA = rsa.generate_private_key(65537, 2048)
 P256, P384, P521 = (ec.generate_private_key(curve()) for curve in (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1))
 PrivateHalf = ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey

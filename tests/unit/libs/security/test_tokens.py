@@ -1,5 +1,3 @@
-"""Signed access tokens and opaque tokens."""
-
 import base64
 import json
 from dataclasses import replace

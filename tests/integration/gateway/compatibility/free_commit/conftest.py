@@ -1,5 +1,3 @@
-"""Fixture `free_commit`: all services and a gateway, used through the Free Commit API."""
-
 from collections.abc import AsyncIterator
 
 import pytest

@@ -19,7 +19,6 @@ SHAPES_WITH_SECRETS: dict[str, dict[str, tuple[type, ...]]] = {
 
 
 def mismatched_fields(found: dict[str, Any], shape: dict[str, tuple[type, ...]]) -> dict[str, Any]:
-    """Return the fields that are missing or have a wrong type."""
     return {
         name: found.get(name, "missing") for name, types in shape.items() if type(found.get(name, 0.5)) not in types
     }

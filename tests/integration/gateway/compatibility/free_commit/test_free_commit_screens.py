@@ -107,7 +107,6 @@ async def test_the_requests_of_the_project_screen_work(free_commit: FreeCommitSy
 
 
 async def test_the_requests_of_the_top_bar_and_its_buttons_work(free_commit: FreeCommitSystem, tmp_path: Path) -> None:
-    """The system has no runner, so the build stays in the queue."""
     project = await create_project(free_commit, str(create_sample_repository(tmp_path / "repository")))
     body = {"build": {"ignore_steps": ["@deploy"]}}
     launched = await send_json(free_commit, "POST", f"developer/builds/{project['id']}", body, 200)

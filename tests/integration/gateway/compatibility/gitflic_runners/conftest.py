@@ -1,5 +1,3 @@
-"""Fixture `system`: all services and a gateway, shared by the test files of this folder."""
-
 from collections.abc import AsyncIterator
 
 import pytest

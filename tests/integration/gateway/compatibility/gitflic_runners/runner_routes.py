@@ -1,10 +1,8 @@
-"""Requests to GitFlic's runner routes."""
-
 from typing import Any
 
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner
 
-PROMPT_SECONDS = 8  # in which a held request must get a job; after ten seconds the gateway repeats the claim anyway
+PROMPT_SECONDS = 8  # less than the ten seconds after which the gateway repeats the claim of a held request
 
 
 def project_runners_path(project: Body) -> str:

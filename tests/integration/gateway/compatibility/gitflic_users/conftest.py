@@ -1,5 +1,3 @@
-"""Fixture `gitflic`: one GitFlicStage, shared by the test files of this folder."""
-
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 

@@ -1,5 +1,3 @@
-"""Users, SSH keys and logins through GitFlic's routes at two gateways, and the bodies of such requests."""
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +16,14 @@ UNKNOWN_UUID = "0d9b1a3c-0000-4000-8000-000000000000"
 
 @dataclass(frozen=True)
 class GitFlicStage:
-    """Two gateways, and functions that create users and SSH keys and log in."""
+    """Two gateways, and functions that create users and SSH keys and log in through GitFlic's routes."""
 
-    first_gateway: httpx.AsyncClient  # base URL ends in /rest-api; authenticated as administrator
+    first_gateway: httpx.AsyncClient  # base URL ends in /rest-api; requests are authenticated as the administrator
     second_gateway: httpx.AsyncClient
     caller: MessageClient
     stage: ServiceStage
 
     async def create_user(self) -> str:
-        """Create a user and return its alias."""
         alias = f"u{uuid4().hex[:8]}"
         created = await self.first_gateway.post("/user", json=user_body(alias))
         assert created.status_code == 200, created.text

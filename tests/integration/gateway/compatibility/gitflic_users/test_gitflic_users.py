@@ -1,5 +1,3 @@
-"""GitFlic's routes for users."""
-
 import asyncio
 import struct
 from typing import Any

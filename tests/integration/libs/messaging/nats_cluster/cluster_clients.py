@@ -11,7 +11,7 @@ from libs.settings import Settings
 from tests.support.infrastructure.nats_cluster import NatsCluster
 from tests.support.waiting import eventually
 
-DETECTION_SECONDS = 10.0  # in which a client must detect a hanging server
+DETECTION_SECONDS = 10.0  # maximum time in which a client must detect a server that hangs
 
 
 @asynccontextmanager
@@ -29,7 +29,6 @@ def server_of(client: Client, cluster: NatsCluster) -> Process:
 
 
 async def wait_until_moved(client: Client, cluster: NatsCluster, server: Process) -> None:
-    """Wait until the client is connected to another server."""
     await eventually(
         lambda: client.is_connected and server_of(client, cluster) is not server, within=DETECTION_SECONDS + 2
     )

@@ -1,5 +1,3 @@
-"""Fixture `cluster`: three nats-servers, shared by the test files of this folder."""
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,4 +1,4 @@
-"""Discovered servers of a NATS cluster, and how clients spread over servers."""
+"""How clients use the servers that a NATS cluster advertises, and how they spread over the servers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ async def test_a_percent_encoded_nats_login_is_decoded(tmp_path: Path) -> None:
 
 
 async def test_a_discovered_server_without_tls_receives_no_login_on_reconnect(tmp_path: Path) -> None:
-    """The cluster advertises a server without TLS. The client must send nothing to that server."""
+    """The cluster advertises a server without TLS. The client must send no data to that server."""
     received = bytearray()
     connections = asyncio.Event()
 
@@ -69,12 +69,12 @@ async def test_clients_spread_over_the_remaining_servers(cluster: NatsCluster) -
     try:
         await asyncio.to_thread(cluster.servers[0].kill)
         lost, *remaining = cluster.addresses
-        # clients that have not noticed yet that their server is gone count as connected to it
+        # until a client notices the loss, it counts as connected to the lost server
         await eventually(lambda: all(client.is_connected and connected_address(client) != lost for client in clients))
         addresses = [connected_address(client) for client in clients]
         counts = [addresses.count(address) for address in remaining]
         assert sum(counts) == len(clients)
-        assert min(counts) > 2  # of 30 clients; by chance the test fails once in a million runs
+        assert min(counts) > 2  # 30 clients choose at random: fails by chance in one of a million runs
     finally:
         await asyncio.to_thread(cluster.servers[0].start)
         await asyncio.to_thread(cluster.servers[0].wait_ready)
@@ -110,19 +110,19 @@ async def test_clients_rebalance_when_servers_return(cluster: NatsCluster, monke
         await gather_on_last_server(cluster, clients)
         monkeypatch.setattr("libs.messaging.nats_client.REBALANCE_DELAY_SECONDS", 0.1)
         for client in clients:
-            await client.force_reconnect()  # while all servers run, a reconnect uses the short delay
+            await client.force_reconnect()  # all servers run, so the reconnect uses the short delay
 
         def is_spread() -> bool:
             addresses = [connected_address(client) for client in clients]
             return all(client.is_connected for client in clients) and all(
-                addresses.count(address) > 2  # of 30 clients; by chance the test fails once in a million runs
+                addresses.count(address) > 2  # 30 clients choose at random: fails by chance in one of a million runs
                 for address in cluster.addresses
             )
 
         await eventually(is_spread)
         async with connected_client(cluster.url()) as sender:
 
-            async def all_subscribed() -> bool:  # subscriptions propagate between servers with a delay
+            async def all_subscribed() -> bool:  # servers learn of each other's subscriptions with a delay
                 for subject in subjects - received:
                     await sender.publish(subject, b"")
                 return received == subjects

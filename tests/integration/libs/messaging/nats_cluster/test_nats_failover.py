@@ -51,7 +51,7 @@ async def test_requests_fail_over_when_a_nats_server_hangs(cluster: NatsCluster)
 
 
 async def test_requests_are_not_routed_to_a_replica_behind_a_hanging_nats_server(cluster: NatsCluster) -> None:
-    """The replica still gets requests until the other servers have dropped their routes to the hanging server."""
+    """Until the other servers drop their routes to the hanging server, the replica behind it still gets requests."""
     async with (
         connected_client(cluster.url(UNLIMITED_LOGIN, 0)) as behind,
         connected_client(cluster.url(UNLIMITED_LOGIN, 1)) as reachable,
@@ -64,7 +64,7 @@ async def test_requests_are_not_routed_to_a_replica_behind_a_hanging_nats_server
 
             async def are_all_answered() -> bool:
                 answers.append(await is_answered(MessageClient(requester)))
-                return len(answers) >= 20 and all(answers[-20:])  # true too early by chance in one of a million runs
+                return len(answers) >= 20 and all(answers[-20:])  # by chance true too early in one of a million runs
 
             await eventually(are_all_answered, within=DETECTION_SECONDS + 10)
 
@@ -125,7 +125,7 @@ async def get_readiness_reasons(url: str) -> dict[str, str]:
 
 
 async def test_a_gateway_is_not_ready_while_its_nats_server_hangs(tmp_path: Path) -> None:
-    """The test connects with the gateway's NATS login and its limited permissions."""
+    """The gateway's login may use few subjects. The readiness probe must work with those."""
     with nats_cluster(tmp_path, size=1) as single:
         async with running_gateway(Settings(nats_url=single.url("gateway"))) as (_, _, url):
             assert await get_readiness_reasons(url) == {}
@@ -142,7 +142,7 @@ async def test_a_gateway_is_not_ready_while_its_nats_server_hangs(tmp_path: Path
 
 
 async def test_the_connection_probe_uses_subjects_permitted_in_0_2_0() -> None:
-    """The expected subjects are those permitted by `infra/nats/nats.conf` of release 0.2.0."""
+    """The expected subjects are those that `infra/nats/nats.conf` of release 0.2.0 permits."""
     assert GATEWAY_PROBE_SUBJECT == "qry.identity.AboutOne"
     assert fnmatch(PROBE_SUBJECT, "settled.*")
 
@@ -151,7 +151,7 @@ async def test_the_connection_probe_uses_subjects_permitted_in_0_2_0() -> None:
 async def test_a_message_above_the_limit_with_its_headers_is_rejected_by_the_client(
     cluster: NatsCluster, left: int
 ) -> None:
-    """The server would close the connection, and the client would not reconnect."""
+    """If the client sent the message, the server would close the connection, and the client would not reconnect."""
     async with connected_client(cluster.url()) as client:
         with pytest.raises(MaxPayloadError):
             await client.publish("x", bytes(client.max_payload - left), headers={"name": "value" * 10})

@@ -1,5 +1,3 @@
-"""Fixture `stage`: the builds service with one job, assigned at second 0 of a simulated clock."""
-
 from collections.abc import AsyncIterator
 
 import pytest

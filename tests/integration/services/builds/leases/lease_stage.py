@@ -1,5 +1,3 @@
-"""The builds service with one assigned job, on a real database and with a simulated clock."""
-
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,12 +43,12 @@ JOB = PlannedJob(job_id=1, job_uuid=str(uuid4()), name="build", steps=STEPS)
 
 @dataclass
 class LeaseStage:
-    """The builds service with job 1, which is assigned to a runner at second 0 of the simulated clock."""
+    """The builds service on a real database. Job 1 is assigned to a runner at second 0 of a simulated clock."""
 
     runtime: Runtime
     attempts: AttemptStore
     leases: Leases
-    start: datetime = field(default_factory=now)  # the time of second 0
+    start: datetime = field(default_factory=now)  # real time at second 0
     second: int = 0
 
     def __post_init__(self) -> None:
@@ -61,7 +59,7 @@ class LeaseStage:
         return ServiceContext(self.runtime, CommandMetadata(uuid4().hex, self.runtime.clock.machine_time()))
 
     async def run_lease_checks(self, first: int, last: int) -> None:
-        """Run the periodic lease check once per second from `first` to `last`, on the simulated clock."""
+        """Run the periodic lease check once per simulated second from `first` to `last`."""
         for second in range(first, last + 1):
             await self.leases.expire_leases(self.context_at(second))
 
@@ -86,7 +84,7 @@ class LeaseStage:
         await self.attempts.create(self.context_at(0), ATTEMPT, await self.get_job(), "nonce", [])
 
     async def send_heartbeats(self, first: int, last: int, *, leaving: bool = False) -> None:
-        """Send a gateway heartbeat and run the lease check once per simulated second from `first` to `last`."""
+        """Send a gateway heartbeat and run the lease check, once per simulated second from `first` to `last`."""
         for second in range(first, last + 1):
             self.second = second
             heartbeat = Heartbeat(to="builds", gateway="gateway-0", leaving=leaving)

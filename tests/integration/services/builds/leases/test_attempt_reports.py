@@ -1,4 +1,4 @@
-"""Reports of runners that end an attempt, and reports that race with a cancel."""
+"""Reports of runners that end an attempt, and reports during which the job is canceled."""
 
 from base64 import b64encode
 from typing import Any
@@ -41,7 +41,7 @@ async def test_a_job_whose_commit_cannot_be_checked_out_is_not_retried(stage: Le
 
 
 class ReportsOvertakenByCancel(RunnerReports):
-    """Cancels the job during each report: after the job was read and before the result is written."""
+    """Cancels the job within each report, after the job was read and before the result is written."""
 
     async def _authenticate_job(self, ctx: Context, job_id: int, token: str) -> JobRow:
         job = await super()._authenticate_job(ctx, job_id, token)

@@ -1,4 +1,4 @@
-"""When a lease expires and when a job times out, on a real database and with a simulated clock."""
+"""Lease expiry and job timeouts, on a real database and with a simulated clock."""
 
 from datetime import timedelta
 
@@ -49,7 +49,7 @@ async def test_a_lease_does_not_expire_while_a_gateway_is_unreachable(stage: Lea
     await stage.send_heartbeats(1, 20)
     await stage.attempts.extend_lease(stage.context_at(20), ATTEMPT)
     await stage.run_lease_checks(21, 20 + LEASE_SECONDS + 5)
-    # the gateway is reachable again, and so is the runner
+    # the runner reaches the gateway again
     await stage.send_heartbeats(20 + LEASE_SECONDS + 6, 20 + LEASE_SECONDS + 10)
     await stage.attempts.extend_lease(stage.context_at(20 + LEASE_SECONDS + 10), ATTEMPT)
     await stage.send_heartbeats(20 + LEASE_SECONDS + 11, 20 + 2 * LEASE_SECONDS + 10)
@@ -76,7 +76,7 @@ async def test_a_gateway_that_stopped_regularly_does_not_delay_lease_expiry(stag
 
 
 async def test_a_scan_time_far_in_the_future_does_not_prevent_lease_expiry(stage: LeaseStage) -> None:
-    """A leader of release 0.2.0 stores such a scan time if its clock is ahead."""
+    """A leader of release 0.2.0 whose clock is ahead stores such a scan time."""
     ahead = stage.start + timedelta(hours=2)
     scans = stage.runtime.database["lease_looks"]
     await scans.replace_one({"_id": "last"}, {"at": ahead, "patient_until": ahead}, upsert=True)
@@ -86,7 +86,7 @@ async def test_a_scan_time_far_in_the_future_does_not_prevent_lease_expiry(stage
 
 @pytest.mark.parametrize("skew", [-3600, 3600])
 async def test_a_job_assigned_with_a_skewed_clock_has_its_full_timeout(stage: LeaseStage, skew: int) -> None:
-    """The test changes the recorded time of the assignment, as a skewed clock would."""
+    """A skewed clock is simulated by changing the recorded time of the assignment."""
     row = {"$set": {f"job_v{service.categories[1].row_version}.assigned_at": stage.start + timedelta(seconds=skew)}}
     await stage.runtime.database["streams"].update_one({"_id": "job-1"}, row)
     limit = (await stage.get_job()).timeout_seconds + REPORT_GRACE_SECONDS

@@ -1,5 +1,3 @@
-"""Fixture `stage`: the builds and projects services on real servers, and a repository."""
-
 from collections.abc import AsyncIterator
 
 import pytest

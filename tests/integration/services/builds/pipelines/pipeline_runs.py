@@ -1,4 +1,4 @@
-"""Launch pipelines and act as their runner."""
+"""Functions that launch pipelines and act as the runner of their jobs."""
 
 from textwrap import dedent
 

@@ -1,5 +1,3 @@
-"""Fixtures: the identity service, and two replicas of the projects service."""
-
 from collections.abc import AsyncIterator
 
 import pytest
@@ -39,7 +37,7 @@ async def caller(bus: Client) -> MessageClient:
 
 @pytest.fixture(scope="package")
 async def new_project(caller: MessageClient) -> CreateProject:
-    """Return a command that creates a project. Tests only have to set its name."""
+    """Return a project creation command without a name, which tests set."""
     (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
     return CreateProject(
         repository="https://forge.example/shop.git",

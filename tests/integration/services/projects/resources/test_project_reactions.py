@@ -190,7 +190,7 @@ async def test_a_deleted_build_is_no_longer_the_last_build_of_its_project(
 
         await eventually(is_shown)
 
-    await publish_build_event(bus, 23, ended(23))  # this build ends before builds that were queued earlier
+    await publish_build_event(bus, 23, ended(23))  # queued last, ends first
     await publish_build_event(bus, 21, ended(21))
     await publish_build_event(bus, 22, ended(22))
     await wait_for_builds((21, 22, 23), 23)

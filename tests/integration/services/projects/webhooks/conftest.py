@@ -1,5 +1,3 @@
-"""Fixtures shared by the test files of this folder: a WebhookStage with a user and a project."""
-
 from collections.abc import AsyncIterator
 from pathlib import Path
 

@@ -25,7 +25,7 @@ async def test_a_github_push_is_built_at_its_commit_by_its_sender(webhooks: Webh
     body = push_body()
     status, answer = await webhooks.deliver(project.id, github_headers(project.key, body), body)
     assert (status, answer["decision"], answer["code"]) == (201, "ACCEPTED", None)
-    build = await webhooks.get_build(answer["executor_id"])  # the build is queued before the forge is answered
+    build = await webhooks.get_build(answer["executor_id"])  # queued before the gateway responds to the forge
     assert (build.pinned_sha, build.pinned_ref, build.initiator_id) == (UNKNOWN_SHA, "refs/heads/main", ada)
     [shown] = await webhooks.list_deliveries(project.id)
     assert (shown["decision"], shown["sender"], shown["user_id"]) == ("ACCEPTED", "Octo-Ada", ada)

@@ -80,7 +80,7 @@ async def test_a_renewed_signature_key_invalidates_the_old_one(webhooks: Webhook
     old = github_headers(project.key, body, delivery=delivery)
     assert error_of(await webhooks.deliver(project.id, old, body)) == (401, "WEBHOOK_SIGNATURE_INVALID")
     new = github_headers((await webhooks.load_project(project.id)).key, body, delivery=delivery)
-    # the id of a delivery with an invalid signature can be used again
+    # the rejected request did not use up its delivery id
     assert (await webhooks.deliver(project.id, new, body))[0] == 201
 
 
@@ -99,7 +99,7 @@ async def test_many_invalid_signatures_are_counted_and_not_written_to_the_event_
         assert {answer[0] for answer in await asyncio.gather(*flood)} == {401}
         assert await commits.count_documents({}) == before
     shown = await webhooks.list_deliveries(project.id, per_page="100")
-    assert 10 <= len(shown) <= 20  # ten are stored per minute, and a new minute may have begun during the test
+    assert 10 <= len(shown) <= 20  # ten are stored per minute, and the minute may have changed during the test
     assert {(delivery["decision"], delivery["code"]) for delivery in shown} == {
         ("REFUSED", "WEBHOOK_SIGNATURE_INVALID")
     }
@@ -116,7 +116,7 @@ async def test_rejected_deliveries_are_listed_among_the_others_in_pages(webhooks
         await webhooks.deliver(project.id, github_headers(key, body, "ping" if number % 3 else "issues"), body)
     whole = await webhooks.list_deliveries(project.id, per_page="100")
     assert Counter(delivery["decision"] for delivery in whole) == {"IGNORED": 8, "REFUSED": 4}
-    times = [delivery["received_at"] for delivery in whole]  # of two replicas, whose clocks differ by milliseconds
+    times = [delivery["received_at"] for delivery in whole]  # by two replicas, whose clocks differ by milliseconds
     assert times == sorted(times, reverse=True)
     for size in (1, 2, 5, 7):
         pages = [
@@ -143,7 +143,7 @@ async def test_the_number_of_stored_rejected_deliveries_is_limited(
 
 @pytest.fixture
 async def bus_messages(webhooks: WebhookStage) -> AsyncIterator[list[bytes]]:
-    """Collect the bodies of all messages sent over NATS."""
+    """Collect the bodies of all NATS messages."""
     messages: list[bytes] = []
 
     async def record(message: Msg) -> None:

@@ -152,7 +152,7 @@ async def test_deleting_a_project_deletes_its_deliveries(webhooks: WebhookStage,
 
 async def test_the_webhook_payload_of_a_finished_build_is_deleted(webhooks: WebhookStage, erin: int) -> None:
     project = await webhooks.create_project(erin, branch="main")
-    body = push_body(login="octo-erin")  # the commit does not exist, so planning the build fails
+    body = push_body(login="octo-erin")  # the commit does not exist, so that planning the build fails
     _, answer = await webhooks.deliver(project.id, github_headers(project.key, body), body)
     build = await eventually(lambda: webhooks.get_build(answer["executor_id"]), lambda build: build.finished, within=20)
     assert build.exit_code == 128
@@ -163,7 +163,7 @@ async def test_the_webhook_payload_of_a_finished_build_is_deleted(webhooks: Webh
 async def test_an_accepted_delivery_is_built_after_the_builds_service_was_down(
     repository: Path, tmp_path: Path
 ) -> None:
-    """The delivery is recorded while no builds service runs, so the build can only be queued from the event later."""
+    """No builds service runs when the delivery is recorded, so the build is queued later, from the recorded event."""
     with running_servers(tmp_path / "servers") as servers:
         async with webhook_stage(servers, repository, tmp_path / "data") as stage:
             ivan = await stage.create_user(github_username="octo-ivan")

@@ -1,5 +1,3 @@
-"""Two gateways that receive webhooks, and real services behind them."""
-
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -42,7 +40,7 @@ Answer = tuple[int, Any]
 
 @dataclass(frozen=True)
 class WebhookProject:
-    """A project that receives webhooks, and the key that signs its webhooks."""
+    """A project that receives webhooks. `key` signs them."""
 
     id: int
     key: str
@@ -50,7 +48,7 @@ class WebhookProject:
 
 @dataclass(frozen=True)
 class WebhookStage:
-    """Two gateways in front of the same services, and a repository to push to."""
+    """Two gateways in front of real services, and a repository to push to."""
 
     gateways: tuple[httpx.AsyncClient, ...]
     caller: MessageClient
@@ -98,7 +96,7 @@ class WebhookStage:
         return BuildRow.model_validate_json(await self.caller.query(GetBuild(executor_id=executor_id)))
 
     async def list_queued_events(self, project_id: int) -> list[Any]:
-        """Return the project's BuildQueued messages. Builds that cannot be planned leave the queue too quickly."""
+        """Return the project's BuildQueued messages. A build whose planning fails leaves the queue too quickly."""
         queued = [
             message
             for message in await read_stream_messages(self.bus, "builds")
@@ -107,7 +105,6 @@ class WebhookStage:
         return [message for message in queued if json.loads(message.data)["project_id"] == project_id]
 
     async def list_delivery_events(self, project_id: int) -> list[str]:
-        """Return the names of the events about deliveries of the project."""
         messages = [
             message for message in await read_stream_messages(self.bus, "projects") if ".delivery-" in message.subject
         ]
