@@ -31,7 +31,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 def serve_runners(
     *runners: Config, once: bool = False, ephemeral: bool = False, health: tuple[str, int] | None = None
 ) -> None:
-    """Run jobs for the runners until SIGTERM or SIGINT; a second signal exits without waiting for jobs.
+    """Run jobs for the runners until SIGTERM or SIGINT. A second signal exits without waiting for jobs.
 
     `health`: host and port of the health endpoint.
     """
@@ -75,7 +75,6 @@ class ExecutorChoice(StrEnum):
 
 
 def _exit_with_error(error: Exception) -> typer.Exit:
-    """Print the error and return the exception for the caller to raise."""
     typer.echo(f"Error: {error}", err=True)
     return typer.Exit(1)
 
@@ -262,7 +261,7 @@ def run_command(
     """
     loaded = _load_runners(config, only)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # otherwise httpx logs every request
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # httpx would log every request
     serve_runners(
         *(
             replace(

@@ -1,4 +1,4 @@
-"""The agent's configuration: a JSON file of its runners with their tokens, readable by its owner only."""
+"""The agent's configuration file: JSON with its runners and their tokens, readable by its owner only."""
 
 import json
 import os
@@ -22,19 +22,17 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DockerSettings:
-    """Settings for jobs that run in containers."""
-
     socket: str = ""  # path of the Docker socket; default: DOCKER_HOST, else /var/run/docker.sock
-    image: str = ""  # default image, for jobs without an image
-    pull_policy: str = "if-not-present"  # default policy, for jobs without a pull policy
-    auth_file: str = ""  # path of a file with registry logins, in the format of Docker's config.json
-    user: str = ""  # user in containers; default: the user of the image
-    memory: str = ""  # limit of each container, like 512m or 2g; empty: no limit
+    image: str = ""  # for jobs without an image
+    pull_policy: str = "if-not-present"  # for jobs without a pull policy
+    auth_file: str = ""  # file with registry logins, in the format of Docker's config.json
+    user: str = ""  # default: the user of the image
+    memory: str = ""  # limit of each container, such as 512m or 2g; empty: no limit
     cpus: float = 0.0  # limit of each container; 0: no limit
-    pids: int = 4096  # limit of processes in each container
+    pids: int = 4096  # maximum number of processes in each container
     # capabilities of containers; all others are dropped
     cap_add: tuple[str, ...] = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID")
-    volumes: tuple[str, ...] = ()  # each host:container[:ro]; mounting the Docker socket is refused
+    volumes: tuple[str, ...] = ()  # as host:container[:ro]; mounting the Docker socket is refused
 
     @property
     def memory_bytes(self) -> int:
@@ -64,15 +62,15 @@ class Config:
     token: str = field(repr=False)
     id: int
     name: str
-    system_id: str  # identifies this machine among the machines that share the token
+    system_id: str  # identifies this machine among those that share the token
     builds_dir: str
     concurrency: int = 1
     shell: str = ""  # runs the scripts; default: bash, else sh
-    grace_seconds: float = 5.0  # time for running jobs to finish after SIGTERM
+    grace_seconds: float = 5.0  # for running jobs to finish after SIGTERM
     executor: str = "shell"  # auto: docker for jobs with an image if Docker is available, else shell
     docker: DockerSettings = DockerSettings()
     cache_megabytes: int = 2048  # limit of all caches on this machine; 0: no caches
-    ca_file: str = ""  # path of CA certificates to trust; default: the system's
+    ca_file: str = ""  # CA certificates to trust; default: the system's
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
@@ -93,7 +91,7 @@ class Config:
 
 
 def _check_types(kind: type[Config] | type[DockerSettings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known values. Raises TypeError for a value of a wrong type: the file may have been edited by hand."""
+    """Return the values of known fields. Raises TypeError for a wrong type: users may edit the file."""
     checked: dict[str, Any] = {}
     for item in fields(kind):
         if item.name not in values:
@@ -110,7 +108,7 @@ def _check_types(kind: type[Config] | type[DockerSettings], values: Mapping[str,
 def load(path: Path) -> tuple[Config, ...]:
     """Return the runners in the file, at least one. Raises ConfigError.
 
-    Files of early releases hold a single runner instead of a list.
+    Files of early releases have a single runner instead of a list.
     """
     try:
         content = json.loads(path.read_text())
@@ -125,12 +123,12 @@ def load(path: Path) -> tuple[Config, ...]:
 
 
 def save(path: Path, *runners: Config) -> None:
-    """Replace the file atomically; delete it if there are no runners."""
+    """Replace the file atomically. Without runners, delete it."""
     if not runners:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # created with mode 0600
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as file:
             json.dump({"runners": [asdict(runner) for runner in runners]}, file, indent=2)

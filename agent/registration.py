@@ -69,7 +69,7 @@ def register(
 
     existing = configuration.load(path) if path.exists() else ()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # checked first: otherwise the server would create a runner whose token cannot be saved
+    # checked first, because the server would create a runner whose token cannot be saved
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{path.parent} is not writable")
     config = asyncio.run(send())

@@ -1,4 +1,4 @@
-"""The agent's main loop: requests jobs while slots are free, runs them concurrently, drains at shutdown."""
+"""The agent's main loop: requests jobs while slots are free, runs them concurrently, and drains at shutdown."""
 
 import asyncio
 import logging
@@ -21,8 +21,8 @@ from agent.protocol.responses import JobOffer, RequestFailed
 
 logger = logging.getLogger("headrace.agent")
 
-DISK_FULL_DELAY_SECONDS = 5.0  # pause before the next job request if the disk is full
-REPORT_TIMEOUT_SECONDS = 4.0  # time to end and report jobs after the grace period
+DISK_FULL_DELAY_SECONDS = 5.0  # pause before the next job request while the disk is full
+REPORT_TIMEOUT_SECONDS = 4.0  # to end and report the remaining jobs after the grace period
 
 
 class Runner:
@@ -43,7 +43,7 @@ class Runner:
         self._is_draining = False
 
     async def serve(self, *, once: bool) -> None:
-        """Request and execute jobs until the runner drains; with `once`, a single job."""
+        """Request and execute jobs until the runner drains or, with `once`, until it has executed one job."""
         while not self._is_draining:
             await self._slots.acquire()
             job = await self._next_job()
@@ -52,7 +52,7 @@ class Runner:
             try:
                 folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"job-{job.id}-"))
                 execution = JobExecution(job, self._config, self._protocol, folder, self._spawner)
-            except OSError as error:  # such as a full disk: running jobs may free space when they finish
+            except OSError as error:  # such as a full disk; running jobs may free space when they finish
                 logger.error("job %d could not be started: %s", job.id, error)
                 self._slots.release()
                 await self._report_failure(job)
@@ -66,14 +66,14 @@ class Runner:
                 return
 
     async def finish_pending_poll(self, serving: asyncio.Task[None]) -> None:
-        """Send no more job requests, but wait for the response to the pending one: it may carry a job."""
+        """Send no more job requests, but wait for the response to the pending one, which may contain a job."""
         self._is_draining = True
         logger.info("requesting no more jobs")
         if self._is_polling:
             await asyncio.wait([serving], timeout=LONG_POLL_TIMEOUT_SECONDS)
 
     async def drain(self) -> None:
-        """Wait for running jobs up to the grace period, then interrupt the others and report them as failed."""
+        """Wait for running jobs up to the grace period. Then interrupt the others and report them as failed."""
         if not self._running:
             return
         logger.info("waiting up to %g s for %d running jobs", self._config.grace_seconds, len(self._running))
@@ -94,11 +94,11 @@ class Runner:
         try:
             await execution.run()
         except Exception:
-            logger.exception("job %d failed unexpectedly", job.id)  # caught, so that other jobs continue
+            logger.exception("job %d failed unexpectedly", job.id)  # other jobs must continue
             await self._report_failure(job)
 
     async def _report_failure(self, job: Job) -> None:
-        """Report a job that cannot run here as failed, so that the server does not wait until its lease expires."""
+        """Report a job that cannot run here as failed, so that the server does not wait for the end of the lease."""
         await self._protocol.put_state(job.id, job.token, "failed", failure_reason=SYSTEM_FAILURE)
 
     async def _parse_or_reject(self, payload: Mapping[str, Any]) -> Job:
@@ -107,7 +107,7 @@ class Runner:
             return parse_job(payload)
         except InvalidJob:
             match payload:
-                case {"id": int(id), "token": str(token)}:  # a job without these cannot be reported
+                case {"id": int(id), "token": str(token)}:  # without an id and a token, a job cannot be reported
                     await self._protocol.put_state(id, token, "failed", failure_reason=SYSTEM_FAILURE)
             raise
 
@@ -131,7 +131,7 @@ class Runner:
                 await asyncio.sleep(next(delays))
                 continue
             delays = backoff_delays(initial=1, maximum=60)
-            if loop.time() - requested_at < 1:  # this server does not hold requests: limit the rate
+            if loop.time() - requested_at < 1:  # a server that does not hold requests: limit the rate
                 await asyncio.sleep(random.uniform(0.8, 1.2))  # noqa: S311
         return None
 
@@ -144,9 +144,9 @@ class Runner:
 
 
 async def run(config: Config, *, stop: asyncio.Event, once: bool = False, ephemeral: bool = False) -> None:
-    """Request and execute jobs of one runner until `stop` is set or, with `once`, one job is finished.
+    """Request and execute jobs of one runner until `stop` is set or, with `once`, until one job is finished.
 
-    `ephemeral`: the runner is unregistered afterwards. If the pending request receives a job, that job is run first.
+    `ephemeral`: unregister the runner at the end. If the pending request receives a job, that job runs first.
     """
     await _remove_orphaned_containers(config)
     with create_run_directory(Path(config.builds_dir)) as folder, ProcessSpawner(folder) as spawner:

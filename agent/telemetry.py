@@ -1,4 +1,4 @@
-"""The agent's telemetry, exported to the endpoint in OpenTelemetry's standard variables; disabled if none is set."""
+"""The agent's telemetry. It is exported to the endpoint in OpenTelemetry's standard variables, if one is set."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ def agent_telemetry(instance: str) -> Iterator[CollectorRegistry]:
         ProcessCollector(registry=registry)
         yield registry
         return
-    from libs.observability.telemetry import configure_telemetry  # imported on demand: the SDK needs much memory
+    from libs.observability.telemetry import configure_telemetry  # the SDK needs much memory
 
     for handler in logging.getLogger().handlers:
         handler.addFilter(RateLimitFilter())

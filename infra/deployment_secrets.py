@@ -1,4 +1,4 @@
-"""`headrace secrets`: generate the passwords and keys of a deployment once, as a folder of files for each process."""
+"""`headrace secrets`: generates the passwords and keys of a deployment once, as one folder of files per process."""
 
 import base64
 import json
@@ -26,12 +26,12 @@ class Deployment:
     replica_set: str = "headrace"
     nats: str = "nats:4222"
     headrace_uid: int = 10001
-    mongod_uid: int = 999  # user id in the public image; mongod must own its key file
+    mongod_uid: int = 999  # uid in the public image; mongod must own its key file
     nats_server_uid: int = 0
 
 
 def write_secret_files(folder: Path, deployment: Deployment) -> None:
-    """Write the files of all processes. Generated values are kept below `secrets`, so the operation is idempotent."""
+    """Write the files of all processes. Generated values are kept below `secrets`, so a second call changes nothing."""
     owners = {"mongo": deployment.mongod_uid, "nats": deployment.nats_server_uid}
     try:
         (folder / "secrets").mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -82,7 +82,7 @@ def _mongodb_url(name: str, password: str, deployment: Deployment) -> str:
 def _mongodb_user(name: str, password: str) -> dict[str, object]:
     """Return the arguments of MongoDB's createUser and updateUser.
 
-    A service may access its own database; `migrate` may access the databases of all services.
+    A service may access its own database only, and `migrate` the databases of all services.
     """
     databases = SERVICES if name == "migrate" else (name,)
     return {

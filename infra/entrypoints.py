@@ -1,7 +1,4 @@
-"""Entry points of the services, the gateway and the migration.
-
-They do not load the command line parser, to save memory.
-"""
+"""Entry points of the services, the gateway and the migration. They save memory by not loading the command line."""
 
 import gc
 import logging
@@ -34,9 +31,9 @@ def run_gateway() -> None:
 
 
 def run_migration(embedded_mongodb: int | None = None) -> None:
-    """Migrate all services. `embedded_mongodb` is the port of a mongod that becomes primary first."""
+    """Migrate all services. `embedded_mongodb`: port of a mongod that must first become primary."""
     settings = _load_settings()
-    # the migration prints connection problems itself
+    # the migration reports connection problems itself
     logging.getLogger("headrace.messaging").setLevel(logging.CRITICAL)
     from infra.migration import migrate
 
@@ -48,7 +45,7 @@ def run_migration(embedded_mongodb: int | None = None) -> None:
 
 
 def _tune_memory() -> None:
-    """Exclude loaded modules from garbage collection, and collect less often. Few objects have reference cycles."""
+    """Exclude loaded modules from garbage collection, and collect less often: few objects have reference cycles."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 

@@ -1,4 +1,4 @@
-"""`headrace events`: the events of all services in a terminal, one line per event, from any point in time."""
+"""`headrace events`: the events of all services in the terminal, one line per event, from any point in time."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from infra.service_catalog import PUBLIC_SERVICES, SERVICES
 from libs.messaging.nats_connection import connect
 from libs.settings import Settings, SettingsError
 
-NATS_TIMEOUT_SECONDS = 5.0  # to connect, and to fetch stored events
+NATS_TIMEOUT_SECONDS = 5.0  # for connecting and for fetching stored events
 BATCH_SIZE = 200
 POLL_TIMEOUT_SECONDS = 2.0  # after this time without an event, check that the consumer still exists
 MAX_VALUE_LENGTH = 40
@@ -35,13 +35,13 @@ MAX_SUMMARY_FIELDS = 5
 SERVICE_COLORS = dict(zip(SERVICES, ("cyan", "magenta", "blue", "yellow", "bright_black"), strict=True))
 SUCCESS_COLOR, FAILURE_COLOR = "green", "red"
 FAILURE_SUFFIXES = ("Failed", "Lost", "Killed", "Offline", "GaveUp")
-# Fields whose names contain one of these words are left out of the line.
+# Fields with one of these words in their name are not shown.
 HIDDEN_FIELD_PARTS = ("hash", "sealed", "token", "uuid", "executor", "at", "ran")
 
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """An event from JetStream, including events that this version does not know."""
+    """An event from JetStream, which may be of a type that this release does not know."""
 
     service: str
     stream: str
@@ -63,9 +63,9 @@ class EventRecord:
         )
 
     def summary(self) -> str:
-        """Return up to MAX_SUMMARY_FIELDS fields as `name=value`, text before numbers.
+        """Return up to MAX_SUMMARY_FIELDS fields as `name=value`: texts first, then numbers.
 
-        Only text and numbers are shown, without empty values, hidden fields, ciphertext and the object's own id.
+        Left out: empty values, hidden fields, ciphertext, and the id of the object itself.
         """
         own_id = f"{self.stream.partition('-')[0]}_id"
         fields = [
@@ -74,7 +74,7 @@ class EventRecord:
             if isinstance(value, str | int) and value not in ("", False) and name != own_id
             if not any(part in name.split("_") for part in HIDDEN_FIELD_PARTS) and not str(value).startswith("s1.")
         ]
-        fields.sort(key=lambda field: isinstance(field[1], int))  # text first: numbers are mostly ids
+        fields.sort(key=lambda field: isinstance(field[1], int))  # numbers last, because they are mostly ids
         return " ".join(
             name if value is True else f"{name}={_quote_shortened(str(value))}"
             for name, value in fields[:MAX_SUMMARY_FIELDS]
@@ -98,13 +98,12 @@ class EventRecord:
         return SUCCESS_COLOR if self.name.endswith("Finished") else ""
 
     def to_json(self) -> str:
-        """Return the event as one line of JSON."""
         fields = {"service": self.service, "stream": self.stream, "name": self.name, "at": self.at.isoformat()}
         return dump_json(fields | {"actor": self.actor, "data": self.payload})
 
 
 def escape_controls(text: str) -> str:
-    """Escape control characters, because names chosen by users must not control the terminal."""
+    """Escape control characters: names chosen by users must not control the terminal."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
@@ -127,11 +126,8 @@ def _truncate(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-# ---- reading events
-
-
 class EventTail:
-    """Reads one service's stream from a start time: first the stored events, then new ones."""
+    """Reads the stream of one service from a start time: stored events first, then new ones."""
 
     def __init__(self, client: Client, service: str) -> None:
         self._js: JetStreamContext = client.jetstream()
@@ -140,7 +136,7 @@ class EventTail:
         self._stored_count = 0
 
     async def open(self, start: datetime | None) -> None:
-        """Create the consumer. `start` is the time of the first event, or None for all events."""
+        """Create the consumer. `start`: time of the first event; None: all events."""
         try:
             newest = (await self._js.stream_info(self._service)).state.last_seq
         except NotFoundError:
@@ -185,7 +181,7 @@ class EventTail:
 
 
 async def merge_stored(tails: Sequence[EventTail]) -> AsyncIterator[EventRecord]:
-    """Yield the stored events of all streams, merged by time. Events of one stream keep their order."""
+    """Yield the stored events of all streams, merged by time. The order within a stream is kept."""
     sources = [tail.read_stored() for tail in tails]
     heads = {place: head async for place, head in _first_records(sources)}
     while heads:
@@ -206,7 +202,6 @@ def login_name(client: Client) -> str:
 
 
 async def fetch_events(client: Client, since: datetime | None) -> list[EventRecord]:
-    """Return all stored events since a time."""
     return [event async for event in merge_stored(await open_tails(client, since))]
 
 
@@ -219,11 +214,8 @@ async def open_tails(client: Client, start: datetime | None) -> list[EventTail]:
     return tails
 
 
-# ---- the command
-
-
 def follow_events(start: str, *, raw: bool = False) -> None:
-    """Print events until Ctrl-C. `start` is a time, "start" or "now"; `raw` prints one JSON object per line."""
+    """Print events until Ctrl-C. `start`: a time, "start" or "now". `raw`: print one JSON object per event."""
     since = parse_time(start)
     settings = require_nats(Settings.from_environment(os.environ))
     console = Console(highlight=False)
@@ -232,7 +224,6 @@ def follow_events(start: str, *, raw: bool = False) -> None:
 
 
 def require_nats(settings: Settings) -> Settings:
-    """Return the settings if they contain the URL of NATS. Raises SettingsError otherwise."""
     if not settings.nats_url:
         raise SettingsError(
             f"No stack runs on {settings.data}. Start one with `headrace up`, select its folder with --data, "
@@ -255,7 +246,7 @@ def parse_time(text: str, option: str = "--from") -> datetime | None:
 
 
 async def connect_to_nats(settings: Settings, name: str) -> Client:
-    logging.getLogger("headrace.messaging").setLevel(logging.ERROR)  # omits the message about each connection attempt
+    logging.getLogger("headrace.messaging").setLevel(logging.ERROR)  # hides connection attempts
     try:
         return await asyncio.wait_for(connect(settings, name), NATS_TIMEOUT_SECONDS)
     except (TimeoutError, OSError, NatsError) as error:

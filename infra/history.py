@@ -1,4 +1,4 @@
-"""`headrace history`: the history of an object, one line per event, or its state at a point in time, as JSON."""
+"""`headrace history`: the history of an object, one line per event, or its state at a point in time as JSON."""
 
 import asyncio
 import json
@@ -15,11 +15,11 @@ from infra.local.process import OperatorError
 from libs.messaging.request_reply import MessageClient
 from libs.settings import Settings
 
-QUERY_TIMEOUT_SECONDS = 10.0  # for the response of the service
+QUERY_TIMEOUT_SECONDS = 10.0
 
 
 def print_history(kind: str, id_: str, at: str | None, *, raw: bool = False) -> None:
-    """Print the history of an object, or with `at` its state. `raw` prints one JSON entry per line."""
+    """Print the history of an object or, with `at`, its state at that time. `raw`: print one JSON object per entry."""
     then = parse_time(at, "--at") if at else None
     settings = require_nats(Settings.from_environment(os.environ))
     try:

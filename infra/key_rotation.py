@@ -1,5 +1,3 @@
-"""`headrace rotate-keys`: sign new tokens with a new key. Existing tokens stay valid."""
-
 import asyncio
 import os
 

@@ -17,18 +17,18 @@ from libs.service.connections import create_mongo_client, create_vault, get_data
 from libs.service.migration import migrate as migrate_services
 from libs.settings import Settings, SettingsError
 
-NOT_ENOUGH_PEERS, NO_CLUSTER = 10005, 10074  # JetStream errors: too few servers for the replicas; not a cluster
+NOT_ENOUGH_PEERS, NO_CLUSTER = 10005, 10074  # JetStream errors: fewer servers than replicas; not a cluster
 AUTHENTICATION_FAILED = 18
-NATS_TIMEOUT_SECONDS = 3.0  # to connect to NATS
+NATS_TIMEOUT_SECONDS = 3.0
 RETRY_DELAY_SECONDS = 1.0
 
 
 class ServerNotReady(Exception):
-    """A server, named in the message, is not available yet. The migration is retried."""
+    """The server named in the message is not available yet. The migration is retried."""
 
 
 def migrate(settings: Settings) -> None:
-    """Create or update streams, consumers, collections, indexes and rows, and print each change.
+    """Create or update streams, consumers, collections, indexes and rows. Prints each change.
 
     Waits up to `settings.wait_seconds` for servers. Raises SettingsError if the operator has to act.
     """
@@ -37,7 +37,7 @@ def migrate(settings: Settings) -> None:
 
 
 async def _migrate_with_retries(settings: Settings) -> list[str]:
-    """Retry until the timeout. The migration is idempotent, so an interrupted attempt does no harm."""
+    """Retry until the timeout. An interrupted attempt does no harm, because the migration is idempotent."""
     deadline = time.monotonic() + settings.wait_seconds
     reported = ""
     while True:

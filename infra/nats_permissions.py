@@ -1,8 +1,8 @@
-"""NATS logins and the subjects each may use, derived from the services' declarations.
+"""NATS logins and the subjects that each may use, derived from the services' declarations.
 
-There are two accounts, which share only what they export. HEADRACE contains the streams and all processes. EVENTS
-contains mirrors of the public streams for the login `consumer`. JetStream requests of that login, such as a consumer
-that delivers to a chosen subject, have no effect outside the account EVENTS (docs/adr/0016).
+There are two accounts, which share only what they export. HEADRACE has the streams and all processes. EVENTS has
+mirrors of the public streams, for the login `consumer`. A JetStream request of that login, such as for a consumer that
+delivers to a chosen subject, has no effect outside EVENTS (docs/adr/0016).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,26 +20,26 @@ from libs.service.declaration import Service
 HEADRACE_ACCOUNT = "HEADRACE"
 JS_API = "$JS.API"
 EVENTS_JS_API = f"$JS.{EVENTS}.API"
-# In EVENTS, STREAM.NAMES requests are mapped to this subject, which HEADRACE answers: clients look up streams by
-# subject, and mirrors have no subjects.
+# Clients look up streams by subject, and mirrors have no subjects. Therefore STREAM.NAMES requests in EVENTS are mapped
+# to this subject, which HEADRACE answers.
 STREAM_NAMES_SUBJECT = "names"
 GATEWAY_HINT_EVENTS = (JobQueued, RunnerEdited, RunnerPaused, RunnerDeleted)
 
 
 @dataclass(frozen=True)
 class Login:
-    """One NATS user. Subjects are denied unless allowed; `deny` overrides a wildcard in `publish`."""
+    """One NATS user. A subject is denied unless it is allowed. `deny` overrides wildcards in `publish`."""
 
     name: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
     deny: tuple[str, ...] = ()
-    allow_responses: bool = False  # may send one response to each request it receives
+    allow_responses: bool = False  # may send one response to each request that it receives
     account: str = HEADRACE_ACCOUNT
 
 
 def build_logins(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> list[Login]:
-    """Return all logins: those of the services first, and the login of external programs last."""
+    """Return all logins. The login of external programs is the last one."""
     return [
         *(_service_login(service, services) for service in services),
         _gateway_login(services, gateway_messages),
@@ -88,7 +88,7 @@ def _gateway_login(services: Sequence[Service], gateway_messages: Iterable[type[
 
 
 def _migrate_login(services: Sequence[Service]) -> Login:
-    """Return the operator's login, which manages and reads all streams and consumers and runs operator commands."""
+    """Return the operator's login. It manages and reads all streams and consumers, and runs operator commands."""
     publish = [
         f"{JS_API}.INFO",
         f"{JS_API}.STREAM.NAMES",
@@ -111,7 +111,7 @@ def _migrate_login(services: Sequence[Service]) -> Login:
 
 
 def _consumer_login(public: Sequence[str]) -> Login:
-    """Return the login of external programs: reads the public events live, and their mirrors from any position.
+    """Return the login of external programs. It reads public events live, and their mirrors from any position.
 
     Its inboxes have NATS's default prefix, so that any client works. Users of this login can read each other's inboxes.
     """
@@ -141,7 +141,7 @@ def _inbox_subject(name: str) -> str:
 
 
 def _request_subjects(message_type: type[Message], services: Sequence[Service]) -> Iterator[str]:
-    """Yield the subjects on which services accept a command or query; none if no service handles it."""
+    """Yield the subjects on which services accept a command or query. None if no service handles it."""
     if issubclass(message_type, PerServiceQuery):
         yield from (message_type.subject_at(service.name) for service in services)
     elif any(message_type in _handled_messages(service) for service in services):
@@ -156,14 +156,14 @@ def _handled_messages(service: Service) -> set[type[Message]]:
 
 
 def _ephemeral_consumer_subjects(stream: str) -> Iterator[str]:
-    """Yield the subjects needed to create and read an ephemeral consumer of all events of a stream."""
+    """Yield the subjects that create and read an ephemeral consumer of all events of a stream."""
     yield f"{JS_API}.CONSUMER.CREATE.{stream}.*.evt.{stream}.>"
     yield f"{JS_API}.CONSUMER.INFO.{stream}.*"
     yield f"{JS_API}.CONSUMER.MSG.NEXT.{stream}.*"
 
 
 def _durable_consumer_subjects(stream: str, services: Sequence[Service], owner: str = "") -> Iterator[str]:
-    """Yield subjects that change a stream's durable consumers, or fetch from those that `owner` does not own."""
+    """Yield subjects that change a stream's durable consumers, or that fetch from those `owner` does not own."""
     for service in services:
         for worker in service.workers:
             if worker.source == stream:

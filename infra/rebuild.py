@@ -1,4 +1,4 @@
-"""`headrace rebuild`: rebuild rows and projections from the event log, with a progress bar for each."""
+"""`headrace rebuild`: rebuilds rows and projections from the event log, with a progress bar for each."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from libs.service.connections import create_mongo_client, create_vault, get_data
 from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
 
-Rebuild = Callable[[Report], Awaitable[int]]  # rebuilds one view, reports progress and returns the number of rows
+Rebuild = Callable[[Report], Awaitable[int]]  # rebuilds one view; returns its number of rows
 
 
 def rebuild(service: str, view: str | None) -> None:
@@ -58,7 +58,6 @@ async def _rebuild(settings: Settings, service: Service, names: list[str]) -> No
 
 
 async def _run_with_progress(console: Console, name: str, units: str, run: Rebuild) -> str:
-    """Run a rebuild with a progress bar, and return a summary line."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
     quiet = not console.is_terminal
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet) as progress:

@@ -1,4 +1,4 @@
-"""The replica set of the embedded MongoDB, which has one member."""
+"""The replica set of the embedded MongoDB. It has one member."""
 
 import time
 from contextlib import suppress
@@ -10,7 +10,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from infra.local.mongod import REPLICA_SET
 from infra.local.process import OperatorError
 
-NOT_YET_INITIALIZED = 94  # error code of MongoDB
+NOT_YET_INITIALIZED = 94
 ELECTION_TIMEOUT_SECONDS = 60.0
 
 
@@ -23,7 +23,7 @@ def wait_until_primary(port: int) -> None:
 
 
 def become_primary(port: int) -> bool:
-    """Initiate or reconfigure the replica set if needed. Return whether mongod is primary; call it until it is."""
+    """Initiate or reconfigure the replica set if needed. Return whether mongod is primary. Call until it is."""
     with suppress(PyMongoError), _connect(port) as client:  # suppressed while mongod starts
         if client.admin.command("hello")["isWritablePrimary"]:
             return True
@@ -36,7 +36,7 @@ def become_primary(port: int) -> bool:
                 client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [member], "settings": settings})
         else:
             if config["members"][0]["host"] != member["host"]:
-                # the configuration contains the old port, and a single member cannot vote for a new one
+                # a single member cannot vote for a new port, so the change must be forced
                 moved = {**config, "version": config["version"] + 1, "members": [config["members"][0] | member]}
                 client.admin.command("replSetReconfig", moved, force=True)
     return False

@@ -1,7 +1,6 @@
-"""The services of Headrace, and access to their declarations.
+"""The services of Headrace, and functions that load their declarations.
 
-The module imports no service: the supervisor, the agent and the command line would keep the services' libraries in
-memory.
+Importing this module imports no service, which saves memory in the supervisor, the agent and the command line.
 """
 
 from importlib import import_module
@@ -11,15 +10,13 @@ if TYPE_CHECKING:
     from libs.service.declaration import Service
 
 SERVICES = ("identity", "projects", "builds", "runners", "notifications")
-PUBLIC_SERVICES = ("builds", "runners")  # services whose events the login `consumer` may read
+PUBLIC_SERVICES = ("builds", "runners")  # their events are readable with the login `consumer`
 
 
 def load_service(name: str) -> "Service":
-    """Import the declaration of a service."""
     service: Service = import_module(f"services.{name}.app").service
     return service
 
 
 def load_services() -> "list[Service]":
-    """Import the declarations of all services."""
     return [load_service(name) for name in SERVICES]

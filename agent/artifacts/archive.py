@@ -1,4 +1,4 @@
-"""Zip archives of a job's files: finds files by patterns, packs them, and unpacks only into the target folder."""
+"""Zip archives of a job's files: selection by patterns, packing, and unpacking that never leaves the target folder."""
 
 import os
 import shutil
@@ -13,27 +13,24 @@ import re2
 from libs.globs import glob_to_regex
 
 GIT_DIRECTORY = ".git"
-MATCH_NOTHING = r"[^\x00-\x{10FFFF}]"  # a regex that never matches
+MATCH_NOTHING = r"[^\x00-\x{10FFFF}]"  # regex without any match
 
 
 class ArchiveCanceled(Exception):
-    """Raised when packing an archive is canceled."""
+    pass
 
 
 def _normalize_pattern(folder: Path, pattern: str) -> str:
-    """Return the pattern relative to the folder; `**` if the pattern is the folder itself.
-
-    The folder's path, `./` and trailing slashes are removed.
-    """
+    """Return the pattern relative to the folder, without `./` and trailing slashes. The folder itself becomes `**`."""
     inside = os.path.normpath(pattern.removeprefix(f"{folder}/"))
     return "**" if inside == "." else inside
 
 
 def compile_patterns(folder: Path, patterns: Iterable[str], *, include_contents: bool) -> "re2._Regexp":
-    """Compile glob patterns to one regex. RE2 matches in linear time, so a job's patterns cannot block other jobs.
+    """Compile glob patterns to one RE2 regex, which matches in linear time: a job's patterns cannot block other jobs.
 
-    `include_contents`: a pattern that matches a folder also matches everything in it. Raises ValueError for an
-    invalid pattern.
+    `include_contents`: a pattern that matches a folder also matches everything in it. Raises ValueError for an invalid
+    pattern.
     """
     alternatives = "|".join(
         glob_to_regex(_normalize_pattern(folder, pattern)) for pattern in patterns if pattern.strip()
@@ -59,7 +56,7 @@ def find_files(
 ) -> list[str]:
     """Return the sorted paths below the folder that match `paths` but not `exclude`.
 
-    `extra_names` are paths that are included without matching `paths`.
+    `extra_names`: paths that count as matched by `paths`.
     """
     included = compile_patterns(folder, paths, include_contents=True)
     excluded = compile_patterns(folder, exclude, include_contents=False)
@@ -72,7 +69,7 @@ def find_files(
 
 
 def _is_unicode(name: str) -> bool:
-    """Return whether the name is valid Unicode, so that an archive can store it."""
+    """Return whether the name is valid Unicode, which an archive requires."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -81,9 +78,9 @@ def _is_unicode(name: str) -> bool:
 
 
 def _walk_names(folder: Path) -> Iterator[str]:
-    """Yield the paths of all files and folders below the folder, except `.git`, without following links.
+    """Yield the paths of all files and folders below the folder, except `.git`. Links are not followed.
 
-    Yields nothing if the folder was replaced by a link.
+    Yields nothing if the folder itself is a link.
     """
     if folder.is_symlink():
         return
@@ -95,7 +92,7 @@ def _walk_names(folder: Path) -> Iterator[str]:
 
 
 def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, level: int | None = None) -> list[str]:
-    """Write the archive. Return the skipped names, such as sockets, pipes, and links that lead out of the folder.
+    """Write the archive. Return the skipped names: sockets, pipes, and links that lead out of the folder.
 
     Raises ArchiveCanceled once `stop` is set.
     """
@@ -118,7 +115,7 @@ def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, leve
 
 
 def unpack(archive: Path, folder: Path) -> list[str]:
-    """Extract into the folder, overwriting files, and return the names of skipped entries.
+    """Extract into the folder, overwriting files. Return the names of skipped entries.
 
     Raises ValueError if the archive is not a valid zip file.
     """
@@ -130,7 +127,7 @@ def unpack(archive: Path, folder: Path) -> list[str]:
 
 
 def _extract_entry(source: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> bool:
-    """Extract an entry and return True, or return False if it would leave the folder or change `.git`."""
+    """Extract an entry and return True. Return False if the entry would leave the folder or change `.git`."""
     parts = PurePosixPath(entry.filename).parts
     path, mode = folder.joinpath(*parts), entry.external_attr >> 16
     if not parts or parts[0] == GIT_DIRECTORY or ".." in parts or not _is_inside(folder, path.parent):

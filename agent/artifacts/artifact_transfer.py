@@ -1,4 +1,4 @@
-"""Transfer of artifacts: downloads the artifacts of earlier jobs and uploads the artifacts of the job."""
+"""Transfer of artifacts: downloads those of earlier jobs and uploads those of the job."""
 
 import asyncio
 import os
@@ -16,12 +16,12 @@ from agent.protocol.client import ProtocolClient
 from agent.protocol.job import Artifacts, Job
 from agent.protocol.responses import RequestFailed
 
-PERMANENT_STATUSES = frozenset({400, 401, 403, 404, 409, 413, 422})  # statuses after which a retry cannot succeed
-MAX_LISTED_NAMES = 5  # file names in one log line
+PERMANENT_STATUSES = frozenset({400, 401, 403, 404, 409, 413, 422})  # a retry cannot succeed
+MAX_LISTED_NAMES = 5  # file names in one line of the log
 
 
 class ArtifactTransferFailed(Exception):
-    """Artifacts could not be transferred. `is_permanent`: a retry would fail as well, also on another runner."""
+    """Artifacts could not be transferred. `is_permanent`: a retry would fail too, even on another runner."""
 
     def __init__(self, detail: str, *, is_permanent: bool) -> None:
         super().__init__(detail)
@@ -29,8 +29,6 @@ class ArtifactTransferFailed(Exception):
 
 
 class ArtifactTransfer:
-    """Transfers the artifacts of one job."""
-
     def __init__(
         self,
         protocol: ProtocolClient,
@@ -50,7 +48,7 @@ class ArtifactTransfer:
         self._environment = environment
 
     async def download(self) -> None:
-        """Download and unpack the archives of the jobs that this job depends on. Raises ArtifactTransferFailed."""
+        """Download and unpack the archives of the jobs on which this job depends. Raises ArtifactTransferFailed."""
         for number, dependency in enumerate(self._job.dependencies):
             self._log.write_line(f"Downloading artifacts of {dependency.name} (job {dependency.id})")
             path = self._private / f"dependency-{number}"
@@ -92,7 +90,7 @@ class ArtifactTransfer:
             stop.set()
 
     async def find_names(self, include: Iterable[str], exclude: Iterable[str], *, untracked: bool) -> list[str]:
-        """Return the paths below the checkout that match the patterns, and untracked files if `untracked` is set.
+        """Return the paths below the checkout that match the patterns. `untracked`: include untracked files.
 
         Raises ArtifactTransferFailed.
         """
@@ -108,7 +106,7 @@ class ArtifactTransfer:
     async def _untracked_names(self) -> list[str]:
         """Return the paths of files that git does not track, including ignored files."""
         output: list[bytes] = []
-        # the job may have run in a container: git settings in its checkout must not start programs on this machine
+        # if the job ran in a container, git settings in its checkout must not start programs on this machine
         settings = [*("-c", "core.fsmonitor=false"), *("-c", "core.hooksPath=/dev/null"), *("-c", "safe.directory=*")]
         command = ["git", *settings, "ls-files", "--others", "-z"]
         environment = {**inherited_environment(os.environ), "GIT_ALLOW_PROTOCOL": "none"}

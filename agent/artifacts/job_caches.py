@@ -1,4 +1,4 @@
-"""Caches of jobs on this machine: one zip file per key; the least recently used are evicted first."""
+"""Caches of jobs on this machine: one zip file per key. The least recently used are evicted first."""
 
 import asyncio
 import hashlib
@@ -16,20 +16,19 @@ from agent.execution.job_log import JobLog
 from agent.execution.variable_expansion import expand
 from agent.protocol.job import Cache, Job
 
-CACHE_DIRECTORY = "cache"  # folder of all caches, in the builds directory
+CACHE_DIRECTORY = "cache"
 ZIP_SUFFIX = ".zip"
 FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"
-MAX_LOGGED_KEY_LENGTH = 200  # limit of cache keys in the job's log, in characters
+MAX_LOGGED_KEY_LENGTH = 200  # characters of a cache key that the job's log shows
 SAVE_TIMEOUT_SECONDS = 300  # for all caches of a job together
 ZIP_LEVEL = 1  # the fastest level: local caches need little compression
 
 
 class JobCaches:
-    """The caches of one job. Failures are logged as warnings and never fail the job.
+    """The caches of one job. A failure becomes a warning in the log and never fails the job.
 
-    Caches are separate for each project and, within it, for protected and other branches. Servers that announce
-    `separate_caches` send different keys. For other servers (GitLab, Headrace before 0.3), the agent uses different
-    folders.
+    Each project has its own caches, separate for protected and other branches. Servers that announce `separate_caches`
+    send different keys for them. For other servers (GitLab, Headrace before 0.3), the agent uses different folders.
     """
 
     def __init__(self, config: Config, job: Job, log: JobLog, transfer: ArtifactTransfer) -> None:
@@ -39,13 +38,11 @@ class JobCaches:
         self._transfer = transfer
         self._root = Path(config.builds_dir, CACHE_DIRECTORY)
         server = hashlib.sha256(config.url.encode()).hexdigest()[:12]
-        # from `git_info`, not from variables: the repository's spec file can set those
+        # `git_info` is from the server, whereas the spec file of the repository can set variables
         kind = "protected" if job.source and job.source.protected else "open"
         self._folder = self._root / (server if job.separate_caches else f"{server}-{job.project_id}-{kind}")
 
     async def restore(self, checkout: Path, values: Mapping[str, str]) -> None:
-        """Unpack the job's caches into the checkout."""
-
         def restore_cache(cache: Cache) -> list[str]:
             return list(self._restore(cache, checkout, values))
 
@@ -55,7 +52,7 @@ class JobCaches:
                     self._log.write_line(line)
 
     async def save(self, checkout: Path, values: Mapping[str, str], *, failed: bool) -> None:
-        """Save the caches that the job defines for success or, if `failed`, failure, within SAVE_TIMEOUT_SECONDS."""
+        """Save the caches defined for success or, if `failed`, for failure, within SAVE_TIMEOUT_SECONDS."""
         try:
             async with asyncio.timeout(SAVE_TIMEOUT_SECONDS):
                 for cache in self._enabled_caches():
@@ -103,7 +100,7 @@ class JobCaches:
             stop.set()
 
     def _pack(self, path: Path, checkout: Path, names: list[str], stop: Event) -> int:
-        """Replace the archive atomically and return its size in bytes; concurrent jobs may read the old one."""
+        """Replace the archive atomically, because concurrent jobs may read the old one. Return its size in bytes."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, temporary = tempfile.mkstemp(dir=self._folder)
         os.close(handle)
@@ -133,7 +130,7 @@ class JobCaches:
 
 
 def _list_cache_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield all files, including incomplete archives of killed agents, which are evicted like unused caches."""
+    """Yield all files. These include incomplete archives of killed agents, which are evicted like unused caches."""
     for path in folder.glob("*/*"):
         with suppress(FileNotFoundError):
             yield path, path.stat()

@@ -1,1 +1,0 @@
-"""The execution of one job: workspace, log, steps, report."""

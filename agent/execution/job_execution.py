@@ -28,7 +28,7 @@ logger = logging.getLogger("headrace.agent")
 
 SUCCESS = Outcome("success")
 AFTER_SCRIPT_SECONDS = 300  # limit of the after-script
-UPLOAD_TIMEOUT_SECONDS = 900  # limit of saving caches and uploading artifacts together
+UPLOAD_TIMEOUT_SECONDS = 900  # for saving caches and uploading artifacts together
 CANCELED = "job_canceled"
 INTERRUPTED = "runner_interrupted"
 TIMED_OUT = "job_execution_timeout"
@@ -38,8 +38,6 @@ EXTERNAL_FAILURE = "runner_external_dependency_failure"
 
 
 class JobExecution:
-    """Executes one job and reports it to the server."""
-
     def __init__(
         self, job: Job, config: Config, protocol: ProtocolClient, folder: Path, spawner: ProcessSpawner
     ) -> None:
@@ -51,7 +49,7 @@ class JobExecution:
         self._log = JobLog(MaskedStream(create_masker(job)))
         self._reporter = JobReporter(protocol, job, self._log, on_cancel=lambda: self.interrupt(CANCELED))
         self._interruption: str | None = None
-        self._executor: Executor | None = None  # set after the checkout
+        self._executor: Executor | None = None  # None until the checkout is complete
         self._script_started = False
         self._script_finished = False
         self._timeout: asyncio.Timeout | None = None
@@ -59,15 +57,15 @@ class JobExecution:
     def interrupt(self, reason: str = INTERRUPTED) -> None:
         """Interrupt the current phase. The job fails with the `reason` of the first interruption."""
         if reason == CANCELED and self._script_finished:
-            return  # the server repeats cancel requests, which must not interrupt the after-script
+            return  # the server repeats a cancel request, which must not interrupt the after-script
         self._interruption = self._interruption or reason
         if self._timeout is not None and not self._timeout.expired():
             self._timeout.reschedule(0)
 
     async def run(self) -> None:
-        """Execute the job and report its result; remove its folder and processes at the end."""
+        """Execute the job and report its result. Then remove its folder and its processes."""
         logger.info("job %d (%s) started", self._job.id, self._job.name)
-        # a new trace, linked to the trace of the build's launch: the job may have waited for a long time
+        # a new trace, linked to that of the build's launch, because the job may have waited for a long time
         job_span = open_span(
             f"job {self._job.name}", SpanKind.CONSUMER, None, {"headrace.job.id": self._job.id}, self._job.traceparent
         )
@@ -87,7 +85,7 @@ class JobExecution:
                 logger.warning("job %d: folder %s could not be removed completely", self._job.id, self._folder)
 
     async def _run_phases(self) -> Outcome:
-        """Run checkout, script, after-script and uploads; write errors and the result to the log; return the result."""
+        """Run checkout, script, after-script and uploads. Write errors and the result to the log. Return the result."""
         job, log = self._job, self._log
         for nonce in find_nonces(join_scripts(job)):
             log.write(format_job_marker(nonce, int(time.time() * 1000)))
@@ -106,7 +104,7 @@ class JobExecution:
             )
             if self._executor and self._script_started and seconds > 0 and outcome.reason != INTERRUPTED:
                 await self._run_with_timeout(seconds, self._run_steps(self._executor, outcome))
-            await self._close_executor()  # ends all processes that could change files during uploads
+            await self._close_executor()  # ends all processes that could change files during the uploads
             if self._script_started and outcome.reason != INTERRUPTED:
                 upload_outcome = await self._run_with_timeout(
                     UPLOAD_TIMEOUT_SECONDS, self._upload_results(workspace, outcome)
@@ -120,7 +118,7 @@ class JobExecution:
         except DockerError as error:
             log.write_line(f"ERROR: {error}")
             outcome = Outcome("failed", error.reason)
-        except (OSError, ValueError) as error:  # a full disk, missing git, a variable too large for a process
+        except (OSError, ValueError) as error:  # full disk, missing git, variable too large for a process
             log.write_line(f"ERROR: {error}")
             outcome = Outcome("failed", SYSTEM_FAILURE)
         finally:
@@ -151,7 +149,7 @@ class JobExecution:
                 return "ERROR: Job failed: see the errors above"
 
     async def _run_with_timeout(self, seconds: float, work: Coroutine[None, None, Outcome]) -> Outcome:
-        """Return the outcome of `work`, or a failed outcome after a timeout of `seconds` or an interruption."""
+        """Return the outcome of `work`, or a failed outcome after `seconds` or an interruption."""
         try:
             async with asyncio.timeout(seconds) as self._timeout:
                 return await work
@@ -215,8 +213,8 @@ class JobExecution:
     async def _run_steps(self, executor: Executor, outcome: Outcome) -> Outcome:
         """Run the steps of the current phase and return the outcome after them.
 
-        Before the script has finished, these are the steps of the script. Afterwards, these are the steps of the
-        after-script, which do not change the outcome.
+        Until the script has finished, these are the steps of the script. Then they are those of the after-script, which
+        do not change the outcome.
         """
         for number, step in enumerate(self._job.steps):
             if step.runs_always == self._script_finished and step.runs_after(outcome is not SUCCESS):

@@ -15,14 +15,14 @@ TRUNCATED_NOTICE = b"\nThe log is longer than %d bytes; the rest is not kept.\n"
 DISK_FULL_NOTICE = "\nThe agent could not write the rest of the log to its disk: %s\n"
 OMITTED_NOTICE = b"The output of this section is not kept: the log is too long.\n"
 SECTION_MARKER = re.compile(rb"section_(start|end):\d{1,15}:[\w.-]{1,128}\r\x1b\[0K[^\n]{0,16384}\n")
-MAX_MARKER_BYTES = 17_000  # longest section marker, including the section's title
+MAX_MARKER_BYTES = 17_000  # of the longest section marker, including the section's title
 MAX_MARKERS_BEYOND_LIMIT = 2000
 
 
 class JobLog:
     """An append-only log that can be read from any offset.
 
-    Output beyond the limit, or after the disk is full, is dropped with a notice. Section markers are still stored.
+    Output beyond the limit, or after the disk is full, is replaced by a notice. Section markers are still stored.
     """
 
     def __init__(self, masked: MaskedStream, limit: int = MAX_LOG_BYTES) -> None:
@@ -30,7 +30,7 @@ class JobLog:
         self._limit = limit
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by __exit__
         self._disk_length: int | None = None  # bytes of the log on disk; None: the disk is not full
-        self._in_memory = b""  # rest of the log, after the disk became full
+        self._in_memory = b""  # the rest of the log after the disk became full
         self._checksum = 0
         self._is_truncated = False
         self._dropped_tail = b""  # end of the dropped output, which may contain the beginning of a marker
@@ -48,11 +48,10 @@ class JobLog:
         self._file.close()
 
     def write(self, output: bytes) -> None:
-        """Mask output of the job and append it."""
         self._append(self._masked.feed(output))
 
     def write_line(self, text: str) -> None:
-        """Append a message of the agent. The limit of the log does not apply to it."""
+        """Append a message of the agent, to which the limit of the log does not apply."""
         self._store(self._masked.feed(text.encode(errors="replace") + b"\n"))
 
     def close(self) -> None:
@@ -70,12 +69,12 @@ class JobLog:
 
     @property
     def checksum(self) -> str:
-        """The CRC-32 of the log in GitLab's format, like `crc32:cbf43926`."""
+        """The CRC-32 of the log in GitLab's format, such as `crc32:cbf43926`."""
         return f"crc32:{self._checksum:08x}"
 
     def _append(self, content: bytes) -> None:
         capacity = 0 if self._is_truncated else max(self._limit - self.length, 0)
-        if len(content) > capacity:  # cut at the end of a line if possible, so that no section marker is cut in two
+        if len(content) > capacity:  # cut at the end of a line if possible, because a section marker must not be cut
             capacity = content.rfind(b"\n", 0, capacity) + 1 or capacity
         self._store(content[:capacity])
         if len(content) <= capacity:

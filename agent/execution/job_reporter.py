@@ -14,8 +14,8 @@ from agent.protocol.responses import JobResponse
 
 CHUNK_BYTES = 1024 * 1024
 COALESCE_SECONDS = 0.25  # wait after new output, so that further output is sent with it
-HEARTBEAT_SECONDS = 3.0  # interval without output, to renew the job's lease and learn of a cancellation
-MAX_LOG_RESENDS = 3  # limit of sending the whole log again after checksum mismatches
+HEARTBEAT_SECONDS = 3.0  # without output, at this interval: renews the lease, detects a cancellation
+MAX_LOG_RESENDS = 3  # how often the whole log is sent again because of a checksum mismatch
 
 
 class JobAborted(Exception):
@@ -31,13 +31,13 @@ class Outcome:
     exit_code: int | None = None
 
     def to_report(self, job: Job) -> dict[str, Any]:
-        """Return failure reason and exit code as fields of a report to the server, if they are set."""
+        """Return failure reason and exit code, as far as they are set, as fields of a report to the server."""
         reason = {} if self.reason is None else {"failure_reason": job.supported_reason(self.reason)}
         return reason | ({} if self.exit_code is None else {"exit_code": self.exit_code})
 
 
 async def _wait_for(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for the event and return whether it was set in time."""
+    """Wait for the event, and return whether it was set in time."""
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()
@@ -46,15 +46,13 @@ async def _wait_for(event: asyncio.Event, seconds: float) -> bool:
 
 
 class JobReporter:
-    """Reports one job to the server."""
-
     def __init__(self, protocol: ProtocolClient, job: Job, log: JobLog, on_cancel: Callable[[], None]) -> None:
         self._protocol = protocol
         self._job = job
         self._log = log
         self._on_cancel = on_cancel  # called when the server requests a graceful cancellation
         self._interval_seconds = 1.0
-        self._acknowledged = 0  # number of bytes of the log that the server has
+        self._acknowledged = 0  # bytes of the log that the server has
         self.accepted = asyncio.Event()  # set when the server has confirmed that the job runs here
 
     async def send_log(self) -> None:
@@ -81,7 +79,7 @@ class JobReporter:
         for delay in backoff_delays(initial=0.5, maximum=60):
             while self._acknowledged < self._log.length:
                 await self._send_chunk()
-            # after MAX_LOG_RESENDS mismatches, send no checksum: otherwise the result would never be accepted
+            # after MAX_LOG_RESENDS mismatches send no checksum, because the server would never accept the result
             log_details: dict[str, Any] = (
                 {"output": output, "checksum": output["checksum"]} if mismatches <= MAX_LOG_RESENDS else {}
             )

@@ -1,4 +1,4 @@
-"""The folder of one job: its checkout, and a private folder for scripts and file variables.
+"""The folder of one job: the checkout, and a private folder for scripts and file variables.
 
 On Linux, an SSH key is kept in memory (memfd) and passed as a path below /proc/PID/fd of the agent.
 """
@@ -21,28 +21,26 @@ from libs.version import VERSION
 INHERITED_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
 SSH_KEY = "HEADRACE_SSH_KEY"
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# environment that makes git accept a checkout of another user: containers rarely run as the checkout's owner
+# makes git accept a checkout of another user, because containers rarely run as the owner of the checkout
 SAFE_CHECKOUT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 SUBMODULES: Mapping[str, tuple[str, ...]] = {"normal": (), "recursive": ("--recursive",)}
-GIT_SETTINGS = {"core.fsync": "none"}  # no fsync: the checkout is temporary
+GIT_SETTINGS = {"core.fsync": "none"}  # the checkout is temporary
 
 
 class CheckoutError(Exception):
-    """The planned commit could not be checked out. The output of git is in the job's log."""
+    """The planned commit could not be checked out. The job's log contains git's output."""
 
 
 def create_masker(job: Job) -> SecretMasker:
-    """Return the masker for the job's log. It does not mask section markers that the job's scripts write."""
+    """Return the masker for the job's log. It leaves the section markers that the job's scripts write unchanged."""
     return SecretMasker(masked_values(job), find_nonces(join_scripts(job)))
 
 
 def join_scripts(job: Job) -> str:
-    """Return the scripts of all steps as one text."""
     return "".join(step.script for step in job.steps)
 
 
 def masked_values(job: Job) -> Iterator[str]:
-    """Yield the values that must not appear in the job's log."""
     yield job.token
     yield from (dependency.token for dependency in job.dependencies)
     yield from (variable.value for variable in job.variables if variable.masked)
@@ -53,13 +51,10 @@ def masked_values(job: Job) -> Iterator[str]:
 
 
 def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables in `environment` that jobs inherit."""
     return {name: environment[name] for name in INHERITED_VARIABLES if name in environment}
 
 
 class Workspace:
-    """The files and environment variables of one job."""
-
     def __init__(self, folder: Path, job: Job) -> None:
         self.folder = folder
         self._memory_files: list[int] = []
@@ -83,13 +78,12 @@ class Workspace:
             variable.key: resolve(variable, stored | runner_variables) for variable in usable if not variable.file
         }
         self.environment = self._base_environment | expanded | runner_variables
-        # without variables of this machine, and without the SSH key, which only git outside of the container needs
+        # without variables of this machine, and without the SSH key, which only git on this machine needs
         job_variables = {key: value for key, value in (expanded | runner_variables).items() if key != SSH_KEY}
         self.container_environment = SAFE_CHECKOUT | job_variables
         self.invalid_names = [variable.key for variable in job.variables if not VARIABLE_NAME.fullmatch(variable.key)]
 
     def write_script(self, number: int, text: str) -> Path:
-        """Write the script of a step and return its path."""
         path = self.private / f"script-{number}"
         self._write_file(path, text, 0o755 if self._is_shared else 0o700)
         return path
@@ -97,7 +91,7 @@ class Workspace:
     def make_readable(self, *, writable: bool) -> None:
         """Let any user in the container read the files and, if `writable`, write to the checkout.
 
-        Other users of this machine still cannot access the files: the parent folder is private.
+        The parent folder is private, so other users of this machine still have no access.
         """
         self._is_shared = True
         for path in (self.private, *self.private.iterdir()):
@@ -119,7 +113,7 @@ class Workspace:
         from_refs = list(source.refspecs)
         by_sha = [refspec for refspec in from_refs if refspec.removeprefix("+").startswith(f"{source.sha}:")]
         from_sha = by_sha or [source.sha]
-        # both can fail: a server may refuse to serve a commit by hash, and a branch may no longer contain the commit
+        # each can fail: a server may not serve commits by hash, and a branch may no longer contain the commit
         attempts = [[f"--depth={depth}", *from_sha], from_refs] if depth > 0 else [from_refs, from_sha]
         output_chunks: list[bytes] = []
 
@@ -138,7 +132,7 @@ class Workspace:
 
         object_format = ["--object-format=sha256"] if len(source.sha) == 64 else []
         url, _ = git_env.split_credentials(source.url)
-        # without templates, which can contain hooks of this machine
+        # no templates, because they can contain hooks of this machine
         await require_git("the checkout could not be created", "init", "--quiet", "--template=", *object_format)
         await require_git("the checkout could not be created", "remote", "add", "--", "origin", url)
         upload_pack_arguments = git_env.upload_pack_args(source.url)
@@ -158,14 +152,13 @@ class Workspace:
             await require_git(problem, "submodule", "update", "--quiet", "--init", *flags)
 
     def close(self) -> None:
-        """Close the files that are kept in memory, which frees the memory."""
         while self._memory_files:
             os.close(self._memory_files.pop())
 
     def _git_environment(self, source: Source) -> dict[str, str]:
         has_key = any(variable.key == SSH_KEY and variable.file for variable in self._job.variables)
         key = Path(self.environment[SSH_KEY]) if has_key else None
-        # git forbids local submodules by default; a local repository may have some
+        # git refuses submodules with local URLs by default, which a local repository may have
         local = {"protocol.file.allow": "always"} if git_env.is_local_url(source.url) else {}
         return self._base_environment | git_env.build_environment(source.url, key, GIT_SETTINGS | local)
 
@@ -181,16 +174,16 @@ class Workspace:
         return str(path)
 
     def _write_to_memory(self, path: Path, text: str) -> Path:
-        """Write the text to memory, or to `path` on systems without memfd, and return the path to read it from.
+        """Write the text to memory and return the path to read it from.
 
-        A file on disk could remain after a crash.
+        A file on disk could remain after a crash. It is used only on systems without memfd.
         """
         if not hasattr(os, "memfd_create"):
             self._write_file(path, text, 0o600)
             return path
         handle = os.memfd_create(path.name)
         self._memory_files.append(handle)
-        os.fchmod(handle, 0o600)  # ssh rejects keys that other users can read
+        os.fchmod(handle, 0o600)  # ssh rejects a key that other users can read
         with open(handle, "w", encoding="utf-8", newline="", closefd=False) as file:
             file.write(text)
         return Path(f"/proc/{os.getpid()}/fd/{handle}")

@@ -1,1 +1,1 @@
-"""Where the steps of a job run: a shell of this machine, or Docker containers."""
+"""Where the steps of a job run: in a shell on this machine or in Docker containers."""

@@ -1,6 +1,6 @@
 """Client of the Docker Engine API over its Unix socket: images, containers, networks, execution.
 
-See https://docs.docker.com/reference/api/engine/.
+Source: https://docs.docker.com/reference/api/engine/.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from urllib.parse import quote
 import httpx
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
-FRAME_HEADER_BYTES = 8  # a header with stream type and length precedes each frame of output
-POLL_SECONDS = 1.0  # interval of checks whether a program has exited: its children may keep the output open
-DRAIN_SECONDS = 0.2  # time for the last output of a program to arrive after its exit
+FRAME_HEADER_BYTES = 8  # header of each frame of output: stream type and length
+POLL_SECONDS = 1.0  # between checks for the exit of a program, whose children may keep its output open
+DRAIN_SECONDS = 0.2  # time in which the last output of a program arrives after its exit
 EXIT_POLL_SECONDS = 0.02
 PULL_FAILURE = "image_pull_failure"
 SYSTEM_FAILURE = "runner_system_failure"
 
 
 class DockerError(Exception):
-    """A request to Docker failed. `reason` is the job's failure reason in GitLab's protocol."""
+    """A request to Docker failed. `reason`: the job's failure reason in GitLab's protocol."""
 
     def __init__(self, detail: str, reason: str = SYSTEM_FAILURE) -> None:
         super().__init__(detail)
@@ -31,7 +31,7 @@ class DockerError(Exception):
 
 
 def socket_path(configured: str = "") -> str:
-    """Return the path of the local Docker socket. A remote engine could not mount the job's folder."""
+    """Return the path of the local Docker socket. A remote Docker engine could not mount the job's folder."""
     address = configured or os.environ.get("DOCKER_HOST", "") or DEFAULT_SOCKET
     return address.removeprefix("unix://")
 
@@ -59,7 +59,7 @@ async def _read_frames(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class DockerClient:
-    """A client with one method per request to Docker. Failed requests raise DockerError, except in `ping`."""
+    """A client with one method for each request to Docker. A failed request raises DockerError, except in `ping`."""
 
     def __init__(self, socket: str) -> None:
         self._http = httpx.AsyncClient(
@@ -82,12 +82,12 @@ class DockerClient:
         return await self._request("GET", f"/images/{quote(name)}/json", missing_ok=True) is not None
 
     async def image_user(self, image: str) -> str:
-        """Return the user that the image sets; an empty string means root."""
+        """Return the user that the image sets; "" means root."""
         image_details = await self._request("GET", f"/images/{quote(image)}/json")
         return str((image_details.get("Config") or {}).get("User") or "")
 
     async def pull(self, repository: str, tag: str, login: Mapping[str, str] | None) -> None:
-        """Pull an image. `login` has `username`, `password` and `serveraddress`."""
+        """Pull an image. `login`: `username`, `password` and `serveraddress`."""
         headers = {}
         if login:
             headers["X-Registry-Auth"] = base64.urlsafe_b64encode(json.dumps(dict(login)).encode()).decode()
@@ -105,12 +105,11 @@ class DockerClient:
             raise DockerError(f"image {repository} ({tag}) could not be pulled: {reason}", PULL_FAILURE) from error
 
     async def create_network(self, name: str, labels: Mapping[str, str]) -> str:
-        """Create a network and return its id."""
         created = await self._request("POST", "/networks/create", {"Name": name, "Labels": dict(labels)})
         return str(created["Id"])
 
     async def create_container(self, name: str, description: Mapping[str, Any]) -> str:
-        """Create a container from `description`, a request body of Docker's API, and return the container's id."""
+        """Create a container from `description`, a request body of Docker's API. Return the container's id."""
         created = await self._request("POST", f"/containers/create?name={quote(name)}", description)
         return str(created["Id"])
 
@@ -118,11 +117,10 @@ class DockerClient:
         await self._request("POST", f"/containers/{container}/start")
 
     async def wait(self, container: str) -> int:
-        """Wait until the container exits and return its exit status."""
         return int((await self._request("POST", f"/containers/{container}/wait"))["StatusCode"])
 
     async def kill(self, container: str) -> None:
-        """Kill the container; do nothing if it is not running."""
+        """Kill the container if it runs."""
         await self._request("POST", f"/containers/{container}/kill", missing_ok=True)
 
     async def inspect(self, container: str) -> Any:
@@ -173,7 +171,7 @@ class DockerClient:
         finally:
             reading.cancel()
             await asyncio.wait([reading])
-        # poll: the output can end before Docker knows the exit status, and there is no event to wait for
+        # polled, because output can end before Docker knows the exit status, and there is no event to wait for
         while (status := await self._request("GET", f"/exec/{execution}/json"))["Running"]:  # noqa: ASYNC110
             await asyncio.sleep(EXIT_POLL_SECONDS)
         return 137 if status["ExitCode"] is None else int(status["ExitCode"])
@@ -194,7 +192,6 @@ class DockerClient:
             raise DockerError(f"the connection to Docker was lost: {error or type(error).__name__}") from error
 
     async def remove_container(self, container: str) -> None:
-        """Remove the container with its anonymous volumes, even if it is running."""
         await self._request("DELETE", f"/containers/{container}?force=1&v=1", missing_ok=True)
 
     async def remove_network(self, network: str) -> None:
@@ -209,7 +206,7 @@ class DockerClient:
         return list(await self._request("GET", f"/networks?filters={filters}"))
 
     async def _request(self, method: str, path: str, body: object = None, *, missing_ok: bool = False) -> Any:
-        """Send a request and return the decoded response. With `missing_ok`, return None for status 404 and 409.
+        """Send a request and return the decoded response. With `missing_ok`, status 404 and 409 give None.
 
         Raises DockerError.
         """

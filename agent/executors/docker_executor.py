@@ -1,8 +1,8 @@
-"""Runs the steps of a job in a Docker container, in a network that it shares only with the job's services.
+"""Runs the steps of a job in a Docker container, in a network shared only with the job's services.
 
 The agent creates the checkout and the job's files, and mounts them at the same path in the container. One container
 runs during the whole job, and each step is executed in it. The environment of the steps, which has secrets, is
-therefore not stored in the configuration of a container.
+therefore in no container's configuration.
 """
 
 import asyncio
@@ -27,28 +27,28 @@ from agent.protocol.job import Image, Job
 
 logger = logging.getLogger("headrace.agent")
 
-AGENT_LABEL = "headrace.agent"  # label of all containers and networks of an agent
+AGENT_LABEL = "headrace.agent"  # on all containers and networks of an agent
 RUN_LABEL = "headrace.run"
 JOB_FOLDER_LABEL = "headrace.folder"
 CHECKOUT_LABEL = "headrace.checkout"
 JOB_LABEL = "headrace.job"
 READY_LINE = b"headrace: ready\n"
-# Main process of the container. It ignores SIGTERM, which canceling a step sends to all processes in the container.
+# Main process of the container. Canceling a step sends SIGTERM to all processes of the container, so it ignores
+# SIGTERM.
 KEEPALIVE_SCRIPT = f"trap '' TERM; echo '{READY_LINE.decode().strip()}'; while sleep 3600; do :; done"
-SERVICE_START_TIMEOUT_SECONDS = 30.0  # time for a service to open its port
+SERVICE_START_TIMEOUT_SECONDS = 30.0  # maximum time until a service has opened its port
 ROOT_USERS = ("", "0", "root")
-PORTLESS_SERVICE_SECONDS = 1.0  # a service without a port counts as started if it runs this long
-LOG_TAIL_CHUNKS = 50  # parts of output that are logged for a service that did not start
+PORTLESS_SERVICE_SECONDS = 1.0  # a service without a port counts as started if it runs for this time
+LOG_TAIL_CHUNKS = 50  # number of output chunks logged for a service that did not start
 
 
 def service_aliases(image: Image) -> list[str]:
-    """Return a service's host names: the configured aliases, and GitLab's names derived from the image."""
+    """Return a service's host names: its aliases, and the names that GitLab derives from the image."""
     repository = re.sub(r":\d+/", "/", split_image(image.name)[0])
     return list(dict.fromkeys([*image.aliases, repository.replace("/", "__"), repository.replace("/", "-")]))
 
 
 def host_config(docker: DockerSettings) -> dict[str, Any]:
-    """Return the resource limits and restrictions of a container."""
     return {
         "Memory": docker.memory_bytes,
         "MemorySwap": docker.memory_bytes,
@@ -62,7 +62,7 @@ def host_config(docker: DockerSettings) -> dict[str, Any]:
 
 
 async def remove_labeled(client: DockerClient, label: str) -> None:
-    """Remove all containers and networks with a label `name=value`."""
+    """Remove all containers and networks with a label, given as `name=value`."""
     for container in await client.list_containers(label):
         await client.remove_container(container["Id"])
     for network in await client.list_networks(label):
@@ -70,7 +70,7 @@ async def remove_labeled(client: DockerClient, label: str) -> None:
 
 
 async def reclaim_ownership(client: DockerClient, image: str, checkout: str, labels: Mapping[str, str]) -> bool:
-    """Make the agent's user the owner of a checkout, with chown as root in a container. Return False on failure."""
+    """Run chown as root in a container to make the agent's user the owner of a checkout. Return False on failure."""
     description = {
         "Image": image,
         "Labels": dict(labels),
@@ -106,7 +106,7 @@ async def remove_orphans(client: DockerClient, config: Config) -> None:
 def _checkouts_to_reclaim(orphans: Iterable[Any], run: str) -> set[tuple[str, str]]:
     """Return image and path of each checkout of a run that may have files of other users.
 
-    Returns nothing if the agent runs as root, which can remove such files.
+    Empty if the agent runs as root, which can remove such files.
     """
     labeled = [
         (orphan, orphan["Labels"].get(CHECKOUT_LABEL, "")) for orphan in orphans if orphan["Labels"][RUN_LABEL] == run
@@ -115,8 +115,6 @@ def _checkouts_to_reclaim(orphans: Iterable[Any], run: str) -> set[tuple[str, st
 
 
 class DockerExecutor:
-    """Runs the steps of one job in a container."""
-
     def __init__(self, client: DockerClient, config: Config, job: Job, workspace: Workspace, log: JobLog) -> None:
         self._client = client
         self._docker = config.docker
@@ -150,8 +148,8 @@ class DockerExecutor:
             raise failures.exceptions[0] from failures
         user = self._docker.user or await self._client.image_user(self._image)
         self._workspace.make_readable(writable=user.partition(":")[0] not in ROOT_USERS)
-        # The private folder is read-only: otherwise a container could replace files there with links, and the agent
-        # would write to the targets of the links.
+        # The private folder is read-only: a container could replace its files with links, whose targets the agent would
+        # then overwrite.
         mounts = [_bind_mount(self._workspace.checkout), _bind_mount(self._workspace.private, read_only=True)]
         description = {
             **self._container_config(self._image, image.entrypoint, ("sh", "-c", KEEPALIVE_SCRIPT), ["build"]),
@@ -187,13 +185,13 @@ class DockerExecutor:
             await remove_labeled(self._client, f"{JOB_FOLDER_LABEL}={self._workspace.folder}")
             if self._container:
                 await self._reclaim_checkout()
-        except DockerError as error:  # what is left is removed by remove_orphans() when the agent starts again
+        except DockerError as error:  # remove_orphans() removes the rest when the agent starts again
             logger.warning("job %d: %s", self._job.id, error)
         finally:
             await self._client.close()
 
     async def _terminate(self, step: asyncio.Task[int]) -> None:
-        """Send SIGTERM to all processes in the container, and kill the container if the step still runs."""
+        """Send SIGTERM to all processes in the container. Kill the container if the step still runs."""
         self._is_running = False
         try:
             terminate = ["sh", "-c", "kill -TERM -1"]
@@ -230,12 +228,12 @@ class DockerExecutor:
         return name
 
     async def _start_service(self, number: int, service: Image) -> None:
-        """Start a service. If it does not start in time, log a warning with its output; the job continues."""
+        """Start a service. If it does not start in time, log a warning with its output. The job continues."""
         name = await self._ensure_image(service)
         variables = {
             variable.key: Template(variable.value).safe_substitute(self._variables) for variable in service.variables
         }
-        # no masked variables: `docker inspect` shows a service's environment
+        # no masked variables, because `docker inspect` shows a service's environment
         unmasked = (variable.key for variable in self._job.variables if not (variable.masked or variable.file))
         job_variables = {key: self._variables[key] for key in unmasked if key in self._variables}
         description = self._container_config(name, service.entrypoint, service.command, service_aliases(service))
@@ -257,7 +255,7 @@ class DockerExecutor:
             ports = [int(port.split("/")[0]) for port in state["Config"].get("ExposedPorts") or () if "/tcp" in port]
             if not state["State"]["Running"]:
                 return False
-            if not ports:  # no port to check: wait and see whether the service keeps running
+            if not ports:  # with no port to check, a service that keeps running counts as started
                 if clock() > started_at + PORTLESS_SERVICE_SECONDS:
                     return True
                 await asyncio.sleep(0.2)
@@ -266,7 +264,7 @@ class DockerExecutor:
             try:
                 async with asyncio.timeout(1):
                     _, writer = await asyncio.open_connection(address, min(ports))
-            except OSError:  # includes TimeoutError
+            except OSError:
                 await asyncio.sleep(0.2)
             else:
                 writer.close()
@@ -286,7 +284,7 @@ class DockerExecutor:
         }
 
     async def _reclaim_checkout(self) -> None:
-        """Make the agent's user the owner of the checkout: otherwise the agent may fail to read or remove its files."""
+        """Make the agent's user the owner of the checkout, which it must be able to read and remove."""
         checkout = str(self._workspace.checkout)
         if os.getuid() != 0 and not await reclaim_ownership(self._client, self._image, checkout, self._labels):
             self._log.write_line(

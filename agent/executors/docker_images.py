@@ -13,7 +13,7 @@ DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 def split_image(name: str) -> tuple[str, str]:
-    """Split an image name into repository and tag or digest; the default tag is `latest`."""
+    """Split an image name into repository and tag or digest. The default tag is `latest`."""
     if "@" in name:
         repository, _, digest = name.partition("@")
         return repository, digest
@@ -23,13 +23,13 @@ def split_image(name: str) -> tuple[str, str]:
 
 
 def registry_host(image: str) -> str:
-    """Return the host of an image's registry; for Docker Hub, the name that logins use."""
+    """Return the host of an image's registry. For Docker Hub, return the name that logins use."""
     first, slash, _ = image.partition("/")
     return first if slash and (set(first) & set(".:") or first == "localhost") else DOCKER_HUB
 
 
 def find_login(image: str, logins: Iterable[RegistryLogin], auth_file: str) -> dict[str, str] | None:
-    """Return the login for the image's registry: the job's, else that in this machine's `auth_file`, else None."""
+    """Return the login for the image's registry: from the job, else from this machine's `auth_file`, else None."""
     host = registry_host(image)
     for candidate in (*logins, *_read_auth_file(auth_file)):
         if candidate.registry.rstrip("/") in (host, host.rstrip("/"), f"https://{host}", f"http://{host}"):

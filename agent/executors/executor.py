@@ -1,4 +1,4 @@
-"""The interface of executors, which run the steps of a job, and the choice of one for each job."""
+"""The interface of executors, which run the steps of a job, and the choice of the executor for a job."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -14,13 +14,11 @@ from agent.protocol.job import Job
 
 
 class Executor(Protocol):
-    """Runs the steps of one job."""
-
     async def prepare(self) -> None:
-        """Prepare what the steps need; called once before the first step."""
+        """Prepare for the steps. Called once, before the first step."""
 
     async def run(self, number: int, script: str, extra_environment: Mapping[str, str]) -> int:
-        """Run a step and return its exit status. When canceled, end all processes of the step first."""
+        """Run a step and return its exit status. If canceled, end all processes of the step first."""
 
     async def close(self) -> None:
         """Remove everything that `prepare` and the steps created."""
@@ -29,7 +27,7 @@ class Executor(Protocol):
 async def choose_executor(
     config: Config, job: Job, workspace: Workspace, spawner: ProcessSpawner, log: JobLog
 ) -> Executor:
-    """Return an executor according to the configuration, the job's image, and Docker's availability.
+    """Return the executor according to the configuration, the job's image and Docker's availability.
 
     Raises DockerError.
     """

@@ -1,5 +1,3 @@
-"""Runs the steps of a job in a shell on this machine."""
-
 from collections.abc import Mapping
 
 from agent.execution.job_log import JobLog

@@ -1,1 +1,1 @@
-"""Starts the programs of jobs and cleans up all their processes. Needs only the standard library."""
+"""Starts the programs of jobs and ends all their processes. Imports only the standard library."""

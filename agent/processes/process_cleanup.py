@@ -18,7 +18,7 @@ IS_LINUX = sys.platform == "linux"
 def _read_proc(process: str, name: str) -> bytes:
     try:
         return Path("/proc", process, name).read_bytes()
-    except OSError:  # the process has exited or belongs to another user
+    except OSError:
         return b""
 
 
@@ -46,7 +46,6 @@ def _children_of(process: str) -> Iterator[str]:
 
 
 def live_descendants(root: int) -> list[int]:
-    """Return the ids of all descendants of the process `root` that are not zombies."""
     family = [str(root)]
     for process in family:  # the list grows during the loop
         family += _children_of(process)
@@ -66,7 +65,7 @@ def signal_group(group: int, number: int) -> None:
 def kill_descendants(root: int) -> None:
     """Kill all descendants of the process `root`, a child subreaper, and wait up to KILL_TIMEOUT_SECONDS."""
     deadline = time.monotonic() + KILL_TIMEOUT_SECONDS
-    for _ in range(2):  # twice: a list that is read while a process exits may be incomplete
+    for _ in range(2):  # a list read while a process exits may be incomplete
         while (remaining := live_descendants(root)) and time.monotonic() < deadline:
             for process in remaining:
                 send_signal(process, signal.SIGKILL)
@@ -78,17 +77,18 @@ def kill_tree(supervisor: int) -> None:
     send_signal(supervisor, signal.SIGSTOP)
     kill_descendants(supervisor)
     send_signal(supervisor, signal.SIGKILL)
-    signal_group(supervisor, signal.SIGKILL)  # needed on systems without /proc, where descendants are unknown
+    signal_group(supervisor, signal.SIGKILL)  # for systems without /proc, where the descendants are unknown
 
 
 def find_sessions(folder: Path) -> set[str]:
-    """Return the ids of sessions of jobs in this folder.
+    """Return the ids of the sessions of jobs in this folder.
 
-    The environment of the processes identifies the sessions: stored ids could belong to other processes by now.
+    The sessions are identified by the environment of their processes, because a stored id may belong to another process
+    by now.
     """
     marker = f"\0{ENV_MARKER}={folder}/".encode()
     marked_processes = {process for process in _list_processes() if marker in b"\0" + _read_proc(process, "environ")}
-    # skip sessions whose leader lacks the variable: terminals in which a person inspects the job
+    # without sessions whose leader lacks the variable: terminals in which a person inspects the job
     return {
         session
         for session in map(_session_of, marked_processes)
@@ -105,14 +105,14 @@ def find_session_members(sessions: set[str]) -> list[int]:
 
 
 def _make_removable(_function: object, path: str, _error: object) -> None:
-    """Add write permission to a folder and its parent. Some tools remove it, such as Go in its module cache."""
+    """Add write permission to a folder and its parent. Some tools remove it, such as Go for its module cache."""
     for part in (os.path.dirname(path), path):
         if os.path.isdir(part) and not os.path.islink(part):
             os.chmod(part, stat.S_IRWXU)
 
 
 def kill_and_remove(folder: Path) -> bool:
-    """Kill all processes of jobs in this folder, then remove the folder. Return whether nothing of it remains."""
+    """Kill all processes of jobs in this folder, then remove the folder. Return whether all of it is gone."""
     deadline = time.monotonic() + KILL_TIMEOUT_SECONDS
     known_sessions = find_sessions(folder)
     for session in known_sessions:
@@ -123,6 +123,6 @@ def kill_and_remove(folder: Path) -> bool:
         time.sleep(0.01)
         known_sessions |= find_sessions(folder)
     shutil.rmtree(folder, onerror=_make_removable)
-    if folder.exists():  # second attempt, now with changed permissions
+    if folder.exists():  # try again with changed permissions
         shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()

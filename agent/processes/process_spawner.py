@@ -1,8 +1,8 @@
 """A helper process that starts the programs of jobs, and kills them all if the agent dies.
 
-It is separate from the agent because forking a small process is fast. Each program runs below a supervisor process that
-adopts orphans (Linux child subreaper), so that all processes of a program are its descendants, even if they
-change their session, process group or environment.
+It is not part of the agent, because forking a small process is fast. Each program runs below a supervisor process that
+adopts orphans (Linux child subreaper). So all processes of a program remain its descendants, even if they change their
+session, process group or environment.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from agent.processes.process_cleanup import IS_LINUX, kill_and_remove, kill_desc
 PR_SET_CHILD_SUBREAPER = 36  # from <linux/prctl.h>
 INTEGER_BYTES = 8
 PACKAGE_ROOT = Path(__file__).parents[2]  # the folder that contains the package `agent`
-# run with -I -S: all modules imported here can use only the standard library
+# run with -I -S, so the modules imported here can use only the standard library
 SPAWNER_PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from agent.processes.process_spawner import serve; serve(sys.argv[2])"
 )
@@ -128,7 +128,7 @@ def _exec_supervisor(
         os.close(output_fd)
         os.setsid()
         _become_subreaper()
-        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # programs inherit ignored signals: reset them
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # programs would inherit ignored signals
             signal.signal(number, signal.SIG_DFL)
         os.chdir(cwd)
         os.execve("/bin/sh", ["sh", "-c", SUPERVISOR_SCRIPT, "headrace", *command], environment)  # noqa: S606

@@ -10,7 +10,7 @@ from signal import SIGTERM
 from agent.processes.process_cleanup import IS_LINUX, kill_tree, live_descendants, send_signal, signal_group
 from agent.processes.process_spawner import ProcessSpawner
 
-KILL_DELAY_SECONDS = 2.5  # time that processes have between SIGTERM and SIGKILL
+KILL_DELAY_SECONDS = 2.5  # between SIGTERM and SIGKILL
 PIPE_SIZE = 64 * 1024
 KILLED_EXIT_STATUS = 137
 DEFAULT_SHELL_SCRIPT = (
@@ -20,9 +20,9 @@ DEFAULT_SHELL_SCRIPT = (
 
 
 def interpreter_command(program: str) -> list[str]:
-    """Return a command to which the path of a script is appended; it runs the script up to the first failure.
+    """Return a command to which the path of a script is appended. It runs the script up to the first failure.
 
-    Without a configured program, the script runs in bash with pipefail, else in sh, with pipefail if supported.
+    `program`: the configured shell. Empty: bash with pipefail, or else sh, with pipefail if it supports that.
     """
     return [program, "-e"] if program else ["sh", "-c", DEFAULT_SHELL_SCRIPT, "sh"]
 
@@ -30,7 +30,7 @@ def interpreter_command(program: str) -> list[str]:
 def _start_program(
     spawner: ProcessSpawner, command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]
 ) -> tuple[int, FileIO, FileIO]:
-    """Start a program and return its supervisor's process id, a pipe with the exit status, and one with the output."""
+    """Start a program. Return its supervisor's process id, a pipe with the exit status, and a pipe with the output."""
     status_reader, status_writer = _open_pipe()
     output_reader, output_writer = _open_pipe()
     with status_writer, output_writer:
@@ -79,7 +79,7 @@ async def run_program(
 ) -> int:
     """Run a program and return its exit status as a shell reports it (128 + n for signal n).
 
-    All processes of the program are ended before this returns, also on cancellation. Raises OSError if the program
+    Before this returns, all processes of the program are ended, also on cancellation. Raises OSError if the program
     cannot start.
     """
     loop = asyncio.get_running_loop()
@@ -110,7 +110,7 @@ async def run_program(
             finally:
                 loop.remove_reader(status_reader)
                 loop.remove_reader(output_reader)
-                for _ in range(16):  # read what the pipe still holds; bounded, since a process may still write
+                for _ in range(16):  # read the rest of the pipe; limited, because a process may still write
                     if not forward():
                         break
     reported = status.result()

@@ -1,4 +1,4 @@
-"""The private folder of each run of an agent, locked while the run lasts."""
+"""The private folder of each run of an agent. It is locked while the agent runs."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from agent.processes.process_cleanup import kill_and_remove
 
 @contextmanager
 def _lock_directory(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Lock a folder (flock), and yield whether that succeeded; it can fail only without `wait`.
+    """Lock a folder (flock). Yield whether that succeeded, which is always the case with `wait`.
 
     The kernel releases the lock when the process dies.
     """
@@ -27,7 +27,7 @@ def _lock_directory(folder: Path, *, wait: bool) -> Iterator[bool]:
 
 
 def is_abandoned(folder: Path) -> bool:
-    """Return whether the agent run that created this folder has ended."""
+    """Return whether the agent that created this folder no longer runs."""
     if not folder.is_dir():
         return True
     with _lock_directory(folder, wait=False) as free:
@@ -38,7 +38,7 @@ def is_abandoned(folder: Path) -> bool:
 def create_run_directory(builds: Path) -> Iterator[Path]:
     """Create a private folder for one run of the agent, and remove it at the end.
 
-    Folders of earlier runs that ended without removing theirs are removed first.
+    First, remove the folders of earlier runs that could not remove theirs.
     """
     builds.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:

@@ -1,1 +1,0 @@
-"""The runner's side of GitLab's runner protocol."""

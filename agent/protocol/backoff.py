@@ -1,5 +1,3 @@
-"""Delays between retries of requests."""
-
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +18,7 @@ def backoff_delays(initial: float = 0.1, maximum: float = MAX_BACKOFF_SECONDS) -
 
 
 def parse_retry_after(headers: httpx.Headers) -> float:
-    """Return the delay in seconds that the server requests, at most MAX_RETRY_AFTER_SECONDS. 0 if it requests none."""
+    """Return the delay in seconds that the server requests, at most MAX_RETRY_AFTER_SECONDS. 0: it requests none."""
     reset, after = headers.get("RateLimit-ResetTime"), headers.get("Retry-After", "")
     if not reset and after.isdigit():
         return min(float(after), MAX_RETRY_AFTER_SECONDS)

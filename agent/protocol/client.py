@@ -1,6 +1,6 @@
 """Client of GitLab's runner protocol, with retries.
 
-See https://docs.gitlab.com/api/runners/ and https://docs.gitlab.com/development/cicd/.
+Source: https://docs.gitlab.com/api/runners/ and https://docs.gitlab.com/development/cicd/.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ from libs.version import VERSION
 logger = logging.getLogger("headrace.agent")
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-LONG_POLL_TIMEOUT_SECONDS = 75.0  # limit of a job request; longer than servers hold a request
-MAX_INTERACTIVE_BACKOFF_SECONDS = 2.0  # longest pause between retries of commands that a person waits for
-MAX_FILE_ATTEMPTS = 6  # attempts of an upload or download; other requests about jobs are retried without limit
-KEEP_ALIVE_SECONDS = 4  # idle connections are closed after this time; many servers close them after 5 seconds
+LONG_POLL_TIMEOUT_SECONDS = 75.0  # of a job request; longer than servers hold a request
+MAX_INTERACTIVE_BACKOFF_SECONDS = 2.0  # maximum pause between retries of a command for which a person waits
+MAX_FILE_ATTEMPTS = 6  # of an upload or download; other requests about jobs are retried without limit
+KEEP_ALIVE_SECONDS = 4  # idle connections are closed after this time, because many servers close them after 5 seconds
 FEATURES = {
     "variables": True,
     "refspecs": True,
@@ -62,7 +62,6 @@ FEATURES = {
 
 
 def runner_info(executor: str = "shell") -> dict[str, Any]:
-    """Return the description of this runner and the protocol features that it supports."""
     in_containers = executor != "shell"
     machine = platform.machine().lower()
     return {
@@ -77,7 +76,7 @@ def runner_info(executor: str = "shell") -> dict[str, Any]:
 
 
 class ProtocolClient:
-    """A client with one method per request of the protocol.
+    """A client with one method for each request of the protocol.
 
     Requests about jobs are retried until the server responds, uploads and downloads up to MAX_FILE_ATTEMPTS times.
     """
@@ -109,7 +108,7 @@ class ProtocolClient:
         await self._client.__aexit__(kind, error, where)
 
     async def register(self, token: str, **settings: Any) -> RunnerIdentity:
-        """Register a runner with a registration token and return its id and token. Raises RequestFailed."""
+        """Register a runner with a registration token. Return its id and token. Raises RequestFailed."""
         body = {"token": token, "info": self._info, **settings}
         return self._to_identity(
             await self._send("POST", "/runners", json=body, attempts=5, retry_seconds=self._retry_seconds), 201
@@ -133,7 +132,7 @@ class ProtocolClient:
             raise to_error(response)
 
     async def request_job(self, token: str, system_id: str, last_update: str | None) -> JobOffer:
-        """Request a job. The server holds the request until it has a job for this runner or until its own timeout."""
+        """Request a job. The server holds the request until it has a job for this runner or its own timeout passes."""
         body = {"token": token, "system_id": system_id, "info": self._info}
         if last_update:
             body["last_update"] = last_update
@@ -223,10 +222,10 @@ class ProtocolClient:
         attempts: int | None = None,
         retry_seconds: float = 0.0,
     ) -> httpx.Response:
-        """Send a request, retrying while the server is unreachable or busy.
+        """Send a request. Retry while the server is unreachable or busy.
 
-        With `attempts`, give up once that many attempts were made and `retry_seconds` have passed. Without it, retry
-        until there is a response. Raises RequestFailed.
+        With `attempts`, give up after that many attempts and `retry_seconds`. Without, retry until there is a response.
+        Raises RequestFailed.
         """
         all_headers = {**(headers or {}), "X-Request-Id": uuid.uuid4().hex}
         if traceparent := inject():

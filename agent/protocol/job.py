@@ -1,4 +1,4 @@
-"""The job payload of GitLab's runner protocol, parsed; unknown fields are ignored."""
+"""The job payload of GitLab's runner protocol. Unknown fields are ignored."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 DEFAULT_TIMEOUT_SECONDS = 7200
 BASE_FAILURE_REASONS = frozenset({"script_failure", "runner_system_failure", "job_execution_timeout"})
-FALLBACK_REASONS = {  # replacements of failure reasons that a server does not support
+FALLBACK_REASONS = {  # for failure reasons that a server does not support
     "runner_interrupted": "runner_system_failure",
     "runner_external_dependency_failure": "runner_system_failure",
     "image_pull_failure": "runner_system_failure",
@@ -14,14 +14,14 @@ FALLBACK_REASONS = {  # replacements of failure reasons that a server does not s
 
 
 class InvalidJob(Exception):
-    """The job payload is invalid. The message names the problem and never includes values."""
+    """The job payload is invalid. The message names the problem and contains no values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
     key: str
     value: str = field(repr=False)
-    file: bool = False  # the value is written to a file, and the variable is its path
+    file: bool = False  # the value is written to a file, whose path is the variable's value
     masked: bool = False
     raw: bool = False  # references to other variables are not expanded
 
@@ -32,7 +32,7 @@ class Step:
     script: str
     when: str = "on_success"
     allow_failure: bool = False
-    timeout: int = 0  # seconds; 0: the step has no limit of its own
+    timeout: int = 0  # seconds; 0: no limit of its own
 
     @property
     def runs_always(self) -> bool:
@@ -44,14 +44,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The repository and commit to check out."""
-
     url: str = field(repr=False)  # may contain credentials
     sha: str
     ref: str = ""
     refspecs: tuple[str, ...] = ()
-    depth: int = 0  # 0: full history
-    protected: bool = False  # the branch is protected
+    depth: int = 0  # commits of history; 0: full history
+    protected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +70,13 @@ class Artifacts:
 
     @property
     def upload_parameters(self) -> dict[str, str]:
-        """The query parameters of the upload request."""
         expires = {"expire_in": self.expire_in} if self.expire_in else {}
         return {"artifact_type": self.type, "artifact_format": self.format, **expires}
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A cache definition: which files are kept for later jobs, under which key."""
+    """A cache definition: which files are kept for later jobs, and under which key."""
 
     key: str = "default"
     paths: tuple[str, ...] = ()
@@ -102,7 +99,7 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """An earlier job whose artifacts are downloaded first."""
+    """An earlier job whose artifacts are downloaded before the steps run."""
 
     id: int
     token: str = field(repr=False)
@@ -116,15 +113,13 @@ class Image:
     name: str
     aliases: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None  # None: the image's own; ("",): disabled
-    command: tuple[str, ...] | None = None  # replaces the command of the image; for services only
+    command: tuple[str, ...] | None = None  # for services: replaces the command of the image
     variables: tuple[Variable, ...] = ()
-    pull_policies: tuple[str, ...] = ()  # pull policies to try in this order; empty: the default of the agent
+    pull_policies: tuple[str, ...] = ()  # tried in this order; empty: the agent's default
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryLogin:
-    """The username and password for a container registry."""
-
     registry: str
     username: str
     password: str = field(repr=False)
@@ -147,8 +142,8 @@ class Job:
     image: Image | None = None
     services: tuple[Image, ...] = ()
     logins: tuple[RegistryLogin, ...] = ()
-    traceparent: str = ""  # trace context of the build's launch, if the server sends one
-    separate_caches: bool = False  # the server sends different cache keys for each project and for protected branches
+    traceparent: str = ""  # trace context of the build's launch, if the server sends it
+    separate_caches: bool = False  # the server's cache keys depend on project and protection
 
     def supported_reason(self, reason: str) -> str:
         """Return the reason if the server supports it, else a supported fallback, else `unknown_failure`."""

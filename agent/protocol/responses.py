@@ -12,7 +12,7 @@ ABORTED_JOB_STATUSES = frozenset({"canceled", "failed"})
 
 
 class RequestFailed(Exception):
-    """The server rejected a request, or was unreachable (status 0)."""
+    """The server rejected a request, or could not be reached (status 0)."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(f"{detail} (status {status})")
@@ -21,16 +21,12 @@ class RequestFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunnerIdentity:
-    """The id and token of a registered runner."""
-
     id: int
     token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class JobOffer:
-    """The response to a job request."""
-
     status: int
     payload: Mapping[str, Any] | None
     last_update: str | None
@@ -42,7 +38,7 @@ class JobResponse:
 
     status: int
     job_status: str
-    stored_bytes: int | None  # number of bytes of the log that the server has; None: not in the response
+    stored_bytes: int | None  # bytes of the log that the server has; None: not in the response
     interval_seconds: float | None  # pause between log updates that the server requests
 
     @property
@@ -61,7 +57,6 @@ def to_error(response: httpx.Response) -> RequestFailed:
 
 
 def to_job_response(response: httpx.Response) -> JobResponse:
-    """Return the status and the protocol's headers of a response to an update."""
     stored = re.fullmatch(r"\d+-(\d+)", response.headers.get("Range", ""))
     interval = response.headers.get("X-GitLab-Trace-Update-Interval", "")
     return JobResponse(

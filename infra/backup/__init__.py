@@ -1,1 +1,1 @@
-"""Backup and restore: all data that cannot be derived, as of one point in time, in one file."""
+"""Backup and restore of all data that cannot be derived from the event logs, in one file, as of one point in time."""

@@ -43,7 +43,7 @@ from libs.version import VERSION
 
 STANDARD_STREAM = "-"
 T = TypeVar("T")
-MONGODB_TIMEOUT_SECONDS = 600.0  # client timeout of one MongoDB operation; some read a whole collection
+MONGODB_TIMEOUT_SECONDS = 600.0  # limit of one MongoDB operation; some operations read a whole collection
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -152,7 +152,7 @@ async def _restore(settings: Settings, reader: BackupReader, *, purge: bool) -> 
 
 
 def _check_file(source: BinaryIO, settings: Settings) -> tuple[BackupReader, restore_steps.CheckResult]:
-    """Verify the whole file. Raises OperatorError before anything is written."""
+    """Verify the whole file before anything is restored. Raises OperatorError."""
     master = MasterKeys.from_keys(settings.master_keys) if settings.master_keys else None
 
     def look() -> tuple[BackupReader, restore_steps.CheckResult]:
@@ -163,12 +163,9 @@ def _check_file(source: BinaryIO, settings: Settings) -> tuple[BackupReader, res
     return _translate_errors(look)
 
 
-# ---- files and servers
-
-
 @contextmanager
 def _open_output(file: str) -> Iterator[BinaryIO]:
-    """Open the output. A file gets its final name only when it is complete, and is readable by its owner only."""
+    """Open the output. A file is readable by its owner only, and gets its final name when it is complete."""
     if file == STANDARD_STREAM:
         if sys.stdout.isatty():
             raise SettingsError("A backup is binary data; redirect it, as in `headrace backup - > FILE`.")
@@ -193,7 +190,7 @@ def _open_output(file: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _open_input(file: str) -> Iterator[BinaryIO]:
-    """Open a backup that can be read twice. Input from a pipe is first copied to a temporary file."""
+    """Open a backup, which is read twice: input from a pipe is first copied to a temporary file."""
     try:
         if file != STANDARD_STREAM:
             with Path(file).open("rb") as source:
@@ -210,7 +207,7 @@ def _open_input(file: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _select_servers(settings: Settings, *, must_exist: bool) -> Iterator[Settings]:
-    """Yield settings with the configured servers, or with those of the embedded stack, started for the block."""
+    """Yield settings with the configured servers, or with those of the embedded stack, which run for the block."""
     if settings.mongodb_url:
         if not must_exist:
             settings.require_servers()
@@ -228,10 +225,7 @@ def _select_servers(settings: Settings, *, must_exist: bool) -> Iterator[Setting
 
 
 def _with_master_key(settings: Settings) -> Settings:
-    """Return settings with the configured master key, or else with the master key of the embedded stack.
-
-    Raises SettingsError if there is no master key.
-    """
+    """Return settings with the configured master key, or with that of the embedded stack. Raises SettingsError."""
     key_file = settings.data / "secrets" / "master-key"
     if not settings.master_keys and key_file.exists():
         settings = Settings.from_environment({**os.environ, "HEADRACE_MASTER_KEY": key_file.read_text()})
@@ -263,9 +257,6 @@ async def _open_nats(settings: Settings) -> AsyncIterator[Client]:
         await disconnect(nats)
 
 
-# ---- output
-
-
 @contextmanager
 def _show_progress() -> Iterator[Callable[[str, int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -275,7 +266,6 @@ def _show_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _translate_errors(action: Callable[[], T]) -> T:
-    """Run an action and raise errors of files and servers as OperatorError."""
     try:
         return action()
     except BackupError as error:

@@ -1,6 +1,6 @@
-"""Encryption of files in chunks with AES-256-GCM. The nonce of a chunk consists of its number and a last-chunk flag.
+"""Encryption of files in chunks with AES-256-GCM. A chunk's nonce consists of its number and a last-chunk flag.
 
-Any modified, moved, missing or additional chunk is therefore detected, and no chunk is returned before it is verified.
+Therefore any modified, moved, missing or additional chunk is detected. No chunk is returned before it is verified.
 """
 
 import base64
@@ -17,7 +17,7 @@ CHUNK_BYTES = 64 * 1024
 TAG_BYTES = 16
 KEY_BYTES = SALT_BYTES = 32
 HKDF_INFO = b"headrace-backup"
-SCRYPT_COST = 2**16  # parameter N of scrypt; with r=8 each guess takes 64 MiB and about 0.2 s
+SCRYPT_COST = 2**16  # scrypt's parameter N; with r=8, each guess takes 64 MiB and about 0.2 s
 
 
 class DecryptionError(Exception):
@@ -25,7 +25,7 @@ class DecryptionError(Exception):
 
 
 def derive_key(text: str, salt: bytes) -> bytes:
-    """Derive the key of one file from a key (the base64 of 32 bytes) or a passphrase (any other text)."""
+    """Derive the key of one file. `text`: a key of 32 bytes in base64, or a passphrase (any other text)."""
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -36,7 +36,7 @@ def derive_key(text: str, salt: bytes) -> bytes:
 
 
 class ChunkEncryptor:
-    """Encrypts bytes of any length in chunks. `header` is authenticated as additional data."""
+    """Encrypts bytes of any length in chunks. `header` is authenticated but not encrypted."""
 
     def __init__(self, key: bytes, header: bytes, write_output: Callable[[bytes], object]) -> None:
         self._cipher = AESGCM(key)
@@ -47,7 +47,7 @@ class ChunkEncryptor:
 
     def write(self, content: bytes) -> None:
         self._buffer += content
-        whole = max(len(self._buffer) - 1, 0) // CHUNK_BYTES  # at least one byte remains for the last chunk
+        whole = max(len(self._buffer) - 1, 0) // CHUNK_BYTES  # keep at least one byte for the last chunk
         for start in range(0, whole * CHUNK_BYTES, CHUNK_BYTES):
             self._encrypt_chunk(bytes(self._buffer[start : start + CHUNK_BYTES]), last=False)
         del self._buffer[: whole * CHUNK_BYTES]
@@ -61,7 +61,7 @@ class ChunkEncryptor:
 
 
 def decrypt(key: bytes, header: bytes, ciphertext: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the plaintext of ciphertext that arrives in pieces of any size. Raises DecryptionError."""
+    """Yield the plaintext of ciphertext in pieces of any size. Raises DecryptionError."""
     cipher, number, buffer = AESGCM(key), 0, bytearray()
 
     def decrypt_chunk(chunk: bytes, *, last: bool) -> bytes:

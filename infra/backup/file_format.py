@@ -1,7 +1,7 @@
 """Backup file, format 1: two lines of text, a compressed and optionally encrypted body, and a digest of both.
 
-The body is a sequence of blocks. Each section, which holds one collection, has a block that begins it, blocks with its
-documents as concatenated BSON, and a block with their count and digest. The last block lists the sections.
+The body is a sequence of blocks. Each section holds one collection: a block that begins the section, blocks of
+concatenated BSON documents, and a block with their number and digest. The last block lists the sections.
 docs/operating/backup.md specifies every byte.
 """
 
@@ -18,7 +18,7 @@ FORMAT = 1
 DIGEST = hashlib.sha256
 DIGEST_BYTES = 32
 MAX_LINE_BYTES = 65536
-MAX_BLOCK_BYTES = 64 * 1024 * 1024  # readers reject larger blocks; MongoDB batches have at most 32 MiB
+MAX_BLOCK_BYTES = 64 * 1024 * 1024  # readers reject larger blocks; a batch of a MongoDB cursor has at most 32 MiB
 ENCRYPTION_SCHEME = "aes-256-gcm"
 
 BLOCK_HEADER = struct.Struct(">cI")
@@ -27,16 +27,16 @@ BEGIN, DOCUMENTS, END, CLOSE = b"S", b"D", b"E", b"Z"
 
 
 class BackupError(Exception):
-    """The file is not a usable backup; the message says why."""
+    """The file is not a usable backup. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """The part of the file that is readable without the key."""
 
-    backup: str  # unique id of this backup
-    moment: datetime  # database time; everything acknowledged before is included
-    version: str  # version of Headrace that wrote the file
+    backup: str  # random, unique for each backup
+    moment: datetime  # database time; everything acknowledged before that time is included
+    version: str  # release of Headrace that wrote the file
     left_out: Sequence[str] = ()
     compression: str = "zstd"
     sealing: str = ""
@@ -65,7 +65,6 @@ class Section:
 
 
 def split_documents(content: bytes) -> Iterator[bytes]:
-    """Yield each of the concatenated BSON documents."""
     start = 0
     while start < len(content):
         (length,) = (

@@ -1,5 +1,3 @@
-"""Reader of backup files, which verifies every byte."""
-
 import json
 import os
 import struct
@@ -28,7 +26,7 @@ CHUNK_BYTES = 1024 * 1024
 
 
 class BackupReader:
-    """Reads a seekable backup file. Raises BackupError if the file is damaged or was modified."""
+    """Reads a seekable backup file and verifies every byte. Raises BackupError if the file is damaged or modified."""
 
     def __init__(self, file: BinaryIO, key: str = "") -> None:
         self._file = file
@@ -61,9 +59,9 @@ class BackupReader:
         return self._file.tell()
 
     def read_documents(self) -> Iterator[tuple[Section, bytes]]:
-        """Yield each block of concatenated documents with its section.
+        """Yield each block of concatenated BSON documents with its section.
 
-        The documents count as verified only after the last block was yielded.
+        The documents are verified only when the iterator is exhausted.
         """
         try:
             yield from READERS[self.format](self)
@@ -114,7 +112,6 @@ class BackupReader:
                     raise BackupError("The backup is damaged: unknown type of a block.")
 
     def _read_body(self) -> Iterator[bytes]:
-        """Yield the decrypted and decompressed body."""
         stored = self._read_stored_body()
         if self.header.sealing:
             if not self._key:
@@ -128,7 +125,7 @@ class BackupReader:
             raise BackupError("The backup is damaged: its body is truncated or has additional data.")
 
     def _read_stored_body(self) -> Iterator[bytes]:
-        """Yield the body as stored, then compare its digest with the one at the end of the file."""
+        """Yield the stored body. At the end, compare its digest with the one after the body."""
         self._file.seek(len(self._header_lines))
         digest = DIGEST(self._header_lines)
         left = self._size - len(self._header_lines) - DIGEST_BYTES
@@ -144,8 +141,6 @@ class BackupReader:
 
 
 class _ByteStream:
-    """Reads a requested number of bytes from chunks of any size."""
-
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._chunks = pieces
         self._buffer = bytearray()
@@ -161,7 +156,7 @@ class _ByteStream:
         return taken
 
     def at_end(self) -> bool:
-        """Return whether the body has ended. At the end this reads and verifies the digest that follows the body."""
+        """Return whether the body has ended. At its end this reads and verifies the digest."""
         return not self._buffer and next(self._chunks, None) is None
 
 

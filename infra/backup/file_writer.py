@@ -1,5 +1,3 @@
-"""Writer of backup files."""
-
 import json
 import os
 from collections.abc import Sequence
@@ -32,7 +30,7 @@ class Output(Protocol):
 
 
 class BackupWriter:
-    """Writes the file section by section. The file is valid after `close` has returned."""
+    """Writes a backup file section by section. The file is complete when `close` has returned."""
 
     def __init__(self, output: Output, header: Header, key: str = "") -> None:
         self._output = output

@@ -1,4 +1,4 @@
-"""Restore of a backup into an empty system. Derived data is rebuilt from the log."""
+"""Restore of a backup into an empty installation. Derived data is rebuilt from the event logs."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -25,27 +25,24 @@ from libs.security.envelope_encryption import DecryptionFailed, MasterKeyMissing
 Databases = Mapping[str, AsyncDatabase[Document]]
 ProgressReport = Callable[[int, int], None]  # arguments: bytes read, size of the file
 
-# Writes wait for one member only. The restore marker is removed with write concern majority at the end, which covers
-# all earlier writes.
+# Writes are acknowledged by one member. The final write, which removes the restore marker, is acknowledged by a
+# majority and so covers them all.
 FAST_WRITES = WriteConcern(1)
-OCCUPIED_COLLECTIONS = (COMMITS, DATA_KEYS, "counters")  # each contains documents once a system was started
+OCCUPIED_COLLECTIONS = (COMMITS, DATA_KEYS, "counters")  # all contain documents once a system has been started
 
 
 @dataclass
 class CheckResult:
-    """Result of verifying the whole file."""
+    """What the verification of a backup file found."""
 
     sections: Sequence[Section]
     data_keys: int = 0
-    keys_verified: bool = False  # whether the master keys decrypt all data keys
+    keys_verified: bool = False  # the master keys decrypt all data keys
     services: set[str] = field(default_factory=set)
 
 
 def check_backup(reader: BackupReader, master: MasterKeys | None, report: ProgressReport) -> CheckResult:
-    """Verify the whole file.
-
-    Raises BackupError if it is damaged, or if the master keys do not decrypt its data keys.
-    """
+    """Verify the whole file. Raises BackupError if it is damaged or the master keys do not decrypt its data keys."""
     result = CheckResult(())
     for section, content in reader.read_documents():
         report(reader.position, reader.size)
@@ -105,7 +102,7 @@ async def _is_service_running(nats: Client, subject: str) -> bool:
     except NoRespondersError:
         return False
     except (NatsError, TimeoutError):
-        return True  # a service subscribes but is slow
+        return True  # there is a responder, but it is slow
     return True
 
 
@@ -119,7 +116,7 @@ async def _count_events(nats: Client, service: str) -> int:
 async def load_backup(databases: Databases, nats: Client, reader: BackupReader, report: ProgressReport) -> None:
     """Write the databases and purge JetStream. After a crash, the restore marker makes the next restore start over."""
     first, *others = databases.values()
-    for database in (*others, first):  # the database with the restore marker is dropped last
+    for database in (*others, first):  # the database with the restore marker is the last one to be dropped
         await database.client.drop_database(database.name)
     await first[RESTORE_MARKERS].insert_one({"_id": RESTORE_MARKER_ID, "backup": reader.header.backup})
     for service in databases:
@@ -132,7 +129,7 @@ async def load_backup(databases: Databases, nats: Client, reader: BackupReader, 
 
 
 async def finish_restore(databases: Databases) -> None:
-    """Rebuild the stream heads from the log and remove the marker. The system is then ready for the migration."""
+    """Rebuild the stream heads from the event logs and remove the restore marker. The migration can then run."""
     await asyncio.gather(*(_rebuild_heads(database) for database in databases.values()))
     first = next(iter(databases.values()))
     await first[RESTORE_MARKERS].delete_one({"_id": RESTORE_MARKER_ID})
@@ -142,7 +139,7 @@ async def _rebuild_heads(database: AsyncDatabase[Document]) -> None:
     await create_schema(database)
     newest = {"version": {"$first": "$version"}, "commit": {"$first": "$_id"}}
     pipeline: list[Document] = [
-        {"$sort": {"stream": -1, "version": -1}},  # MongoDB executes this form as a distinct scan of the index
+        {"$sort": {"stream": -1, "version": -1}},  # sorted so that MongoDB reads one index entry per stream
         {"$group": {"_id": "$stream", **newest}},
         {"$out": "streams"},
     ]
@@ -150,8 +147,8 @@ async def _rebuild_heads(database: AsyncDatabase[Document]) -> None:
 
 
 async def count_interrupted_jobs(database: AsyncDatabase[Document]) -> int:
-    """Return the number of unfinished attempts, which is about the number of jobs that were running at the time.
+    """Return about how many jobs were running at the time of the backup.
 
-    Unfinished attempts include the short-lived placeholders of claims that must not start.
+    It counts unfinished attempts. These include short-lived placeholders of claims that must not start.
     """
     return await database["attempts"].count_documents({"finished": False})

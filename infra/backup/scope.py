@@ -1,4 +1,4 @@
-"""The collections of a service's database that a backup contains: all that cannot be derived from the log."""
+"""The collections of a service's database that a backup contains: those that cannot be derived from the event log."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ Query = dict[str, Any]
 COMMITS = "commits"
 DATA_KEYS = "data_keys"
 RESTORE_MARKER_ID = "restore"
-RESTORE_MARKERS = "restoring"  # in the first service's database; contains a document while a restore is incomplete
+RESTORE_MARKERS = "restoring"  # in the first service's database; has a document until the restore is complete
 SCAN_COLLECTIONS = {"lease_looks", "presence_looks"}
 DERIVED_COLLECTIONS = {
     "streams",
@@ -26,12 +26,12 @@ DERIVED_COLLECTIONS = {
     RESTORE_CUTOFFS,
     RESTORE_MARKERS,
 }
-PROJECTION_PREFIX = "view_"  # prefix of collections that hold projections
+PROJECTION_PREFIX = "view_"
 LOG_COLLECTIONS = {"log_chunks"}
 ARTIFACT_COLLECTIONS = {"file_pieces"}
 
-# Append-only collections, and the field with the time of a document. Documents older than the snapshot by
-# MAX_CLOCK_SKEW are immutable, so they can be read after the snapshot has expired.
+# Append-only collections with the field that dates a document. Documents older than MAX_CLOCK_SKEW before the snapshot
+# no longer change, so they can be read after the snapshot has expired.
 APPEND_ONLY_FIELDS: Mapping[str, str] = {COMMITS: "at", "log_chunks": "_id", "file_pieces": "_id"}
 
 
@@ -63,5 +63,5 @@ def older_filter(collection: str, since: datetime) -> Query:
 
 
 async def is_restore_interrupted(first_database: AsyncDatabase[Query]) -> bool:
-    """Return whether a restore was started and not completed, according to the database of the first service."""
+    """Return whether a restore was started and not completed."""
     return await first_database[RESTORE_MARKERS].find_one({"_id": RESTORE_MARKER_ID}) is not None

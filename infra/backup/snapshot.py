@@ -32,7 +32,7 @@ Databases = Mapping[str, AsyncDatabase[Document]]
 SectionReport = Callable[[Section], None]
 BeginBackup = Callable[[datetime], BackupWriter]  # creates the writer for a snapshot time
 
-SNAPSHOT_EXPIRED_CODES = {239, 246}  # MongoDB error codes: SnapshotTooOld, SnapshotUnavailable
+SNAPSHOT_EXPIRED_CODES = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
 REACTIONS_PREFIX = "reactions-to-"
 
 
@@ -47,15 +47,14 @@ async def create_backup(
 ) -> Sequence[Section]:
     """Write a backup with the writer that `begin` creates. Return its sections.
 
-    `ack_floors` maps each service and consumer to the time up to which all events have been handled.
-    `excluded` may contain "logs" and "artifacts". Raises BackupError if no consistent snapshot can be read.
+    `ack_floors`: by service and consumer, the time up to which all events have been handled. `excluded`: any of "logs"
+    and "artifacts". Raises BackupError if no consistent snapshot can be read.
     """
     before = await _list_collections(databases)
     if not (logs := [databases[name][COMMITS] for name, names in before.items() if COMMITS in names]):
         raise BackupError("There is nothing to back up: no service has an event log.")
     async with client.start_session(snapshot=True) as session:
-        # The first read of an existing collection sets the time of the snapshot. All other reads of the session, in all
-        # databases, see the same time.
+        # The first read of an existing collection sets the time of the snapshot, for all databases.
         await logs[0].find_one({}, {"_id": 1}, session=session)
         assert session.operation_time is not None  # noqa: S101
         moment = session.operation_time.as_datetime()
@@ -118,7 +117,7 @@ async def _find_cutoffs(
 ) -> Sequence[Document]:
     """Return the time before which each subscription and each worker has handled all events.
 
-    Sequence numbers cannot serve for this, because a restore changes them.
+    A backup stores times instead of sequence numbers, because a restore changes the sequence numbers.
     """
     done = dict(ack_floors)
     async for position in databases[service.name]["followers"].find({"event_id": {"$ne": ""}}, session=session):
@@ -129,16 +128,16 @@ async def _find_cutoffs(
             if last := await databases[source][COMMITS].find_one(wanted, {"at": 1}, session=session):
                 done[position["_id"]] = last["at"]
     before = {name: at - MAX_CLOCK_SKEW for name, at in done.items()}
-    # cutoffs of an earlier restore of this system
+    # of an earlier restore of this system
     async for earlier in databases[service.name][RESTORE_CUTOFFS].find({}, session=session):
         before[earlier["_id"]] = max(earlier["before"], before.get(earlier["_id"], earlier["before"]))
     return [{"_id": name, "before": at} for name, at in sorted(before.items())]
 
 
 async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str, dict[str, datetime]]:
-    """Map each service and consumer to the time up to which all events have been handled.
+    """Return, by service and consumer, the time up to which all events have been handled.
 
-    Call it before the snapshot is taken, so that the times are not later than the backed-up data.
+    Call it before the snapshot is taken: then the times are not later than the data in the backup.
     """
     js = nats.jetstream()
     floors: dict[str, dict[str, datetime]] = {}
@@ -151,7 +150,7 @@ async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str
                     continue
                 last = await js.get_msg(worker.source, seq=info.ack_floor.stream_seq)
             except NotFoundError:
-                continue  # the worker will receive every event again
+                continue  # the worker will receive all events again
             if time := (last.headers or {}).get("ce-time"):
                 floors.setdefault(service.name, {})[name] = datetime.fromisoformat(time)
     return floors

@@ -1,1 +1,1 @@
-"""Checks of this repository's own rules: wording, layout and links. Run by `make check` as `python -m infra.checks`."""
+"""Checks of this repository's own rules: wording, layout and links. `make check` runs them."""

@@ -1,5 +1,3 @@
-"""The files of the repository that the checks read."""
-
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path

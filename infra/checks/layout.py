@@ -1,4 +1,4 @@
-"""Layout rules: short files, folders with few modules, and one meaning per module name in a package tree."""
+"""Layout rules: short files, folders with few modules, and no module name twice in a package tree."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,17 +8,17 @@ from infra.checks.files import list_tracked_files
 
 MAX_LINES = 300
 MAX_MODULES_PER_FOLDER = 12
-# Each folder listed here is a tree, in which a module name must not repeat; `services/*` stands for each folder in
-# services. Trees in MIRRORED_TREES are exempt: unit tests mirror the packages, so their module names repeat.
+# In each of these trees, a module name must not repeat. `services/*`: each folder in services is a tree. Unit tests
+# mirror the packages, so their module names repeat.
 TREES = ("agent", "contracts", "gateway", "infra", "libs", "services/*", "tests/*")
 MIRRORED_TREES = ("tests/unit",)
 
-# Module names that may repeat, because they have the same role in every folder.
+# may repeat, because they have the same role in every folder
 STANDARD_NAMES = {
     "__init__", "__main__", "app", "commands", "queries", "policies", "projections", "workers", "metrics", "conftest",
 }  # fmt: skip
 
-# Other module names that may repeat: `tree:module` -> reason.
+# other names that may repeat: `tree:module` -> reason
 REPEATED_NAMES: dict[str, str] = {
     "contracts:fields": "field types shared by the messages of one service",
 }

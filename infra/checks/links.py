@@ -8,7 +8,7 @@ from infra.checks.files import list_tracked_files
 
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]+)[^)]*\)")
 CODE_PATH = re.compile(r"`((?:agent|contracts|docs|gateway|infra|libs|services|tests)/[\w./-]+)`")
-UNCHECKED = ("CHANGELOG.md",)  # it names files of earlier releases
+UNCHECKED = ("CHANGELOG.md",)  # names files of earlier releases
 
 
 def find_problems(root: Path) -> Iterator[str]:

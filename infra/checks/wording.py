@@ -1,6 +1,6 @@
 """Wording rules: no figures of speech in prose, no retired names in code.
 
-Prose is comments, docstrings and other strings of Python files, and the whole text of documents, manifests and scripts.
+Prose: comments, docstrings and other strings in Python files, and the whole text of documents, manifests and scripts.
 """
 
 import io
@@ -21,7 +21,7 @@ PHRASES = re.compile(
     re.IGNORECASE,
 )
 
-# Names that were replaced: constants that do not say what they bound, and retired names of classes and functions.
+# Retired names: constants that do not say what they limit, and names of classes and functions that were renamed.
 NAMES = re.compile(
     r"\b(_?(?:MOST|LONGEST|LARGEST|SHORTEST|FEW|AT_ONCE|PATIENCE|GRACE|SOON|APART|LASTING|REMEMBERED|GATHERING|SILENT|USUAL|LEAVING)"
     r"(?:_[A-Z]+)*|_?KEPT|Wary|Keeper|Happened|Remembered|Asked|Doorkeeper|Nursery|Refusal|Torn|Deposed|Overtaken"
@@ -31,7 +31,7 @@ NAMES = re.compile(
 TEXT_SUFFIXES = {".md", ".yml", ".yaml", ".sh", ".toml", ".mjs", ".conf", ""}
 SKIPPED = ("contracts/golden/*", "tests/releases/0.*", "requirements.txt", "*.json", "*/package-lock.json", "LICENSE")
 
-# Generated files: their sources are checked instead.
+# generated files, whose sources are checked instead
 UNCHECKED: dict[str, str] = {
     "docs/developing/messages.md": "generated from contracts/ and services/, which are checked",
     "docs/using/cli.md": "generated from agent/ and infra/cli/, which are checked",
@@ -41,8 +41,6 @@ UNCHECKED: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """A place where a word is allowed."""
-
     pattern: str  # glob that matches the path of the file
     word: str
     reason: str

@@ -1,4 +1,4 @@
-"""The command line `headrace`. Every command imports what it needs only when it runs, so that `--help` stays fast."""
+"""The command line `headrace`. Commands import what they need when they run, so that `--help` stays fast."""
 
 from infra.cli.main import app, main
 

@@ -1,4 +1,4 @@
-"""The typer application with all commands, and the entry point of the program `headrace`."""
+"""The typer application and the entry point of the program `headrace`."""
 
 from typing import Annotated
 
@@ -34,7 +34,7 @@ def headrace(
 
 
 for commands in (embedded_stack.app, processes.app, operations.app, backups.app):
-    app.add_typer(commands)  # without a name: its commands become commands of `headrace`
+    app.add_typer(commands)  # without a name, so that the commands are not in a group
 
 
 @app.command(context_settings=FORWARD_ARGUMENTS, add_help_option=False)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and functions that set this process's environment variables accordingly."""
+"""Options that several commands share, and functions that apply them to this process's environment variables."""
 
 import os
 from pathlib import Path

@@ -11,16 +11,12 @@ TIMEOUT_SECONDS = 20.0
 
 
 class ApiError(OperatorError):
-    """The server responded with an error code."""
-
     def __init__(self, call: str, status: int, code: str, detail: str) -> None:
         super().__init__(f"{call} failed with {status} {code}: {detail}")
         self.code = code
 
 
 class ApiClient:
-    """HTTP client signed in as one user."""
-
     def __init__(self, url: str) -> None:
         self.url = url
         self._client = httpx.Client(base_url=f"{url}/api", timeout=TIMEOUT_SECONDS, trust_env=False)

@@ -17,11 +17,11 @@ from libs.settings import Settings
 
 DEMO_FOLDER = ".headrace/demo"
 DEFAULT_PORT = 8080
-START_TIMEOUT_SECONDS = 90.0  # maximum wait for a stack that another process is starting
+START_TIMEOUT_SECONDS = 90.0  # maximum wait for a stack that another process starts
 
 
 class StartFailed(Exception):
-    """The stack could not start and has printed the reason."""
+    """The stack could not start. It has printed the reason."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -31,7 +31,7 @@ class StartFailed(Exception):
 @dataclass(frozen=True, slots=True)
 class DemoStack:
     url: str
-    keeps_running: bool  # whether the stack keeps running after the demo
+    keeps_running: bool
 
 
 @contextmanager
@@ -63,7 +63,6 @@ def run_demo_stack(ui: Ui, *, keep: bool) -> Iterator[DemoStack]:
 
 
 def _wait_until_ready(folder: DataFolder) -> str:
-    """Wait until the stack is ready and return its URL."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while (state := StackState.read(folder)) is None or not state.ready:
         if find_supervisor(folder) is None or time.monotonic() > deadline:
@@ -74,8 +73,6 @@ def _wait_until_ready(folder: DataFolder) -> str:
 
 @contextmanager
 def _interrupt_on(*numbers: signal.Signals) -> Iterator[None]:
-    """Raise KeyboardInterrupt on these signals, as Ctrl-C does."""
-
     def interrupt(number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt(number)
 

@@ -58,8 +58,6 @@ class GitRequestHandler(BaseHTTPRequestHandler):
 
 
 class GitServer(ThreadingHTTPServer):
-    """HTTP server for all repositories below a folder."""
-
     def __init__(
         self, root: Path, host: str = "127.0.0.1", handler: type[GitRequestHandler] = GitRequestHandler
     ) -> None:
@@ -79,7 +77,7 @@ class GitServer(ThreadingHTTPServer):
 
 
 def local_address_for(url: str) -> str:
-    """Return the IP address of this machine at which the server at `url` can reach it."""
+    """Return the IP address at which the server at `url` can reach this machine."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

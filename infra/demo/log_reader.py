@@ -1,7 +1,4 @@
-"""Reader of a build's live log, step by step and line by line.
-
-After the end of the build, missing lines are read from its stored log.
-"""
+"""Reader of a build's log: live while the build runs, then the missing lines from the stored log."""
 
 import time
 from collections.abc import Iterator
@@ -13,8 +10,8 @@ from infra.demo.api_client import ApiClient, ApiError
 from infra.local.process import OperatorError
 
 FIRST_SECTION = "-1"
-START_TIMEOUT_SECONDS = 120.0  # maximum wait for a build to start
-POLL_INTERVAL_SECONDS = 0.15  # pause between two polls of a log without new lines
+START_TIMEOUT_SECONDS = 120.0  # maximum wait until the build starts
+POLL_INTERVAL_SECONDS = 0.15  # between polls of a log without new lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ LogEvent = StepStarted | LogLine | StepFinished | BuildWaiting
 
 
 class LogReader:
-    """Reads the live log and then the stored log. Counts the lines of each step, so that no line is returned twice."""
+    """Reads the live log, then the stored log. Counts the lines of each step, so that no line is returned twice."""
 
     def __init__(self, api: ApiClient, executor_id: str, build_id: int) -> None:
         self._api = api
@@ -53,10 +50,9 @@ class LogReader:
         self._step = ""
         self._step_started_at = ""
         self._step_finished = False
-        self._line_counts: dict[str, int] = {}  # step name -> lines returned so far
+        self._line_counts: dict[str, int] = {}  # lines returned so far, by step
 
     def read_events(self) -> Iterator[LogEvent]:
-        """Yield the events of the log until the build has finished."""
         yield from self._read_live_log()
         yield from self._read_finished_log()
 
@@ -80,15 +76,12 @@ class LogReader:
             news = list(self._section_events(section, self._new_lines(section)))
             yield from news
             if not news and self._step_finished and self._is_finished():
-                return  # the live log of a finished build is complete and stays available for some seconds
+                return  # the live log of a finished build is complete and stays readable for some seconds
             if not news:
                 time.sleep(POLL_INTERVAL_SECONDS)
 
     def _new_lines(self, section: dict[str, Any]) -> list[str]:
-        """Return the new lines of a section.
-
-        The text of a continued section begins with a line break, the text of a new section does not.
-        """
+        """Return the new lines of a section. The text of a continued section starts with a line break."""
         continued = self._step in ("", section["step"])
         missing = section["line_number"] - (self._line_counts.get(self._step, 0) if continued else 0)
         text = section["log"].removeprefix("\n") if continued else section["log"]
@@ -114,7 +107,7 @@ class LogReader:
                 return
             step = section["step"]
             if step in self._line_counts and (step != self._step or self._step_finished):
-                continue  # already read completely from the live log
+                continue
             lines = section["log"].split("\n") if section["log"] else []
             yield from self._section_events(section, lines[self._line_counts.get(step, 0) :])
 

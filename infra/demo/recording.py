@@ -1,6 +1,6 @@
-"""Recorder of docs/images/demo.svg: the terminal output of a real run of `headrace demo`, as a picture.
+"""`python -m infra.demo.recording` writes docs/images/demo.svg: the terminal output of a real `headrace demo`.
 
-Run it as `python -m infra.demo.recording`. It starts a stack and takes some seconds, so `make docs` does not.
+It starts a stack and takes some seconds, so `make docs` does not run it.
 """
 
 import os
@@ -18,12 +18,12 @@ IMAGE = Path(__file__).parents[2] / "docs" / "images" / "demo.svg"
 COLUMNS = 112
 # Spinner frames: lines that the terminal erases again.
 ERASED_LINE = re.compile(r"[^\n]*\r\x1b\[2K|[^\n]*\n(?:\x1b\[\?25h)?\r?\x1b\[1A\x1b\[2K")
-LAST_SECTION = "Next steps"  # heading of the last section, which the image leaves out
+LAST_SECTION = "Next steps"  # heading of the section that the image leaves out
 CURSOR_CONTROL = re.compile(r"\x1b\[\?25[lh]|\x1b\[\d*[A-DJK]|\r")
 
 
 def record_demo() -> str:
-    """Run the demo in a pseudo-terminal and return its output with ANSI colors."""
+    """Run the demo in a pseudo-terminal. Return its output with ANSI color codes."""
     output = bytearray()
 
     def read(descriptor: int) -> bytes:
@@ -40,7 +40,7 @@ def record_demo() -> str:
 
 
 def render_image(recording: str) -> str:
-    """Return an SVG picture of the recording, without spinner frames."""
+    """Return the recorded output as an SVG picture, without spinner frames."""
     lines = CURSOR_CONTROL.sub("", ERASED_LINE.sub("", recording.replace("\r\n", "\n")))
     lines = lines.partition(LAST_SECTION)[0].rpartition("\n")[0]
     with open(os.devnull, "w") as sink:

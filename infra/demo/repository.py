@@ -67,7 +67,7 @@ SAMPLE_FILES = {
 @dataclass(frozen=True, slots=True)
 class Repository:
     url: str
-    branch: str  # name of a branch, or "*" for the default branch
+    branch: str  # or "*": the default branch
     spec: str
     is_sample: bool
 
@@ -86,9 +86,9 @@ def select_repository(environ: Mapping[str, str], sample_folder: Path) -> Reposi
 
 @contextmanager
 def serve_repository(repository: Repository, server_url: str) -> Iterator[Repository]:
-    """Serve the sample over HTTP to the system at `server_url` while the block runs.
+    """Serve the sample repository over HTTP to the system at `server_url`. Yield it with its HTTP URL.
 
-    Yields the repository with its HTTP URL. A repository of the user is yielded unchanged and not served.
+    A repository of the user is yielded unchanged and not served.
     """
     if not repository.is_sample:
         yield repository

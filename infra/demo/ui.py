@@ -1,4 +1,4 @@
-"""Output of the demo: colors and a spinner in a terminal, plain lines otherwise."""
+"""Output of the demo: colors and a spinner in a terminal, plain lines elsewhere."""
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -82,7 +82,7 @@ class Ui:
             print_event(self._console, event)
 
     def show_next_steps(self, steps: Mapping[str, str]) -> None:
-        """Print each suggested action with its command. `steps` maps actions to commands."""
+        """Print each suggested action with its command. `steps`: command by action."""
         for what, how in steps.items():
             self.show_text(Text(f"  {what}"))
             self.show_text(Text(f"      {how}", "cyan"))

@@ -1,6 +1,6 @@
-"""`headrace demo`: build a repository on a local stack or on a remote system, and show the log of the build.
+"""`headrace demo`: builds a repository on a local stack or on a remote system, and shows the build's log.
 
-On a local stack, the events of the build are shown as well.
+On a local stack it also shows the build's events.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from infra.local.process import OperatorError
 from infra.local.stack_commands import connect_to_stack
 from libs.settings import Settings
 
-EVENT_TIMEOUT_SECONDS = 10.0  # maximum wait for the last event of a finished build
+EVENT_TIMEOUT_SECONDS = 10.0  # maximum wait for the last event after the build has ended
 EXIT_INTERRUPTED = 130
 
 
@@ -37,9 +37,9 @@ class DemoProject:
 
 
 def run_demo() -> None:
-    """Run the demo and exit, with status 0 if the build succeeded.
+    """Run the demo, then exit: status 0 if the build succeeded.
 
-    Uses the system at HEADRACE_URL, or else a stack of its own, which KEEP=1 leaves running.
+    It uses the system at HEADRACE_URL, or else a local stack, which KEEP=1 leaves running.
     """
     keep = os.environ.get("KEEP", "") not in ("", "0")
     url = os.environ.get("HEADRACE_URL", "")
@@ -100,7 +100,7 @@ def _run_build(ui: Ui, url: str, administrator: tuple[str, str], repository: Rep
 
 
 def _create_project(ui: Ui, admin: ApiClient, repository: Repository) -> DemoProject:
-    """Create a developer, a project and a secret. Their names contain a number that makes them unique."""
+    """Create a developer, a project and a secret. A number in their names makes them unique."""
     password = secrets.token_urlsafe(12)
     for number in count(1):
         fields = {"username": f"dana-{number}", "password": password, "roles": ["ROLE_DEVELOPER"]}
@@ -148,7 +148,7 @@ def _print_result(ui: Ui, build: Mapping[str, Any]) -> None:
 async def _fetch_build_events(settings: Settings, since: datetime, build_id: int) -> list[EventRecord]:
     """Return the build's events from JetStream.
 
-    Waits for the last event, which is published a moment after the API reports the end of the build.
+    The API may report the end of the build before the last event is published, so this waits for that event.
     """
     client = await connect_to_nats(settings, "demo")
     try:

@@ -1,1 +1,1 @@
-"""Generators of documents from the services' declarations, contracts and commands."""
+"""Generators of documents and configuration from the services' declarations, the contracts and the commands."""

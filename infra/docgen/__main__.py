@@ -1,5 +1,3 @@
-"""`python -m infra.docgen`: write or check the generated documents."""
-
 import sys
 
 from infra.docgen.generator import main

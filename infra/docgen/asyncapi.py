@@ -1,4 +1,4 @@
-"""Generator of contracts/asyncapi.json: each event subject with its headers and payload, as an AsyncAPI 3 document."""
+"""Generator of contracts/asyncapi.json: an AsyncAPI 3 document of all event subjects with headers and payloads."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -18,18 +18,17 @@ RequestType = type[Command] | type[Query]
 
 
 def find_sent_messages(*functions: Any) -> list[RequestType]:
-    """Return the commands and queries constructed by the functions and by the service functions they call."""
+    """Return the commands and queries that the functions, and the service functions they call, construct."""
     messages = _find_message_classes(functions, ast.Call)
     return [message for message in messages if issubclass(message, Command | Query)]
 
 
 def find_matched_events(*functions: Any) -> list[type[Event]]:
-    """Return the events that appear in `case` patterns of the functions."""
+    """Return the events in the `case` patterns of the functions and of the service functions they call."""
     return [event for event in _find_message_classes(functions, ast.MatchClass) if issubclass(event, Event)]
 
 
 def find_imported_messages(package: ModuleType) -> list[RequestType]:
-    """Return the commands and queries that the modules of a package import."""
     modules = [import_module(module.name) for module in walk_packages(package.__path__, f"{package.__name__}.")]
     values = (value for module in modules for value in vars(module).values())
     messages = {
@@ -39,7 +38,6 @@ def find_imported_messages(package: ModuleType) -> list[RequestType]:
 
 
 def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[ast.MatchClass]) -> list[type[Message]]:
-    """Return the message classes in calls or class patterns, without duplicates, in source order."""
     classes: dict[type[Message], None] = {}
     for tree, scope in reachable_sources(list(functions)):
         for node in ast.walk(tree):
@@ -51,7 +49,7 @@ def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[
 
 
 def reachable_sources(pending: list[Any]) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
-    """Yield syntax tree and scope of the pending functions and of all service code whose names they refer to."""
+    """Yield syntax tree and scope of these functions and classes and, recursively, of all service code they name."""
     seen: set[object] = set()
     while pending:
         target = pending.pop(0)

@@ -22,7 +22,7 @@ class ServiceDeclaration:
 
     @cached_property
     def messages(self) -> tuple[type[Message], ...]:
-        """All messages of the service's contract, in the order of the source file."""
+        """All messages of the service's contract, in source order."""
         module = import_module(f"contracts.{self.name}")
         own = (value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Message))
         return tuple(value for value in own if f"{value.__module__}.".startswith(f"{module.__name__}."))
@@ -41,14 +41,14 @@ class ServiceDeclaration:
 
     @property
     def other_messages(self) -> list[type[Message]]:
-        """The messages that are not commands, queries or events: rows, responses, and parts of other messages."""
+        """The messages that are not commands, queries or events, such as rows, responses and parts of messages."""
         return [message for message in self.messages if not issubclass(message, Command | Query | Event)]
 
     def category_of(self, event: type[Event]) -> Category[Any, Any, Any, Any] | None:
         return next((category for category in self.service.categories if event in event_types(category)), None)
 
     def handled_by(self, message: type[Message]) -> str:
-        """Describe how the service handles a command or query; empty if it does not."""
+        """Describe how the service handles a command or query. Empty if it does not handle the message."""
         for category in self.service.categories:
             if message in category.decider.commands:
                 return f"recorded in `{category.name}-<id>`, returns `{CommandReply.__name__}`"
@@ -61,13 +61,13 @@ class ServiceDeclaration:
 
 
 def event_types(category: Category[Any, Any, Any, Any]) -> tuple[type[Event], ...]:
-    """Return the events of an aggregate type, read from the signature of its `evolve`."""
+    """Return the events of a category, read from the signature of its `evolve`."""
     taken = list(get_type_hints(category.decider.evolve).values())[1]
     return get_args(taken) if isinstance(taken, UnionType) else (taken,)
 
 
 def first_line(obj: object) -> str:
-    """Return the first line of the object's own docstring, ignoring inherited ones."""
+    """Return the first line of the object's own docstring. Inherited docstrings do not count."""
     return (vars(obj).get("__doc__") or "").strip().partition("\n")[0]
 
 
@@ -76,7 +76,6 @@ def collect_declarations(services: Iterable[Service]) -> list[ServiceDeclaration
 
 
 def find_unhandled(declared: Iterable[ServiceDeclaration]) -> Iterator[type[Message]]:
-    """Yield the commands and queries of the contracts that no service handles."""
     for declaration in declared:
         yield from (
             message for message in (*declaration.commands, *declaration.queries) if not declaration.handled_by(message)

@@ -1,7 +1,7 @@
 """Descriptions of message fields.
 
-A text below for one message comes first, then the comment beside the field in the contract, then a text below for the
-name of the field.
+Order of precedence: the text in this module for the field of one message, the comment beside the field in the contract,
+the text in this module for all fields of that name.
 """
 
 import ast
@@ -128,7 +128,7 @@ DESCRIPTIONS = {
     "username": "unique regardless of case",
     "version": "as reported by the runner",
     "when": "results of the job after which the artifact is kept",
-    # descriptions that apply to one message only
+    # for the fields of one message
     "BuildFinished.status": "SUCCESS, FAILED or KILLED",
     "BuildPlanned.message": "commit message",
     "BuildPlanned.jobs": "all jobs; those without dependencies are queued at once",
@@ -171,7 +171,7 @@ DESCRIPTIONS = {
 
 
 def get_field_descriptions(message: type[Message]) -> dict[str, str]:
-    """Return the descriptions of the fields. Self-explanatory fields have none."""
+    """Return the descriptions by field. Fields that explain themselves have none."""
     comments = read_field_comments(message)
     own = {name: DESCRIPTIONS.get(f"{message.wire_name}.{name}", "") for name in message.model_fields}
     by_name = {name: DESCRIPTIONS.get(name, "") for name in message.model_fields}
@@ -182,7 +182,7 @@ def get_field_descriptions(message: type[Message]) -> dict[str, str]:
 
 
 def read_field_comments(message: type[Message]) -> dict[str, str]:
-    """Return the trailing comment of each field in the source, including inherited fields."""
+    """Return the comment at the end of each field's line in the source, for inherited fields too."""
     texts: dict[str, str] = {}
     for ancestor in reversed(message.__mro__):
         if issubclass(ancestor, Message) and ancestor is not Message:
@@ -200,7 +200,7 @@ def read_field_comments(message: type[Message]) -> dict[str, str]:
 
 
 def with_field_descriptions(message: type[Message], schema: Payload) -> Payload:
-    """Add descriptions to the properties of a JSON schema. Existing descriptions are kept."""
+    """Add descriptions to the properties of a JSON schema, except to properties that have one."""
     descriptions = get_field_descriptions(message)
     fields = {
         name: {"description": descriptions[name], **field} if name in descriptions else field

@@ -1,4 +1,4 @@
-"""Types of message fields as readable text, and the fields that contain ciphertext."""
+"""Types of message fields as text, and the fields that contain ciphertext."""
 
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -9,7 +9,7 @@ from contracts.messages import Event, Message
 
 
 def describe_fields(message: type[Message]) -> str:
-    """Return all fields for a table cell, with the defaults of optional ones."""
+    """Return all fields with types and defaults, as the text of a table cell."""
     descriptions = [_describe_field(name, field) for name, field in message.model_fields.items()]
     return "<br>".join(descriptions) or "none"
 
@@ -26,7 +26,7 @@ def _describe_field(name: str, field: FieldInfo) -> str:
 
 
 def type_name(annotation: Any) -> str:
-    """Return `int`, `text?` if null is allowed, `int[]`, `map`, or the name of another message."""
+    """Return a type as text: `int`, `text?` if null is allowed, `int[]`, `map`, or the name of a message."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         optional = "?" if NoneType in inner else ""

@@ -1,4 +1,4 @@
-"""Write the generated documents, or check with --check that they are up to date. Run as `python -m infra.docgen`."""
+"""Writes the generated documents. With --check, only reports which of them are out of date."""
 
 import argparse
 import difflib
@@ -24,7 +24,6 @@ MAX_DIFF_LINES = 40
 
 
 def render_documents(root: Path = ROOT) -> dict[Path, str]:
-    """Return the text of every generated document by its path."""
     services = load_services()
     declared, gateway_messages = collect_declarations(services), find_imported_messages(gateway)
     return {
@@ -43,7 +42,7 @@ def list_events(declared: Sequence[ServiceDeclaration]) -> list[type[Event]]:
 
 
 def find_problems(root: Path = ROOT) -> Iterator[str]:
-    """Yield a message for everything that is missing or out of date."""
+    """Yield a message for each gap in the declarations and for each generated document that is out of date."""
     declared = collect_declarations(load_services())
     for message in find_unhandled(declared):
         yield f"{message.wire_name} is part of contracts/{message.service}, but the service does not handle it."
@@ -67,7 +66,7 @@ def _diff(current: str, expected: str) -> str:
 
 
 def render_html_pages(root: Path = ROOT) -> dict[Path, str]:
-    """Return the page of /api/events/docs as a file for other web servers. Git ignores it."""
+    """Return the page of /api/events/docs as a file, which other web servers can serve. Git ignores the file."""
     return {
         root / "docs" / "html" / "events.html": event_page(
             asyncapi.build_document(collect_declarations(load_services()))
@@ -83,7 +82,7 @@ def write_documents(root: Path = ROOT) -> Iterator[Path]:
 
 
 def write_missing_samples(root: Path = ROOT) -> Iterator[Path]:
-    """Write missing golden samples. Existing samples are released and never changed."""
+    """Write missing golden samples. Existing ones belong to released events and are never changed."""
     folder = root / "contracts" / "golden"
     folder.mkdir(exist_ok=True)
     for event in list_events(collect_declarations(load_services())):

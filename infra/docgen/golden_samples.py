@@ -1,4 +1,4 @@
-"""Golden samples in contracts/golden: one payload per released event version, kept permanently."""
+"""Golden samples in contracts/golden: one payload for each released event version. They are never changed."""
 
 import hashlib
 import json
@@ -82,7 +82,7 @@ UUID_SAMPLE = "0b0f5e0c-54a5-4f2b-9d0c-7a1d9a2f6c31"
 
 
 def build_sample(event: type[Event]) -> Payload:
-    """Return a payload with every field set, identical in every run."""
+    """Return a payload in which every field is set, with the same values in every run."""
     payload = _sample_message(event) | dict.fromkeys(sealed_fields(event), SEALED_SAMPLE)
     return event.model_validate(payload).model_dump(mode="json")
 

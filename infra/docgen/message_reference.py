@@ -1,7 +1,4 @@
-"""Generator of docs/developing/messages.md.
-
-The document has the streams, messages, reactions and background work of every service, and the senders of messages.
-"""
+"""Generator of docs/developing/messages.md: streams, messages, reactions and background work of every service."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -33,9 +30,6 @@ def render(declared: Sequence[ServiceDeclaration], gateway_messages: Sequence[Re
     return "\n".join(parts)
 
 
-# ---- communication between services
-
-
 def _find_senders(
     declared: Sequence[ServiceDeclaration], gateway_messages: Sequence[RequestType]
 ) -> dict[RequestType, list[str]]:
@@ -56,7 +50,7 @@ def _service_functions(declared: ServiceDeclaration) -> list[Callable[..., objec
 
 
 def find_undeclared_calls(declaration: ServiceDeclaration) -> Iterator[str]:
-    """Yield a message for each difference between the calls a service declares and those in its code."""
+    """Yield a message for each difference between the calls that a service declares and those in its code."""
     sent = {
         message
         for message in find_sent_messages(*_service_functions(declaration))
@@ -69,7 +63,6 @@ def find_undeclared_calls(declaration: ServiceDeclaration) -> Iterator[str]:
 
 
 def _render_diagram(declared: Sequence[ServiceDeclaration], gateway_messages: Sequence[RequestType]) -> str:
-    """Return a diagram of the messages between services."""
     lines = ["```mermaid", "flowchart LR", '    gateway(["gateway"])']
     for declaration in declared:
         requests = [message for message in gateway_messages if message.service == declaration.name]
@@ -96,7 +89,6 @@ def _count_label(messages: Iterable[RequestType]) -> str:
 
 
 def _followed_events(declaration: ServiceDeclaration, source: ServiceDeclaration) -> list[str]:
-    """Return the names of the events of `source` to which the service subscribes."""
     service = declaration.service
     functions: list[Callable[..., object]] = [service.policies[source.name]] if source.name in service.policies else []
     functions += [
@@ -108,9 +100,6 @@ def _followed_events(declaration: ServiceDeclaration, source: ServiceDeclaration
     events = [event for event in find_matched_events(*functions) if event.service == source.name]
     events += [event for worker in service.workers if worker.source == source.name for event in worker.events]
     return list(dict.fromkeys(event.wire_name for event in events))
-
-
-# ---- one service
 
 
 def _render_service(declared: ServiceDeclaration, senders: Mapping[RequestType, Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""Generator of infra/nats/nats.conf: the accounts, logins and permissions that the services' declarations need."""
+"""Generator of infra/nats/nats.conf: the accounts, logins and permissions that the services' declarations require."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,7 +16,7 @@ http: "0.0.0.0:8222"
 max_payload: 8MB
 jetstream { store_dir: "/data" }
 """
-MAX_CONSUMERS = 1000  # consumers per stream of the account EVENTS; limits the memory that external users can occupy
+MAX_CONSUMERS = 1000  # per stream of the account EVENTS; limits the memory that external users can occupy
 
 
 def render(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> str:
@@ -38,7 +38,7 @@ def render(services: Sequence[Service], gateway_messages: Iterable[type[Message]
 
 
 def password_variable(login: str) -> str:
-    """Return the name of the environment variable for the login's password (plain text or bcrypt hash)."""
+    """Return the environment variable that contains the login's password, in plain text or as bcrypt hash."""
     return f"HEADRACE_NATS_PASSWORD_{login.upper()}"
 
 
@@ -87,9 +87,9 @@ def _headrace_account_links(public: Iterable[str]) -> list[str]:
 
 
 def _events_account_links(public: Iterable[str]) -> list[str]:
-    """Return exports and imports of the account EVENTS.
+    """Return the exports and imports of the account EVENTS.
 
-    STREAM.NAMES requests go to HEADRACE: clients look up streams by subject, and mirrors have no subjects.
+    STREAM.NAMES requests go to HEADRACE, because clients look up streams by subject, and mirrors have no subjects.
     """
     exports, imports = (
         [],

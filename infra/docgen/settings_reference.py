@@ -1,6 +1,6 @@
-"""Generator of docs/operating/settings.md: each environment variable with its effect, unit and default.
+"""Generator of docs/operating/settings.md: effect, unit and default of each environment variable.
 
-The variables, their defaults and limits are read from `libs/settings.py`; the descriptions are here.
+Variables, defaults and limits are read from `libs/settings.py`. This module contains the descriptions.
 """
 
 from collections.abc import Iterator
@@ -130,7 +130,7 @@ COMPUTED_DEFAULTS = {
     "HEADRACE_LOG_FORMAT": "`json`",
     "HEADRACE_LOG_LEVEL": "`INFO`",
 }
-# read by libs/observability, before the settings are loaded
+# read by libs/observability before the settings are loaded
 READ_ELSEWHERE = {"HEADRACE_LOG_FORMAT", "HEADRACE_LOG_LEVEL"}
 
 

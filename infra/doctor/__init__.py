@@ -1,1 +1,1 @@
-"""`headrace doctor`: checks of a deployment, with findings, consequences and remedies."""
+"""`headrace doctor`: checks of a deployment. Each finding names the problem, its consequence and its remedy."""

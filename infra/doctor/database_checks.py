@@ -18,11 +18,11 @@ from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
 
 MIN_MONGODB_VERSION = (6, 0)
-MAX_CLOCK_SKEW_SECONDS = 5.0  # a larger clock difference between this machine and MongoDB is a finding
-MAX_TRANSACTION_SECONDS = 5  # a longer transaction timeout of MongoDB is a finding
-MAX_LISTED_INDEXES = 5  # a finding names at most this many indexes
+MAX_CLOCK_SKEW_SECONDS = 5.0  # between this machine and MongoDB; a larger difference is a finding
+MAX_TRANSACTION_SECONDS = 5  # a longer transaction timeout in MongoDB is a finding
+MAX_LISTED_INDEXES = 5  # number of indexes that a finding names
 UNAUTHORIZED_CODES = {13, 18}
-FATAL_CHECKS = {"mongodb", "mongodb.replica_set"}  # after one of these findings, other database checks are skipped
+FATAL_CHECKS = {"mongodb", "mongodb.replica_set"}  # if one of these fails, other database checks are skipped
 UNREACHABLE_CONSEQUENCE = "It stores all data. No service responds without it."
 MIGRATE_REMEDY = "Run `headrace migrate`; services can keep running."
 
@@ -32,7 +32,7 @@ def invalid_setting_finding(error: SettingsError) -> Finding:
 
 
 async def check_server(client: AsyncMongoClient[Document]) -> AsyncIterator[Finding]:
-    """Check connection, replica set, version and clock. Stops after a finding that would cause all others."""
+    """Check connection, replica set, version and clock. A finding that would cause the others ends the check."""
     try:
         before = datetime.now(UTC)
         hello = await client.admin.command("hello", codec_options=CODEC_OPTIONS)
@@ -106,7 +106,7 @@ async def check_durability(client: AsyncMongoClient[Document], settings: Setting
             "transactionLifetimeLimitSeconds"
         ]
     except OperationFailure:
-        return  # the login may not read this parameter
+        return  # the login has no permission to read this parameter
     if limit > MAX_TRANSACTION_SECONDS:
         yield Finding(
             "mongodb.transactions",
@@ -168,7 +168,7 @@ async def _check_schema(service: Service, database: AsyncDatabase[Document]) -> 
 async def check_master_keys(
     client: AsyncMongoClient[Document], settings: Settings, services: Sequence[Service]
 ) -> AsyncIterator[Finding]:
-    """Unwrap one data key of each service and master key."""
+    """Check the master keys: each of them must decrypt one data key of each service that it protects."""
     master = MasterKeys.from_keys(settings.master_keys)
     for service in services:
         data_keys = get_database(client, settings, service.name)["data_keys"]

@@ -1,4 +1,4 @@
-"""`headrace doctor`: run all checks of a deployment, and print findings with causes before consequences."""
+"""Runs all checks of a deployment and prints the findings, causes before consequences."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from libs.messaging.nats_connection import connect, disconnect, parse_nats_addre
 from libs.service.connections import close_client, create_mongo_client, get_database
 from libs.settings import Settings, SettingsError
 
-NATS_TIMEOUT_SECONDS = 5.0  # to connect to NATS
+NATS_TIMEOUT_SECONDS = 5.0
 console = Console(highlight=False, soft_wrap=True)
 
 

@@ -17,14 +17,14 @@ from libs.security.tls import create_client_context
 from libs.settings import Settings
 from services.notifications.mail import smtp_client, to_mail_failed
 
-MAIL_TIMEOUT_SECONDS = 5.0  # per SMTP command
+MAIL_TIMEOUT_SECONDS = 5.0  # for each SMTP command
 GATEWAY_TIMEOUT_SECONDS = 5.0
 SECRET_FILE_VARIABLE = re.compile(r"_(KEY|PASSWORD|URL|TOKEN)_FILE$")
-MIN_FREE_RATIO = 0.05  # share of the disk size; less free space is a finding
+MIN_FREE_RATIO = 0.05  # of the disk size; less free space is a finding
 
 
 async def check_file_permissions(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
-    """Find secret files that other users can access. Files named by variables may be readable by their group."""
+    """Find secret files that other users can access. The group may read the files that variables name."""
     own = [*sorted((settings.data / "secrets").glob("*")), DataFolder(settings.data).agent_config]
     named = [
         Path(file)
@@ -43,7 +43,7 @@ async def check_file_permissions(settings: Settings, environ: Mapping[str, str])
 
 
 async def check_processes(settings: Settings) -> AsyncIterator[Finding]:
-    """Find processes of the embedded stack that are not ready, if a stack exists."""
+    """Find processes of the embedded stack that are not ready."""
     folder = DataFolder(settings.data)
     if not (folder.path / "mongodb").is_dir():
         return
@@ -66,7 +66,7 @@ async def check_processes(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
-    """Check the free space of the disk with the embedded stack's data, if a stack exists."""
+    """Check the free space of the disk with the embedded stack's data."""
     if not (settings.data / "mongodb").is_dir():
         return
     usage = shutil.disk_usage(settings.data)
@@ -111,7 +111,7 @@ async def check_gateway(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def check_mail(settings: Settings) -> AsyncIterator[Finding]:
-    """Connect and sign in to the mail server, without sending a mail."""
+    """Connect and sign in to the mail server. No mail is sent."""
     if not settings.mail.host:
         return
     try:
@@ -130,10 +130,10 @@ async def check_mail(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def check_bucket(settings: Settings) -> AsyncIterator[Finding]:
-    """Write, read, list and delete an object in the bucket, as the service builds does."""
+    """Write, read, list and delete an object in the bucket, as the builds service does."""
     if not settings.s3.bucket:
         return
-    # imported here because loading the S3 library takes time
+    # imported late, because loading the S3 library takes time
     from services.builds.artifacts.s3_storage import find_bucket_problem
 
     if why := await find_bucket_problem(settings.s3, settings.database_prefix, settings.ca_file):

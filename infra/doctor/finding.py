@@ -1,11 +1,11 @@
-"""Findings of the doctor: what is wrong, why it matters, and what to do. Helpers to run checks."""
+"""Findings of the doctor, and functions that run checks."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-CHECK_TIMEOUT_SECONDS = 30.0  # timeout of one check
+CHECK_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ Check = Callable[[], AsyncIterator[Finding]]
 
 
 async def run_check(name: str, check: Check) -> list[Finding]:
-    """Return the findings of a check. A check that fails or times out is itself a finding."""
+    """Return the findings of a check. A check that fails or times out gives a finding too."""
     findings: list[Finding] = []
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
@@ -34,7 +34,7 @@ async def run_check(name: str, check: Check) -> list[Finding]:
                 "Run `headrace doctor` again later.",
             )
         )
-    except Exception as error:  # the other checks must run regardless of the error
+    except Exception as error:  # no error may prevent the other checks
         what = f"The check failed ({type(error).__name__})."
         findings.append(
             Finding(name, what, UNKNOWN_CONSEQUENCE, "Fix the other findings first, then run `headrace doctor` again.")
@@ -46,7 +46,7 @@ UNKNOWN_CONSEQUENCE = "Problems in this area are not detected."
 
 
 async def becomes_true(condition: Callable[[], Awaitable[bool]], *, within: float) -> bool:
-    """Return whether the condition becomes true within `within` seconds, so that work in progress causes no finding."""
+    """Return whether the condition becomes true in time. Waiting avoids findings about work in progress."""
     deadline = time.monotonic() + within
     while not await condition():
         if time.monotonic() > deadline:

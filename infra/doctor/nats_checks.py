@@ -1,4 +1,4 @@
-"""Checks of NATS: servers, streams, consumers, and the flow of events from the log to subscriptions."""
+"""Checks of NATS: servers, streams, consumers, and the flow of events from the event logs to subscriptions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -20,13 +20,13 @@ from libs.service.declaration import AnyWorker, Service
 from libs.settings import Settings, SettingsError
 
 MIN_PAYLOAD_BYTES = 8 * 1024 * 1024
-CATCH_UP_SECONDS = 8.0  # wait for consumers to catch up; longer than the interval between checkpoints
-COUNT_TIMEOUT_MS = 5000  # for counting the events of a log
-SERVER_TIMEOUT_SECONDS = 5.0  # to connect to one server
+CATCH_UP_SECONDS = 8.0  # how long consumers may lag behind; longer than the interval between checkpoints
+COUNT_TIMEOUT_MS = 5000
+SERVER_TIMEOUT_SECONDS = 5.0
 
 
 def unreachable_finding(error: Exception) -> Finding:
-    """Return the finding for a failed connection. The message of a SettingsError contains the remedy."""
+    """Return the finding for a failed connection. The message of a SettingsError includes the remedy."""
     is_setting = isinstance(error, SettingsError)
     return Finding(
         "nats",
@@ -58,7 +58,7 @@ async def check_server(client: Client) -> AsyncIterator[Finding]:
 
 
 async def check_servers(settings: Settings) -> AsyncIterator[Finding]:
-    """Check each server in HEADRACE_NATS_URL. A process uses one of them until it fails, then another."""
+    """Check each server in HEADRACE_NATS_URL, because a process uses one server until that server fails."""
     address = parse_nats_address(settings)
     answers = await asyncio.gather(
         *(
@@ -173,11 +173,8 @@ async def _has_progressed(client: Client, worker: AnyWorker, name: str, before: 
     return not now.num_pending or then is None or here is None or here.consumer_seq > then.consumer_seq
 
 
-# ---- event flow: from the log to JetStream, and from there to subscriptions
-
-
 async def check_relay(client: Client, service: Service, database: AsyncDatabase[Document]) -> AsyncIterator[Finding]:
-    """Check that the newest commit arrives in the stream, and that the stream contains all events of the log."""
+    """Check that the newest commit arrives in the stream, and that the stream has all events of the event log."""
     newest = await database["commits"].find_one({}, sort=[("$natural", -1)])
     if newest is None:
         return
@@ -223,7 +220,7 @@ async def check_subscriptions(
         try:
             end = (await client.jetstream().stream_info(source)).state.last_seq
         except (NotFoundError, APIError):
-            continue  # reported by check_streams
+            continue  # a finding of check_streams
         before = await _read_checkpoint(database, name)
         if before.get("incarnation") == REBUILDING:
             yield Finding(

@@ -1,4 +1,4 @@
-"""The agent of the embedded stack: registered at the first start, and run with the URL of the stack."""
+"""The agent of the embedded stack. It is registered when the stack starts for the first time."""
 
 import asyncio
 import json
@@ -24,11 +24,10 @@ from libs.security.tls import create_client_context
 from libs.settings import Settings
 
 UNKNOWN_RUNNER_STATUS = 403
-JOB_SHUTDOWN_SECONDS = 2.0  # running jobs get this time when the stack stops; the whole stack has 10 seconds
+JOB_SHUTDOWN_SECONDS = 2.0  # time for running jobs when the stack stops; the whole stack has 10 seconds
 
 
 def register_local_agent() -> None:
-    """Sign in as the administrator, read the registration token, and register the agent."""
     settings = Settings.from_environment(os.environ)
     login = {"auth": {"username": settings.admin_username, "password": settings.admin_password}}
     jwt = _call_api(settings, "POST", "/api/auth/token", {}, login)["access_token"]
@@ -43,10 +42,10 @@ def register_local_agent() -> None:
 
 def run_local_agent() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # omits the message about each request
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # silences the message about each request
     settings = Settings.from_environment(os.environ)
     try:
-        # The file contains the URL of the first start, which may have changed.
+        # The file has the URL of the first start, which may have changed since.
         loaded = replace(
             config.load(_config_path())[0],
             url=settings.url,

@@ -9,7 +9,7 @@ from pathlib import Path
 from infra.local import ports
 from infra.local.process import OperatorError
 
-MIN_FREE_BYTES = 500_000_000  # required at the start: mongod preallocates files, and stops when the disk is full
+MIN_FREE_BYTES = 500_000_000  # required at the start, because mongod stops when the disk is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class DataFolder:
     def secret(self, name: str, initial_value: str | None = None) -> str:
         """Return a secret by name.
 
-        At the first use the secret is set to `initial_value`, or generated, and stored in a file that only its owner
+        At its first use the secret is set to `initial_value`, or generated, and stored in a file that only its owner
         can read.
         """
         file = self.path / "secrets" / name
@@ -55,7 +55,7 @@ class DataFolder:
         return file.read_text().strip()
 
     def port(self, name: str) -> int:
-        """Return a port by name: the same at every start, unless another process uses it."""
+        """Return a port by name. It is the same at every start, unless another process uses it."""
         file = self.path / "run" / f"{name}.port"
         if file.exists() and not ports.is_taken("127.0.0.1", port := int(file.read_text())):
             return port
@@ -65,7 +65,7 @@ class DataFolder:
 
 
 def write_atomically(file: Path, text: str) -> None:
-    """Replace a file atomically. The file is readable by its owner only."""
+    """Replace a file atomically. Only its owner can read it."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as output:

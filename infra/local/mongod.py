@@ -13,11 +13,11 @@ MAX_TRANSACTION_SECONDS = 3  # MongoDB aborts abandoned transactions after up to
 
 
 def mongod_program(folder: DataFolder, listen: str = "127.0.0.1", *, initiate: bool = True) -> Program:
-    """Return a mongod that is ready when it is primary or, without `initiate`, when it accepts connections."""
+    """Return the program mongod. It counts as ready when it is primary or, without `initiate`, accepts connections."""
     port = folder.port("mongod")
 
     def become_primary() -> bool:
-        from infra import replica_set  # the driver would cost the supervisor 8 MB
+        from infra import replica_set  # imported here: the driver would cost the supervisor 8 MB
 
         return replica_set.become_primary(port)
 
@@ -29,7 +29,7 @@ def mongod_program(folder: DataFolder, listen: str = "127.0.0.1", *, initiate: b
             *("--replSet", REPLICA_SET, "--oplogSize", "1024", "--wiredTigerCacheSizeGB", "0.25"),
             *("--quiet", "--nounixsocket", "--networkMessageCompressors", "disabled"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            # documents stay locked for this time after a process is killed inside a transaction; the default is 60 s
+            # a process killed in a transaction leaves documents locked for this time; MongoDB's default is 60 s
             *("--setParameter", f"transactionLifetimeLimitSeconds={MAX_TRANSACTION_SECONDS}"),
         ),
         log=folder.log("mongod"),

@@ -15,15 +15,15 @@ UNLIMITED_LOGIN = "unlimited"
 
 
 def nats_server_program(folder: DataFolder, listen: str = "127.0.0.1", *, unlimited: bool = False) -> Program:
-    """Write the configuration file and return the nats-server program.
+    """Write the configuration file and return the program nats-server.
 
-    `unlimited` adds a login without restrictions, for tests and benchmarks, and puts it into the program's URL.
+    `unlimited`: for tests and benchmarks, add a login without restrictions and use it in the program's URL.
     """
     port, monitoring = folder.port("nats"), folder.port("nats-monitoring")
     address = f"nats://127.0.0.1:{port}"
     config = folder.path / "nats" / "nats.conf"
     addresses = f"{listen}:{port}", f"{listen}:{monitoring}"
-    # the passwords are in a file, because other users can read command lines
+    # in a file, because other users can read command lines
     write_atomically(config, render_config(folder, *addresses, folder.path / "nats", unlimited=unlimited))
     return Program(
         name="nats-server",
@@ -38,7 +38,6 @@ def nats_server_program(folder: DataFolder, listen: str = "127.0.0.1", *, unlimi
 
 
 def with_login(address: str, folder: DataFolder, login: str) -> str:
-    """Return the URL with a login and its password."""
     return address.replace("://", f"://{login}:{folder.secret(f'nats-{login}')}@")
 
 
@@ -47,7 +46,7 @@ def render_config(
 ) -> str:
     """Return the NATS configuration: the permissions file with the folder's passwords, then this server's settings.
 
-    `unlimited` adds a login without restrictions.
+    `unlimited`: add a login without restrictions.
     """
     text = PASSWORD_VARIABLE.sub(lambda match: _quoted_password(folder, match[1].lower()), PERMISSIONS_FILE.read_text())
     if unlimited:

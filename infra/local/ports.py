@@ -1,21 +1,21 @@
-"""TCP ports of this machine: which are in use, which are free, and simple health requests."""
+"""TCP ports of this machine: used ports, free ports, and health requests."""
 
 import os
 import random
 import socket
 from itertools import count
 
-FIRST_PORT, PORT_COUNT = 20_000, 12_000  # range to choose from, below the ephemeral ports
-PORT_RANGE_VARIABLE = "LOCAL_PORT_RANGE"  # such as "20000-23999": gives parallel test processes ranges of their own
-PORT_STEP = 7_919  # step between two candidates; as a prime it visits every port once per round
+FIRST_PORT, PORT_COUNT = 20_000, 12_000  # below the ephemeral ports
+PORT_RANGE_VARIABLE = "LOCAL_PORT_RANGE"  # such as "20000-23999"; gives parallel test processes separate ranges
+PORT_STEP = 7_919  # a prime, so that every port of the range is visited once per round
 _draws = count(random.randrange(PORT_COUNT), PORT_STEP)  # noqa: S311
 
 
 def is_taken(host: str, port: int) -> bool:
-    """Return whether a port is in use, including ports shared with SO_REUSEPORT."""
+    """Return whether a port is in use, also if it is shared with SO_REUSEPORT."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignores connections in TIME_WAIT
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections in TIME_WAIT do not count
         try:
             probe.bind((host, port))
             probe.listen()
@@ -45,7 +45,7 @@ def find_free_port() -> int:
 def is_http_ok(port: int, path: str) -> bool:
     """Return whether a GET request to a local port returns 200.
 
-    An HTTP library would triple the supervisor's memory.
+    It uses no HTTP library, which would triple the supervisor's memory.
     """
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
     try:

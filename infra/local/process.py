@@ -1,7 +1,4 @@
-"""A child process that logs to a file and, on Linux, cannot outlive its parent.
-
-Stopping the process terminates it, and kills it after a timeout.
-"""
+"""A child process that logs to a file and, on Linux, cannot outlive its parent process."""
 
 import contextlib
 import ctypes
@@ -20,7 +17,7 @@ MAX_LOG_BYTES = 20_000_000  # a longer log is rotated; one old log is kept
 
 
 class OperatorError(Exception):
-    """An error that the operator can fix; the message says how."""
+    """An error that the operator can fix. The message says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +26,16 @@ class Program:
     argv: tuple[str, ...]
     log: Path
     is_ready: Callable[[], bool]
-    environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: the environment of this process
+    environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: that of this process
     address: str = ""  # URL to display, without a login
     url: str = field(default="", repr=False)  # URL for clients, with the login
     health: str = ""
-    # returns a message for a known failure in the log, or an empty string
+    # returns the message for a known failure in the log, or ""
     explain_failure: Callable[[str], str] = lambda _log: ""
 
 
 class Process:
-    """A program and its process, which can be started repeatedly."""
+    """A program and its process. It can be started again after it has ended."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -59,14 +56,14 @@ class Process:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env=self.program.environment,
-                    process_group=0,  # Ctrl-C in the terminal signals only the supervisor, which stops all in order
+                    process_group=0,  # Ctrl-C reaches only the supervisor, which stops the processes in order
                     preexec_fn=_kill_with_parent(os.getpid()),
                 )
             except OSError as error:
                 raise OperatorError(f"Cannot start {self.program.name}: {error}.") from error
 
     def trim_log(self) -> None:
-        """Rotate the log if it is too long. The process keeps the file open, so the file is copied and truncated."""
+        """Rotate the log if it is too long. It is copied and truncated, because the process keeps the file open."""
         log = self.program.log
         if log.stat().st_size > MAX_LOG_BYTES:
             shutil.copyfile(log, log.with_suffix(".old.log"))
@@ -74,7 +71,7 @@ class Process:
             self._log_start = 0
 
     def exit_status(self) -> int | None:
-        """Return the exit status, or None while the process runs."""
+        """Return the exit status. None: the process runs."""
         return self._popen.poll() if self._popen else 0
 
     def terminate(self) -> None:
@@ -104,7 +101,7 @@ class Process:
             time.sleep(0.02)
 
     def failure(self, what: str) -> OperatorError:
-        """Return an error with the known reason, or else with the last lines of the log since the start."""
+        """Return an error with the known reason, or with the last lines of the log since the start."""
         with self.program.log.open("rb") as log:
             log.seek(self._log_start)
             text = log.read()[-20_000:].decode(errors="replace")
@@ -118,9 +115,9 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _kill_with_parent(parent: int) -> Callable[[], None] | None:
-    """Return a function that makes the kernel kill the child when this process dies, even by kill -9.
+    """Return a function that makes the kernel kill the child when this process dies, even if it is killed.
 
-    The kernel watches the *thread* that started the child, so start processes from a thread that does not exit.
+    The kernel watches the thread that started the child, so that thread must not exit earlier.
     """
     libc = _libc
     if libc is None:
@@ -128,7 +125,7 @@ def _kill_with_parent(parent: int) -> Callable[[], None] | None:
 
     def before_exec() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent died before prctl
+        if os.getppid() != parent:  # the parent died before the call of prctl
             os._exit(1)
 
     return before_exec

@@ -1,4 +1,4 @@
-"""A mongod and a nats-server for the duration of a block, for backups, tests and benchmarks."""
+"""A mongod and a nats-server for the duration of a block: for backups, tests and benchmarks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,10 +39,10 @@ def local_servers(
     unlimited: bool = False,
     throw_away: bool = False,
 ) -> Iterator[Servers]:
-    """Start both servers and stop them after the block. `servers.nats.kill()` and `.start()` simulate a crash.
+    """Start both servers, and stop them after the block.
 
-    `unlimited`: `nats_url` contains a login without restrictions, otherwise the login `migrate`.
-    `throw_away`: the data is not needed afterwards, so the servers are killed, which saves one second of shutdown.
+    `unlimited`: `nats_url` has a login without restrictions instead of the login `migrate`. `throw_away`: kill the
+    servers, which saves the second of their shutdown, because their data is no longer needed.
     """
     data = DataFolder(folder)
     data.prepare()

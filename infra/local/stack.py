@@ -19,14 +19,14 @@ from libs.sockets import bind_reuse_port
 
 PASSED_SECRETS = {"notifications": "HEADRACE_MAIL_PASSWORD", "runners": "HEADRACE_REGISTRATION_TOKEN"}
 PYTHON_COMMAND = (sys.executable, "-m", "infra")
-# Without a fixed threshold, glibc raises it and keeps freed blocks per thread: 19 MB after the first sign-in.
+# By default glibc raises this threshold and keeps freed blocks per thread: 19 MB after the first sign-in.
 MMAP_THRESHOLD_BYTES = str(1024 * 1024)
 BUCKET_PREFIX = "HEADRACE_S3_"
 LIMITED_LOGIN_MESSAGE = (
     "The login in HEADRACE_NATS_URL lacks permissions. `headrace up` uses it for all processes, "
     "so it must be a NATS user without restrictions (docs/operating/nats.md)."
 )
-# creates the program for each start of its process, because each start takes a free health port
+# called for each start of a process, because each start takes a free health port
 ProgramFactory = Callable[[], Program]
 
 
@@ -40,7 +40,7 @@ class Stack:
     python: tuple[str, ...] = PYTHON_COMMAND
 
     def migration(self) -> Program:
-        """Return the migration, which also makes the embedded mongod primary."""
+        """Return the migration. It also makes the embedded mongod primary."""
         port = urlsplit(self.mongodb_url).port if not self.settings.mongodb_url else None
         arguments = ("migrate", "--embedded-mongodb", str(port)) if port else ("migrate",)
         return self._build_program("migrate", arguments, self._service_environment("migrate"))
@@ -61,7 +61,7 @@ class Stack:
         ]
 
     def agent_registration(self) -> Program:
-        """Return the program that registers the agent. It is a separate process to save memory in the supervisor."""
+        """Return the program that registers the agent. It is a process of its own to save memory in the supervisor."""
         environment = self._agent_environment() | {"HEADRACE_ADMIN_PASSWORD": self.admin_password()}
         return self._build_program("agent-registration", ("register-local-agent",), environment)
 
@@ -109,7 +109,7 @@ class Stack:
         )
 
     def nats_url_for(self, login: str) -> str:
-        """Return the NATS URL of a process: with its own login for the embedded server, otherwise as configured."""
+        """Return the configured NATS URL, or that of the embedded server with this login."""
         return self.settings.nats_url or with_login(self.nats_address, self.folder, login)
 
     def _service_environment(self, service: str) -> dict[str, str]:
@@ -123,7 +123,7 @@ class Stack:
         return {"HEADRACE_LOCAL_REPOSITORIES": "true"} | common | server_environment(self, service)
 
     def _agent_environment(self) -> dict[str, str]:
-        """Return the agent's environment. It contains no secrets, because jobs run with this environment."""
+        """Return the agent's environment. It has no secrets, because jobs run with this environment."""
         return self._common_environment() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
 
     def _common_environment(self) -> dict[str, str]:
@@ -138,7 +138,7 @@ class Stack:
 
 
 def server_environment(stack: Stack, login: str) -> dict[str, str]:
-    """Return the variables with the URLs of the servers and the master key."""
+    """Return the environment variables with the servers' URLs and the master key."""
     key = stack.environ.get("HEADRACE_MASTER_KEY", "").strip()
     return {
         "HEADRACE_MONGODB_URL": stack.mongodb_url,
@@ -150,20 +150,20 @@ def server_environment(stack: Stack, login: str) -> dict[str, str]:
 
 @contextmanager
 def reserve_gateway_port(settings: Settings) -> Iterator[None]:
-    """Reserve the gateway's port for the block, also while no gateway is listening."""
+    """Reserve the gateway's port, also for times in which no gateway listens."""
     host, port = settings.host, settings.port
     if ports.is_taken(host, port):
         raise OperatorError(
             f"Port {port} on {host} is used by another program. "
             f"Stop that program, or select another port: HEADRACE_PORT={port + 1} headrace up"
         )
-    with bind_reuse_port(host, port) as ours:  # this socket does not listen, so it receives no connections
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # otherwise Linux lets other programs listen
+    with bind_reuse_port(host, port) as ours:  # receives no connections, because it does not listen
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # else Linux lets other programs listen
         yield
 
 
 def _last_error(log: str) -> str:
-    """Return the last error message of a Headrace process from its log, or nothing."""
+    """Return the last error message in the log of a Headrace process, or ""."""
     if "permissions violation" in log.lower():
         return LIMITED_LOGIN_MESSAGE
     return next((line[10:] for line in reversed(log.splitlines()) if line.startswith("headrace: ")), "")

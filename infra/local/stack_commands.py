@@ -1,4 +1,4 @@
-"""Control of an embedded stack from other processes: start, status, stop, and connection settings."""
+"""Control of the embedded stack from other processes: start, status, stop, and connection settings."""
 
 import os
 import signal
@@ -35,8 +35,8 @@ def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON_COMMAND) -> No
     settings = Settings.from_environment(os.environ)
     welcome = _welcome_message(settings)
     supervisor = Supervisor(settings, resolve_secret_files(os.environ), print_line, python)
-    # The output of a detached supervisor goes to a log file, which must not contain the password. `start_detached`
-    # prints the welcome message with the password.
+    # A detached supervisor writes to a log file, which must not contain the password. `start_detached` prints the
+    # welcome message instead.
     supervisor.run(announce=lambda: None if detached else print_line(welcome()))
 
 
@@ -70,7 +70,7 @@ def start_detached(python: tuple[str, ...] = PYTHON_COMMAND) -> int:
             return 130
         sys.stdout.write(progress.read())
     print_line(welcome())
-    supervisor.returncode = 0  # prevents a warning about a running child
+    supervisor.returncode = 0  # prevents a warning about a running child process
     return 0
 
 
@@ -82,7 +82,7 @@ def _is_ready(folder: DataFolder, supervisor: int) -> bool:
 def _welcome_message(settings: Settings) -> Callable[[], str]:
     """Return a function that builds the welcome message.
 
-    `_welcome_message` itself must be called before the start, because it detects the first start.
+    Call `_welcome_message` before the stack starts, because it detects whether this is the first start.
     """
     folder = DataFolder(settings.data)
     first = not folder.agent_config.exists()
@@ -122,7 +122,7 @@ def list_processes(folder: DataFolder) -> list[dict[str, Any]] | None:
 
 
 def stop_stack(timeout: float = 30) -> str:
-    """Stop the stack, wait for its end, and return a message. `timeout` is in seconds."""
+    """Stop the stack, wait until it has ended, and return a message. `timeout`: seconds."""
     folder = get_data_folder()
     supervisor = find_supervisor(folder)
     if supervisor is None:
@@ -140,10 +140,7 @@ def stop_stack(timeout: float = 30) -> str:
 
 
 def _is_running(pid: int) -> bool:
-    """Return whether a process is running; without `/proc` always False.
-
-    The supervisor releases its lock a moment before it exits.
-    """
+    """Return whether the process runs. Always False on systems without `/proc`."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # empty for a zombie process
     except OSError:
@@ -151,10 +148,7 @@ def _is_running(pid: int) -> bool:
 
 
 def connect_to_stack(login: str) -> None:
-    """Set the connection variables of the stack that runs on the data folder, unless they are set already.
-
-    `login` is the NATS login to use.
-    """
+    """Set the connection variables for the stack on the data folder, unless they are set. `login`: NATS login."""
     folder = get_data_folder()
     state = StackState.read(folder)
     if state is None:

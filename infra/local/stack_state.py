@@ -1,4 +1,4 @@
-"""State of the stack on a data folder: a lock while it runs, and a file that lists its processes."""
+"""State of the stack on a data folder: a lock that its supervisor holds, and a file that lists its processes."""
 
 import fcntl
 import json
@@ -17,16 +17,15 @@ from infra.local.process import OperatorError
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """A process of the stack in its last observed state."""
+    """A process of the stack, as last observed."""
 
     name: str
-    pid: int | None  # None: the process has exited and waits for its restart
+    pid: int | None  # None: it has exited and will be restarted
     address: str
     health: str
     url: str = field(default="", repr=False)  # URL for clients, with the login if there is one
 
     def is_ready(self) -> bool:
-        """Query the process for its readiness."""
         if self.pid is None:
             return False
         health = urlsplit(self.health)
@@ -52,21 +51,21 @@ class StackState:
         if supervisor is None or not _state_file(folder).exists():
             return None
         fields = json.loads(_state_file(folder).read_text())
-        if fields["supervisor"] != supervisor:  # written by a previous supervisor
+        if fields["supervisor"] != supervisor:  # written by an earlier supervisor
             return None
         return cls(**fields | {"processes": tuple(ProcessState(**process) for process in fields["processes"])})
 
 
 @contextmanager
 def exclusive_lock(folder: DataFolder) -> Iterator[None]:
-    """Hold the folder's lock.
+    """Hold the folder's lock, which the kernel releases when the process ends.
 
-    The kernel releases the lock when the process ends. Raises OperatorError if another process holds it.
+    Raises OperatorError if another process holds the lock.
     """
     with _lock_file(folder).open("a+") as lock:
         deadline = time.monotonic() + 0.5
         while not _try_lock(lock.fileno(), fcntl.LOCK_EX):
-            if time.monotonic() > deadline:  # `find_supervisor` also takes the lock, but for a shorter time
+            if time.monotonic() > deadline:  # `find_supervisor` takes the lock too, but for a shorter time
                 raise OperatorError(f"Headrace is already running on {folder.path}; see `headrace status`.")
             time.sleep(0.02)
         lock.truncate(0)

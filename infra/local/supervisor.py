@@ -16,15 +16,15 @@ from infra.local.stack import ProgramFactory, Stack, reserve_gateway_port
 from infra.local.stack_state import ProcessState, StackState, exclusive_lock
 from libs.settings import Settings
 
-START_TIMEOUT_SECONDS = 90.0  # timeout for a process to become ready
+START_TIMEOUT_SECONDS = 90.0  # maximum time until a process is ready
 MAX_START_ATTEMPTS = 3
-STOP_TIMEOUT_SECONDS = 10.0  # timeout to stop all processes together
-MIN_STAGE_STOP_SECONDS = 1.2  # time reserved to stop each stage, however long the others take
-MAX_RESTART_DELAY_SECONDS = 15.0  # longest pause before a process that keeps exiting is restarted
+STOP_TIMEOUT_SECONDS = 10.0  # maximum time until all processes have stopped
+MIN_STAGE_STOP_SECONDS = 1.2  # reserved for each stage, however long the other stages take
+MAX_RESTART_DELAY_SECONDS = 15.0  # maximum pause before a process that keeps exiting is started again
 
 
 class StopRequested(Exception):
-    """A signal requested the shutdown."""
+    pass
 
 
 class ManagedProcess:
@@ -34,9 +34,9 @@ class ManagedProcess:
         self._create_program = create_program
         self.process = Process(create_program())
         self.ready = False
-        self._start_at: float | None = 0.0  # monotonic time of the next start; None: running
+        self._start_at: float | None = 0.0  # monotonic time of the next start; None: the process runs
         self._started_at = 0.0
-        self._failures = 0  # consecutive exits before the process was ready
+        self._failures = 0  # exits in a row before the process became ready
 
     @property
     def name(self) -> str:
@@ -44,11 +44,11 @@ class ManagedProcess:
 
     @property
     def is_stable(self) -> bool:
-        """Whether the process runs and is ready, so that it needs no action until it exits."""
+        """Whether the process runs and is ready: it needs no action until it exits."""
         return self.ready and self._start_at is None
 
     def tick(self, *, starting: bool) -> str:
-        """Check the process once and start it if it is due. Returns a message to print, or nothing."""
+        """Check the process once, and start it if it is due. Returns a message to print, or ""."""
         now = time.monotonic()
         if self._start_at is not None:
             if now >= self._start_at:
@@ -99,7 +99,7 @@ class Supervisor:
         self._report = report
         self._python = python
         self._folder = DataFolder(settings.data)
-        self._stages: list[list[ManagedProcess]] = []  # processes of each stage, in start order
+        self._stages: list[list[ManagedProcess]] = []  # in start order
         self._is_started = False
         self._stopping = False
         self._last_written: StackState | None = None
@@ -142,7 +142,7 @@ class Supervisor:
         if not nats_address:
             servers.append(nats_server_program(self._folder))
             nats_address = servers[-1].address
-        # The servers restart on the same ports, because the other processes have the servers' URLs.
+        # The servers restart on the same ports, because the other processes know the servers' URLs.
         self._start_stage([_fixed_program(program) for program in servers])
         return Stack(settings, self._folder, mongodb_url, nats_address, self._environ, self._python)
 
@@ -153,7 +153,6 @@ class Supervisor:
             self._tick()
 
     def _run_to_completion(self, program: Program) -> None:
-        """Run a program and wait until it ends."""
         process = Process(program)
         process.start()
         try:
@@ -166,7 +165,7 @@ class Supervisor:
         self._report(f"{program.name:<18} done")
 
     def _tick(self) -> None:
-        """Check all processes once, then sleep until a child exits, a signal arrives or the next check is due."""
+        """Check all processes once. Then sleep until a child exits, a signal arrives or the next check is due."""
         keepers = [keeper for stage in self._stages for keeper in stage]
         for keeper in keepers:
             if news := keeper.tick(starting=not self._is_started):
@@ -189,7 +188,7 @@ class Supervisor:
             self._last_written = state
 
     def _stop(self) -> None:
-        """Stop in reverse order, so that dependencies stay available. Processes that exceed the timeout are killed."""
+        """Stop the stages in reverse order, so that dependencies stay available. Kill processes that take too long."""
         end = time.monotonic() + STOP_TIMEOUT_SECONDS
         for later in reversed(range(len(self._stages))):
             processes = [keeper.process for keeper in self._stages[later]]
