@@ -20,7 +20,7 @@ class Failure(Message):
 
 
 CODES: dict[str, ErrorCode] = {
-    # any route
+    # codes of any route
     "UNAUTHORIZED": ErrorCode(401, "The username or password is wrong, or the token is missing."),
     "TOKEN_EXPIRED": ErrorCode(401, "The token has expired. Log in again."),
     "TOKEN_INVALID": ErrorCode(401, "The token is malformed, has an unknown signature or is no longer valid."),
@@ -45,7 +45,7 @@ CODES: dict[str, ErrorCode] = {
     "PAGINATION_FILTERS_INVALID": ErrorCode(422, "The filters have too many values."),
     "PAGINATION_PAGE_INVALID": ErrorCode(422, "The page must be an integer."),
     "PAGINATION_PER_PAGE_INVALID": ErrorCode(422, "The number of rows per page must be an integer."),
-    # identity
+    # codes of the identity service
     "DEVELOPER_NOT_FOUND": ErrorCode(404, "User not found."),
     "DEVELOPER_USERNAME_REQUIRED": ErrorCode(422, "The username is required."),
     "DEVELOPER_USERNAME_INVALID": ErrorCode(
@@ -94,7 +94,7 @@ CODES: dict[str, ErrorCode] = {
     "KEY_EXPIRES_AT_INVALID": ErrorCode(422, "The expiry must be a date such as 2030-12-31."),
     "KEY_EXPIRES_AT_PAST": ErrorCode(422, "The expiry of the key is in the past."),
     "KEY_LIMIT": ErrorCode(422, "The user has the maximum number of SSH keys. Remove one first."),
-    # projects
+    # codes of the projects service
     "PROJECT_NOT_FOUND": ErrorCode(404, "Project not found."),
     "PROJECT_NAME_REQUIRED": ErrorCode(422, "The name of the project is required."),
     "PROJECT_REPOSITORY_REQUIRED": ErrorCode(422, "The URL of the git repository is required."),
@@ -145,7 +145,7 @@ CODES: dict[str, ErrorCode] = {
     ),
     "WEBHOOK_PAYLOAD_INVALID": ErrorCode(400, "The body is not the JSON of a webhook of the forge."),
     "DELIVERY_NOT_FOUND": ErrorCode(404, "Webhook delivery not found, or its project was deleted."),
-    # builds
+    # codes of the builds service
     "BUILD_NOT_FOUND": ErrorCode(404, "Build not found."),
     "BUILD_PRIORITY_REQUIRED": ErrorCode(422, "The priority is required: an integer from -100 to 100."),
     "BUILD_PRIORITY_INVALID": ErrorCode(422, "The priority must be an integer from -100 to 100."),
@@ -169,14 +169,14 @@ CODES: dict[str, ErrorCode] = {
     "LOG_NOT_FOUND": ErrorCode(404, "The log has no further section."),
     "LOG_RANGE": ErrorCode(416, "The offset is not the end of the log. Continue at the offset in `Range`."),
     "LOG_CHECKSUM": ErrorCode(412, "The checksum of the log differs. Send the log again from the start."),
-    # runners
+    # codes of the runners service
     "RUNNER_NOT_FOUND": ErrorCode(404, "Runner not found."),
     "RUNNER_TOKEN": ErrorCode(403, "The runner token is invalid."),
     "RUNNER_INVALID": ErrorCode(422, "A field of the runner has an invalid value."),
     "REGISTRATION_TOKEN": ErrorCode(403, "The registration token is invalid."),
-    # notifications
+    # codes of the notifications service
     "MAIL_RECIPIENT_INVALID": ErrorCode(422, "The e-mail address is invalid."),
-    # history
+    # codes of history queries
     "HISTORY_KIND_UNKNOWN": ErrorCode(404, "The kind is unknown. `detail` lists the kinds."),
     "HISTORY_NOT_FOUND": ErrorCode(404, "The object never existed, or not yet at that time."),
 }

@@ -1,4 +1,4 @@
-"""Heartbeats of gateways. With them, a service knows that runners can reach it. The reply has the database's time."""
+"""Heartbeats of gateways, by which a service knows that runners can reach it. The reply has the database's time."""
 
 from datetime import datetime
 
@@ -19,6 +19,4 @@ class Heartbeat(PerServiceQuery):
 
 
 class DatabaseTime(Message):
-    """The time of the service's database."""
-
     at: datetime

@@ -12,7 +12,8 @@ from contracts.messages import Message, Payload, Query
 
 EVENT_SERVICES = ("identity", "projects", "builds", "runners", "notifications")
 MAX_VERSION = 2**63 - 1
-RELEASED_KINDS = {"concurrencygroup": "lane"}  # kinds in paths and stream names that were released under another name
+# kind -> other name under which it was released, in paths and stream names
+RELEASED_KINDS = {"concurrencygroup": "lane"}
 
 
 @cache
@@ -24,14 +25,15 @@ def aggregate_types() -> Mapping[str, str]:
     types: dict[str, str] = {}
     for service in EVENT_SERVICES:
         for name, value in vars(import_module(f"contracts.{service}")).items():
-            if name.endswith("Event") and getattr(value, "wire_name", "") != name:  # a union, not an event class
+            # a union of events, not an event class
+            if name.endswith("Event") and getattr(value, "wire_name", "") != name:
                 kind = name.removesuffix("Event").lower()
                 types[RELEASED_KINDS.get(kind, kind)] = service
     return types
 
 
 class PerServiceQuery(Query, wire_name="AskedEverywhere"):
-    """A query that every service answers on its own subject."""
+    """A query that every service answers on a subject of its own."""
 
     @classmethod
     def subject_at(cls, service: str) -> str:
@@ -50,7 +52,7 @@ class GetCommandReply(PerServiceQuery, wire_name="GetAnswer"):
 
 
 class StreamQuery(PerServiceQuery, wire_name="AboutOne"):
-    """A query about one stream, by aggregate type and id. Objects with both a numeric id and a UUID accept either."""
+    """A query about one stream, by aggregate type and id. An object with a numeric id and a UUID is found by both."""
 
     kind: str
     id: str = Field(min_length=1, max_length=255)
@@ -84,8 +86,6 @@ class ActorRef(Message):
 
 
 class EventEntry(Message):
-    """An event of a history entry."""
-
     name: str  # event name
     data: Payload  # event fields without secrets
 
@@ -102,8 +102,6 @@ class HistoryEntry(Message):
 
 
 class History(Message):
-    """The commits of a stream."""
-
     kind: str
     id: str
     version: int  # current version

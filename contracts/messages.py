@@ -27,9 +27,9 @@ def _service_of(module: str) -> str:
 
 
 class Message(BaseModel):
-    """A frozen message. Unknown fields are ignored, because a later release may have added them to an answer.
+    """A frozen message. Unknown fields are ignored, because a later release may have added them.
 
-    A class that was renamed after its release keeps its released name on the wire: `class New(Event, wire_name="Old")`.
+    A class renamed after its release keeps the released name on the wire: `class New(Event, wire_name="Old")`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -68,12 +68,12 @@ class Query(Message):
         return f"qry.{cls.service}.{cls.wire_name}"
 
     def target_subject(self) -> str:
-        """Return the subject to send this query to."""
+        """Return the subject on which this query is sent."""
         return self.subject()
 
 
 class Event(Message):
-    """A recorded fact. A released event only gets new optional fields, or a new version with an upcast."""
+    """A recorded fact. A released event changes only by new optional fields, or by a new version with an upcast."""
 
     schema_version: ClassVar[int] = 1
     personal: ClassVar[frozenset[str]] = frozenset()
@@ -87,7 +87,7 @@ class Event(Message):
 
 
 class ReadModelRow(Message):
-    """Base class of read model rows."""
+    pass
 
 
 class CommandReply(Message):

@@ -19,9 +19,6 @@ class NotificationStatus(StrEnum):
     ABANDONED = "gave_up"
 
 
-# commands
-
-
 class RequestNotification(Command):
     """Request an e-mail to a user or an address."""
 
@@ -68,17 +65,11 @@ class SendTestMail(Command):
     recipient: str
 
 
-# queries
-
-
 class ListNotifications(Query):
     """List notifications, newest first. Answer: Page of NotificationRow."""
 
     page: int = Field(default=1, ge=1)
     per_page: int = Field(default=20, ge=1, le=1000)
-
-
-# events
 
 
 class NotificationRequested(Event):
@@ -121,9 +112,6 @@ class NotificationSkipped(Event):
 
     notification_id: str
     reason: str
-
-
-# rows
 
 
 class NotificationRow(ReadModelRow):

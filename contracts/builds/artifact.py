@@ -1,5 +1,3 @@
-"""Artifacts: files that a job uploads, for people and for later jobs."""
-
 from datetime import datetime
 
 from pydantic import Base64Bytes, Field
@@ -31,7 +29,7 @@ class StartArtifactUpload(Command, wire_name="BeginArtifact"):
 
 
 class ArtifactUpload(Message):
-    """An upload in progress. The file is visible only after it is finished."""
+    """An upload in progress. The file becomes visible when the upload is finished."""
 
     artifact_id: str
     length: int = 0  # bytes received
@@ -39,7 +37,7 @@ class ArtifactUpload(Message):
 
 
 class AppendArtifactUpload(Command, wire_name="AppendArtifact"):
-    """Append a chunk at a byte offset; a chunk may be repeated. Answer: ArtifactUpload.
+    """Append a chunk at a byte offset. A chunk may be sent again. Answer: ArtifactUpload.
 
     Errors: ARTIFACT_TOO_LARGE, and JOB_TOKEN if the upload is closed or an earlier chunk is missing.
     """
@@ -50,7 +48,7 @@ class AppendArtifactUpload(Command, wire_name="AppendArtifact"):
 
 
 class FinishArtifactUpload(Command, wire_name="FinishArtifact"):
-    """Complete an upload. The file replaces one of the same type. Answer: Artifact.
+    """Complete an upload. The file replaces an earlier one of the same type. Answer: Artifact.
 
     Errors: JOB_TOKEN, ARTIFACT_INCOMPLETE, ARTIFACT_EXPIRE_IN_INVALID.
     """
@@ -80,7 +78,7 @@ class RecordArtifact(Command):
 
 
 class RemoveArtifact(Command):
-    """Remove an artifact, for example because it has expired. Removing it again has no effect."""
+    """Remove an artifact, for example because it has expired. Removing it twice has no effect."""
 
     job_id: int
     artifact_id: str
@@ -137,7 +135,7 @@ class JobFile(Artifact):
 
 
 class ListJobFiles(SliceQuery, wire_name="ListFiles"):
-    """List the files of a job or of all jobs of a build. The job or the build is given by its number in the project.
+    """List the files of a job or of all jobs of a build, given by its number in the project.
 
     Answer: Page of JobFile. Errors: JOB_NOT_FOUND, BUILD_NOT_FOUND.
     """
@@ -148,7 +146,7 @@ class ListJobFiles(SliceQuery, wire_name="ListFiles"):
 
 
 class GetTrace(Query, wire_name="ReadTrace"):
-    """Get the lines of a job's log after a line of a section. Answer: TraceChunk. Errors: JOB_NOT_FOUND."""
+    """Get the lines that follow a line of a section in a job's log. Answer: TraceChunk. Errors: JOB_NOT_FOUND."""
 
     job_id: int
     attempt: int = Field(default=0, ge=0)  # 0: the latest attempt that a runner had
@@ -157,7 +155,7 @@ class GetTrace(Query, wire_name="ReadTrace"):
 
 
 class TraceChunk(Message):
-    """Lines of a job's log, as many as fit into a message, and where to continue."""
+    """Lines of a job's log, as many as fit into a message, and the position of the next line."""
 
     lines: tuple[str, ...]
     section: int  # section of the next line

@@ -1,5 +1,3 @@
-"""Commands for builds."""
-
 from datetime import datetime
 from enum import StrEnum
 

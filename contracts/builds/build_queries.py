@@ -12,7 +12,7 @@ from contracts.paging import PageQuery
 
 
 class BuildJobStatus(Message):
-    """A job's status in its build: QUEUED until it is finished, also while it runs."""
+    """A job's status in its build. A job is QUEUED until it is finished, also while it runs."""
 
     job_id: int
     name: str
@@ -68,8 +68,6 @@ class BuildRow(ReadModelRow):
 
 
 class QueuedBuild(Message):
-    """A queued build, and why it waits."""
-
     build_id: int
     executor_id: str
     project_id: int

@@ -1,5 +1,3 @@
-"""Commands for jobs, and the status of a job."""
-
 from datetime import UTC, datetime
 from enum import StrEnum
 

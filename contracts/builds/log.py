@@ -1,4 +1,4 @@
-"""Messages about the logs of builds, by section."""
+"""Messages about the logs of builds, which consist of sections."""
 
 from datetime import datetime
 

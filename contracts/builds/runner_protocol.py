@@ -138,8 +138,6 @@ class ReportJob(Command):
 
 
 class TraceState(Message):
-    """The state of a job and its log, as the runner gets it."""
-
     job_status: str  # running, canceling, canceled, failed, success
     length: int  # bytes of the log received
     accepted: bool  # False: the job is finished, so that the report has no effect

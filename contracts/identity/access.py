@@ -9,10 +9,10 @@ from contracts.messages import Command, Message, Query, Sensitive
 
 
 class LogIn(Command):
-    """Log in with a password. Answer: Session. Counts failures.
+    """Log in with a password. Failures are counted. Answer: Session.
 
-    Errors: UNAUTHORIZED, after the same time whether or not the user exists; TOO_MANY_REQUESTS, with `retry_after`,
-    after too many failures.
+    Errors: UNAUTHORIZED, which takes the same time whether or not the user exists; TOO_MANY_REQUESTS, with
+    `retry_after`, after too many failures.
     """
 
     former_subject: ClassVar[str] = "qry.identity.LogIn"
@@ -74,6 +74,4 @@ class GetVerificationKeys(Query, wire_name="PublicKeys"):
 
 
 class VerificationKeys(Message):
-    """Public keys that verify access tokens."""
-
     keys: dict[str, str]  # key id -> PEM

@@ -96,8 +96,6 @@ class ListApiTokens(Query):
 
 
 class ApiTokenView(Message):
-    """A personal token."""
-
     id: int
     uuid: str
     name: str
@@ -109,8 +107,6 @@ class ApiTokenView(Message):
 
 
 class ApiTokens(Message):
-    """A list of personal tokens."""
-
     tokens: tuple[ApiTokenView, ...]
 
 

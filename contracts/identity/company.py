@@ -55,9 +55,6 @@ class DeleteCompany(Command):
     company_id: int
 
 
-# events
-
-
 class CompanyCreated(Event):
     """A company was created."""
 
@@ -97,8 +94,6 @@ class CompanyDeleted(Event):
 
 
 class CompanyView(Message):
-    """A company."""
-
     id: int
     alias: str
     title: str
@@ -118,8 +113,6 @@ class ListCompanies(Query):
 
 
 class Companies(Message):
-    """A list of companies."""
-
     companies: tuple[CompanyView, ...]
 
 

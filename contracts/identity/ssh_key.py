@@ -53,8 +53,6 @@ class SshKeyRemoved(Event):
 
 
 class SshKeyView(Message):
-    """An SSH key."""
-
     uuid: str
     user_uuid: str
     public_key: str

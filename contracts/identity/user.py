@@ -103,9 +103,6 @@ class AnchorAdministrator(Command):
     anchor: int = 0
 
 
-# events
-
-
 class UserRegistered(Event):
     """A user was created."""
 
@@ -193,8 +190,6 @@ class UserDeleted(Event):
 
 
 class UserView(Message):
-    """A user."""
-
     id: int
     uuid: str
     username: str
@@ -224,8 +219,6 @@ class ListUsers(Query):
 
 
 class Users(Message):
-    """A list of users."""
-
     users: tuple[UserView, ...]
 
 

@@ -85,8 +85,6 @@ class CredentialDeleted(Event):
 
 
 class CredentialView(Message):
-    """A credential."""
-
     id: int
     name: str
     ssh_key: str | None = Field(repr=False)  # only in the answer to RevealCredential
@@ -103,8 +101,6 @@ class ListCredentials(Query):
 
 
 class Credentials(Message):
-    """A list of credentials."""
-
     credentials: tuple[CredentialView, ...]
 
 

@@ -68,8 +68,6 @@ class ExecutorDeleted(Event):
 
 
 class ExecutorView(Message):
-    """An executor."""
-
     id: int
     name: str
     driver: str
@@ -90,8 +88,6 @@ class ListExecutors(Query):
 
 
 class Executors(Message):
-    """A list of executors."""
-
     executors: tuple[ExecutorView, ...]
 
 

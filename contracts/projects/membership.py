@@ -1,5 +1,3 @@
-"""Messages about the projects of a developer."""
-
 from contracts.messages import Command, Event, Message, Query
 from contracts.projects.fields import Ids
 

@@ -1,5 +1,3 @@
-"""Events of projects."""
-
 from contracts.messages import Event
 
 

@@ -17,8 +17,6 @@ class LastBuild(Message):
 
 
 class ProjectView(Message):
-    """A project."""
-
     id: int
     name: str
     description: str | None
@@ -64,8 +62,6 @@ class ListProjects(Query):
 
 
 class Projects(Message):
-    """A list of projects."""
-
     projects: tuple[ProjectView, ...]
 
 
@@ -76,8 +72,6 @@ class GetProjectCount(Query, wire_name="CountProjects"):
 
 
 class ProjectCount(Message):
-    """A number of projects."""
-
     count: int
 
 

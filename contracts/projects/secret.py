@@ -162,8 +162,6 @@ class SecretDeleted(Event):
 
 
 class SecretView(Message):
-    """A secret."""
-
     id: int
     name: str
     value: str | None = Field(repr=False)  # only in the answer to RevealSecret
@@ -184,8 +182,6 @@ class ListSecrets(Query):
 
 
 class Secrets(Message):
-    """A list of secrets."""
-
     secrets: tuple[SecretView, ...]
 
 
@@ -201,15 +197,11 @@ class GetJobSecrets(Query):
 
 
 class SecretValue(Message):
-    """The name and value of a secret."""
-
     name: str
     value: Sensitive
 
 
 class JobSecrets(Message):
-    """The secrets that a job receives."""
-
     secrets: tuple[SecretValue, ...]  # a project's secret overrides a global one of the same name
     ssh_key: str | None = Field(repr=False)
     repository_login: str | None = Field(default=None, repr=False)  # user:password, or a token

@@ -8,8 +8,6 @@ from contracts.messages import Command, Event, Message, Query, ReadModelRow, Sen
 from contracts.paging import SliceQuery
 from contracts.runners.fields import OwnerType, RunnerInfo, RunnerSettings
 
-# commands
-
 
 class RegisterRunner(RunnerSettings, Command):
     """Register a runner for the scope of the registration token. Answer: RunnerRegistration with the runner's token.
@@ -91,9 +89,6 @@ class MarkRunnerOffline(Command):
     runner_uuid: str
 
 
-# queries and answers
-
-
 class GetRunner(Query):
     """Get a runner by one of the two ids. Answer: RunnerView. Errors: RUNNER_NOT_FOUND."""
 
@@ -129,9 +124,6 @@ class RunnerView(RunnerSettings):
     connected_at: datetime
     ip_address: str
     info: RunnerInfo
-
-
-# events
 
 
 class RunnerRegistered(RunnerSettings, Event):

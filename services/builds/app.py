@@ -1,5 +1,3 @@
-"""Declaration of the builds service: categories, message handlers, workers and periodic tasks."""
-
 from contracts import builds as contract
 from contracts.projects import GetJobSecrets, GetLaunchSettings, ProjectDeleted
 from contracts.runners import RecordRunnerHeartbeat, RunnerDeleted

@@ -29,7 +29,6 @@ from services.builds.domain.job_graph import JobGraph
 
 
 def on_build_event(recorded: RecordedEvent[Event]) -> Sequence[Command]:
-    """Return the commands that follow from an event of this service."""
     match recorded.event:
         case BuildQueued(needs_lane=True, project_id=project_id, build_id=build_id):
             return [RequestConcurrencySlot(project_id=project_id, build_id=build_id)]

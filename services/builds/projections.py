@@ -1,4 +1,4 @@
-"""Projections of builds, jobs and concurrency groups: one row per stream."""
+"""Projections of builds, jobs and concurrency groups. Each stream has one row."""
 
 from collections.abc import Mapping
 
@@ -48,7 +48,6 @@ from services.builds.domain.job_graph import JobGraph, apply_allow_failure, fina
 
 
 def project_build(row: BuildRow, recorded: RecordedEvent[BuildEvent]) -> BuildRow:
-    """Apply an event to the row of a build."""
     match recorded.event:
         case BuildQueued() as queued:
             return new_build_row(queued)
@@ -101,7 +100,6 @@ def project_build(row: BuildRow, recorded: RecordedEvent[BuildEvent]) -> BuildRo
 
 
 def new_build_row(queued: BuildQueued) -> BuildRow:
-    """Return the row of a build that was just launched."""
     return BuildRow(
         id=queued.build_id,
         local_id=queued.local_id or queued.build_id,
@@ -147,7 +145,6 @@ def _with_statuses(row: BuildRow, changes: Mapping[int, JobStatus]) -> tuple[Bui
 
 
 def project_job(row: JobRow, recorded: RecordedEvent[JobEvent]) -> JobRow:
-    """Apply an event to the row of a job."""
     match recorded.event:
         case JobQueued() as queued:
             return JobRow(
@@ -230,7 +227,6 @@ def project_job(row: JobRow, recorded: RecordedEvent[JobEvent]) -> JobRow:
 def project_concurrency_group(
     row: ConcurrencyGroupRow, recorded: RecordedEvent[ConcurrencyGroupEvent]
 ) -> ConcurrencyGroupRow:
-    """Apply an event to the row of a concurrency group."""
     match recorded.event:
         case ConcurrencySlotRequested() | ConcurrencySlotGranted() | ConcurrencySlotReleased() as event:
             lane = evolve_lane(LaneState(holder=row.holder, waiting=row.waiting), event)

@@ -1,5 +1,3 @@
-"""Declaration of the identity service."""
-
 from contracts.identity import (
     AddSshKey,
     AnchorAdministrator,

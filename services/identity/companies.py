@@ -1,5 +1,3 @@
-"""Command preparation and queries for companies."""
-
 from contracts.errors import RequestRejected
 from contracts.identity import (
     Companies,

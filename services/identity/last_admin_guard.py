@@ -52,6 +52,5 @@ async def prepare_anchor(ctx: Context, command: AnchorAdministrator) -> AnchorAd
 
 
 async def find_anchor_holder(ctx: Context) -> UserRow | None:
-    """Return the user with the highest anchor."""
     holders = await ctx.read_model(UserRow).find({"anchor": {"$gt": 0}}, [("anchor", -1)], limit=1)
     return holders[0] if holders else None

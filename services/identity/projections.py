@@ -1,4 +1,4 @@
-"""Read models: users with their keys and tokens, companies, and project memberships."""
+"""Read models of users with their keys and tokens, of companies, and of project memberships."""
 
 from datetime import UTC, datetime
 
@@ -177,14 +177,11 @@ user_category = Category(
 
 
 class MembershipRow(ReadModelRow):
-    """The developers of one project."""
-
     project_id: int = 0
     developers_id: tuple[int, ...] = ()
 
 
 def membership_key(recorded: RecordedEvent[Event]) -> str | None:
-    """Return the key of the row that the event changes: one row per project."""
     match recorded.event:
         case ProjectCreated() | ProjectDevelopersSet() | ProjectDeleted():
             return f"project-{recorded.event.project_id}"

@@ -1,5 +1,3 @@
-"""Queries for users, their access and the owners of projects."""
-
 from collections.abc import Sequence
 
 from contracts.errors import RequestRejected

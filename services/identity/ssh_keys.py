@@ -1,5 +1,3 @@
-"""Command preparation and queries for the SSH keys of users."""
-
 from uuid import uuid4
 
 from contracts.errors import RequestRejected

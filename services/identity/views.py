@@ -1,5 +1,3 @@
-"""Conversion of read-model rows to the views that queries return."""
-
 from datetime import date
 
 from contracts.identity import Access, CompanyView, SshKeyView, UserSummary, UserView
@@ -24,7 +22,6 @@ USER_COLUMNS = {
 
 
 def to_summary(row: UserRow) -> Payload:
-    """Return the columns of ListUsersPage."""
     return {
         "developer_id": row.id,
         "user_username": row.username,

@@ -1,5 +1,3 @@
-"""Workers that clean up after a user was deleted."""
-
 from contracts.identity import RemoveMember, UserDeleted
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Worker
@@ -7,7 +5,7 @@ from services.identity.projections import CompanyRow
 
 
 async def shred_user_key(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
-    """Delete the encryption key of the user, which makes all personal fields unreadable."""
+    """Make all personal fields of the deleted user unreadable by deleting their encryption key."""
     await ctx.vault.shred(recorded.stream)
 
 

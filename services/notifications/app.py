@@ -1,5 +1,3 @@
-"""Declaration of the notifications service."""
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,5 +1,3 @@
-"""Command of the notifications service: the test mail."""
-
 from uuid import uuid5
 
 from contracts.errors import RequestRejected

@@ -1,5 +1,3 @@
-"""Metrics of the notifications service."""
-
 from opentelemetry.metrics import Meter
 
 from contracts.messages import Event, ReadModelRow

@@ -1,4 +1,4 @@
-"""Read model of notifications. It has no e-mail address: that is stored only in the event log, encrypted."""
+"""Read model of notifications. It has no e-mail addresses: only the event log stores them, encrypted."""
 
 from typing import assert_never
 

@@ -1,12 +1,9 @@
-"""Query for the list of notifications."""
-
 from contracts.messages import Page
 from contracts.notifications import ListNotifications, NotificationRow
 from libs.service.declaration import Context
 
 
 async def list_notifications(ctx: Context, query: ListNotifications) -> Page:
-    """Return a page of notifications, newest first."""
     rows = ctx.read_model(NotificationRow)
     skip = (query.page - 1) * query.per_page
     page = await rows.find({}, [("requested_at", -1)], skip=skip, limit=query.per_page)

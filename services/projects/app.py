@@ -1,5 +1,3 @@
-"""Declaration of the projects service."""
-
 from contracts.builds import GetBuild, QueueBuild
 from contracts.identity import GetCompany, GetOwner, GetUser, ListAccess, ListUsers
 from contracts.projects import (

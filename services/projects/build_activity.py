@@ -25,7 +25,6 @@ class StepsRow(ReadModelRow):
 
 
 def steps_key(recorded: RecordedEvent[Event]) -> str | None:
-    """Return the key of the row that the event changes: one row per project."""
     return f"project-{recorded.event.project_id}" if isinstance(recorded.event, BuildPlanned) else None
 
 
@@ -52,7 +51,6 @@ class FinishedBuildRow(ReadModelRow):
 
 
 def finished_build_key(recorded: RecordedEvent[Event]) -> str | None:
-    """Return the key of the row that the event changes: one row per build."""
     return recorded.stream if isinstance(recorded.event, BuildFinished | BuildDeleted) else None
 
 
@@ -109,7 +107,6 @@ async def load_build_activity(ctx: Context, project_ids: Sequence[int], max_buil
 
 
 async def _load_newest_ids(ctx: Context, project_id: int, limit: int) -> tuple[int, ...]:
-    """Return the ids of the newest finished builds, in ascending order."""
     rows = ctx.read_model(FinishedBuildRow)
     ids = await rows.find_values({"project_id": project_id}, "id", order=[("project_id", 1), ("id", -1)], limit=limit)
     return tuple(build_id for (build_id,) in reversed(ids))

@@ -115,7 +115,6 @@ async def resolve_owner(ctx: Context, alias: str) -> Owner:
 
 
 def owner_from_actor(ctx: Context) -> Owner:
-    """Return the user who sent the command as the owner."""
     return Owner(alias=ctx.metadata.actor.name, kind="user", id=ctx.metadata.actor.id)
 
 
@@ -178,7 +177,6 @@ async def prepare_signature_key_renewal(ctx: Context, command: RenewSignatureKey
 
 
 async def generate_signature_key(ctx: Context, project_id: int) -> str:
-    """Return a new webhook signature key, encrypted."""
     return await ctx.vault.encrypt(f"project-{project_id}", secrets.token_hex(16))
 
 

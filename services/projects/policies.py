@@ -1,5 +1,3 @@
-"""Policy of the projects service: reactions to its own events."""
-
 from collections.abc import Sequence
 
 from contracts.builds import QueueBuild

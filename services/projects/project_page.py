@@ -35,8 +35,6 @@ LAST_BUILD_COLUMNS: Columns = {
 
 
 class ProjectNameRow(ReadModelRow):
-    """The fields of a project that the page shows."""
-
     id: int
     name: str
 
@@ -86,7 +84,6 @@ async def sort_by_last_build(ctx: Context, query: ListProjectsPage, rows: list[P
 
 
 def to_summary(row: ProjectNameRow, last_build: LastBuild) -> Payload:
-    """Return the columns of ListProjectsPage."""
     return {
         "project_id": row.id,
         "project_name": row.name,

@@ -1,5 +1,3 @@
-"""Queries for projects, and who may launch their builds."""
-
 from collections.abc import Sequence
 
 from contracts.errors import RequestRejected

@@ -72,7 +72,6 @@ async def list_secrets_page(ctx: Context, query: ListSecretsPage) -> Page:
 
 
 def to_summary(row: SecretRow) -> Payload:
-    """Return the columns of ListSecretsPage."""
     return {
         "secret_id": row.id,
         "secret_name": row.name,

@@ -1,5 +1,3 @@
-"""Conversion of read-model rows to the views that queries return."""
-
 from collections.abc import Mapping
 
 from contracts.projects import CredentialView, ExecutorView, LaunchSettings, ProjectView, SecretView

@@ -1,5 +1,3 @@
-"""Declaration of the runners service."""
-
 from functools import partial
 
 from contracts.runners import (

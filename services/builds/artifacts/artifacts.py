@@ -48,7 +48,7 @@ ISO_8601_DURATION = re.compile(r"P[0-9YMWDTHS.]+")
 
 
 class Artifacts:
-    """Handlers for uploads, downloads and expiry. `create_store` returns the blob store for the settings."""
+    """Handlers for uploads, downloads and expiry. `create_store`: creates the blob store for the settings."""
 
     def __init__(self, create_store: Callable[[Settings], BlobStore]) -> None:
         self._blobs = cache(create_store)
@@ -129,7 +129,6 @@ class Artifacts:
         return artifact
 
     async def discard_upload(self, ctx: Context, command: DiscardArtifactUpload) -> ArtifactUpload:
-        """Discard an upload that was not finished. A recorded artifact is not changed."""
         await self._purge(ctx, {"_id": command.artifact_id, "recorded": False})
         return ArtifactUpload(artifact_id=command.artifact_id, longest=_max_bytes(ctx))
 
@@ -159,7 +158,6 @@ class Artifacts:
                 await self._purge(ctx, {"job_id": job_id})
 
     async def expire_artifacts(self, ctx: Context) -> None:
-        """Remove expired artifacts and discard abandoned uploads."""
         uploads, now = ctx.collection("artifacts"), ctx.clock.database_time()
         expired = {"gone": False, "recorded": True, "expire_at": {"$lte": now}}
         async for upload in uploads.find(expired, limit=BATCH_SIZE):

@@ -23,7 +23,7 @@ class BlobStore(Protocol):
 
 
 class MongoBlobStore:
-    """Chunks in MongoDB, one document each. A chunk is far below the limit of 16 MiB per document."""
+    """Stores each chunk as a document in MongoDB. Chunks are far below the limit of 16 MiB for a document."""
 
     async def write(self, ctx: Context, file_id: str, offset: int, content: bytes) -> None:
         key = {"file": file_id, "offset": offset}

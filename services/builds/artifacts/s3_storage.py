@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("headrace.builds.bucket")
 
-REQUEST_TIMEOUT = timedelta(seconds=4)  # below the 5 s that the gateway waits for a chunk to be stored
+REQUEST_TIMEOUT = timedelta(seconds=4)  # less than the 5 s that the gateway waits for a chunk to be stored
 CONNECT_TIMEOUT = timedelta(seconds=2)
 STORE_ERRORS = (BaseError, FileNotFoundError, PermissionError)
-RETRY_TIMEOUT = timedelta(seconds=1)  # only fast failures are retried, such as a closed keep-alive connection
+RETRY_TIMEOUT = timedelta(seconds=1)  # retries only errors that occur at once, such as a closed keep-alive connection
 
 
 class S3BlobStore:
-    """Blobs in a bucket. Blobs from before the bucket was configured are read from the fallback store."""
+    """Stores chunks in a bucket. Chunks from before the bucket was configured are read from the fallback store."""
 
     def __init__(self, s3: S3Settings, folder: str, fallback: BlobStore, ca_file: Path | None = None) -> None:
         self._store = _open_store(s3, folder, ca_file)

@@ -42,8 +42,6 @@ MAX_JOBS_TRIED = 10
 
 
 class JobDispatcher:
-    """Handlers for the claims of runners."""
-
     def __init__(self, attempts: AttemptStore) -> None:
         self._attempts = attempts
         self._scheduler = FairScheduler()
@@ -110,14 +108,15 @@ class JobDispatcher:
             cancels_gracefully=runner.cancels_gracefully,
             reports_late=runner.reports_late,
         )
-        # in parallel, to save round trips; `Leases` settles an assignment without an attempt and the reverse
+        # in parallel, to save round trips; `Leases` handles an assignment without an attempt, and the reverse
         created, assigned, recorded = await asyncio.gather(
             self._attempts.create(ctx, attempt_id, job, nonce, _values_to_mask(inputs.secrets, token)),
             ctx.send(assign, step=f"{job.id}#{job.attempt}"),
             self._scheduler.record_service_time(ctx, job),
             return_exceptions=True,
         )
-        returned = isinstance(created, DuplicateKeyError)  # the claim was returned, or was repeated at the same time
+        # the claim was returned, or the same claim was handled at the same time
+        returned = isinstance(created, DuplicateKeyError)
         if isinstance(assigned, BaseException):
             if not returned:
                 await self._attempts.discard(ctx, attempt_id)
@@ -138,8 +137,6 @@ class JobDispatcher:
 
 @dataclass(frozen=True, slots=True)
 class JobInputs:
-    """What a runner gets in addition to the job itself."""
-
     secrets: JobSecrets
     build: BuildRow
     dependencies: tuple[Dependency, ...]

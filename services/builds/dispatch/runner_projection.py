@@ -19,7 +19,7 @@ MAX_NAMED_RUNNERS = 3  # runners listed by name in one reason
 
 
 class QueueRunnerRow(RunnerCapabilities, ReadModelRow):
-    """A runner as the queue needs it: what it accepts, and whether it is active and online."""
+    """A runner as the queue needs it: which jobs it accepts, and whether it is active and online."""
 
     uuid: str = ""
     name: str = ""
@@ -29,7 +29,6 @@ class QueueRunnerRow(RunnerCapabilities, ReadModelRow):
 
 
 def runner_uuid_of(recorded: RecordedEvent[Event]) -> str | None:
-    """Return the key of the row that an event changes."""
     return getattr(recorded.event, "runner_uuid", None)
 
 

@@ -18,7 +18,7 @@ from libs.service.declaration import Context
 JOB_ORDER = [("priority", -1), ("queued_at", 1), ("id", 1)]
 INDEX_ORDER = [("demand", 1), ("project_id", 1), *JOB_ORDER]
 GROUP_FIELDS = ("demand", "project_id", "priority", "queued_at")
-SMALL_QUEUE_SIZE = 8  # reading this many jobs is cheaper than another round trip
+SMALL_QUEUE_SIZE = 8  # reading this many jobs is cheaper than a second round trip
 NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -36,7 +36,7 @@ async def list_waiting_groups(ctx: Context, runner: RunnerCapabilities | None = 
     """Return the groups of waiting jobs: all groups, or those that a runner may take. `served_at` is not set yet."""
     jobs = ctx.read_model(JobRow)
     only = {"project_id": runner.owner_id} if runner and runner.owner_type == "PROJECT" else {}
-    project_id = runner.owner_id or 0 if runner else 0  # only project runners compare the project
+    project_id = runner.owner_id or 0 if runner else 0  # matters for project runners only
 
     def fits(demand: str) -> bool:
         return runner is None or parse_requirements(demand).satisfied_by(runner, project_id)
@@ -110,17 +110,14 @@ class FairScheduler:
             await ctx.collection("turns").update_one({"_id": job.project_id}, {"$max": {"at": at}}, upsert=True)
 
     def release(self, job: JobRow) -> None:
-        """Release the reservation of a job, whether the job was assigned or not."""
         self._reserved.discard(job.id)
 
     async def _first_free_job(self, ctx: Context, group: JobGroup, excluded: AbstractSet[int]) -> JobRow | None:
-        """Return the first job of the group that is not reserved or excluded."""
         free = {"demand": group.demand, "project_id": group.project_id, "id": {"$nin": [*self._reserved, *excluded]}}
         jobs = await ctx.read_model(JobRow).find(free, JOB_ORDER, limit=1)
         return jobs[0] if jobs else None
 
     async def _with_service_times(self, ctx: Context, groups: Sequence[JobGroup]) -> list[JobGroup]:
-        """Return the groups with the service times of their projects."""
         stored = ctx.collection("turns").find({"_id": {"$in": list({group.project_id for group in groups})}})
         served_at: dict[int, datetime] = {document["_id"]: document["at"] async for document in stored}
 

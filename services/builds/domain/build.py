@@ -93,7 +93,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
         ):
             raise RequestRejected("BUILD_NOT_FOUND")
         case _, (PlanBuild() | FailBuild() | StartBuild() | RecordJobResult() | ContinueBuild() | KillBuild()):
-            return []  # already done, or the build is finished
+            return []  # already recorded, or the build is finished
         case _:
             raise RequestRejected("BUILD_STATUS", f"{command.wire_name} while {build.phase}")
 
@@ -159,7 +159,7 @@ def rerun_jobs(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterat
         if status is None:
             raise RequestRejected("JOB_NOT_FOUND")
         if status is JobStatus.QUEUED:
-            return  # the job is queued already
+            return  # the job is already queued
         allowed = {MANUAL} if isinstance(command, PlayJob) else FAILED | PASSED
         if status not in allowed:
             raise RequestRejected("JOB_STATUS", f"{command.wire_name} while {status}")

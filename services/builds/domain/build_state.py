@@ -26,8 +26,6 @@ from services.builds.domain.job_graph import (
 
 
 class Phase(StrEnum):
-    """Where a build is in its life cycle."""
-
     NEW = "new"
     QUEUED = "queued"
     PLANNED = "planned"

@@ -1,7 +1,7 @@
-"""Decider of a project's concurrency group: one build holds it, the others wait in order of their launch.
+"""Decider of a project's concurrency group: one build holds its slot, the others wait in order of their launch.
 
-Only projects that do not allow concurrent builds have a concurrency group. Names of streams and names on the wire use
-the older word `lane` for it.
+Only projects that forbid concurrent builds have a concurrency group. In the names of streams and on the wire, it has
+its former name `lane`.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class ConcurrencyGroup:
 
     holder: int | None = None
     waiting: tuple[int, ...] = ()
-    # builds that finished before their request arrived: the late request is ignored
+    # builds that finished before their late request for the slot arrived; the request is ignored
     released_early: frozenset[int] = frozenset()
 
 

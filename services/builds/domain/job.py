@@ -102,7 +102,7 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
                 finished_event(job, command.status, command.exit_code, command.reason, command.message, command.output)
             ]
         case status, FinishJob(attempt=spec.attempt, status=reported) if status is reported:
-            return []  # the runner repeats an unacknowledged report
+            return []  # the runner repeats a report that was not acknowledged
         case JobStatus.RUNNING, CancelJob(graceful=True) if _can_clean_up(job):
             return [JobCanceling(**ids, attempt=spec.attempt, **runner_fields(job))]
         case JobStatus.ASSIGNED, CancelJob(graceful=True) if job.reports_late and _can_clean_up(job):

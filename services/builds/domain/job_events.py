@@ -25,7 +25,7 @@ CANCELED_EXIT_CODE = 143
 
 
 class JobIds(TypedDict):
-    """Fields that most events of a job have in common."""
+    """Fields that most events of a job share."""
 
     job_id: int
     build_id: int

@@ -27,7 +27,6 @@ class JobGraph:
         return cls(planned, dict.fromkeys(planned, CREATED), upstream).advance()
 
     def with_statuses(self, changes: Mapping[int, JobStatus]) -> "JobGraph":
-        """Return the graph with these statuses changed."""
         return replace(self, statuses={**self.statuses, **changes})
 
     @property

@@ -8,12 +8,10 @@ from libs.service.declaration import Context
 
 
 async def duration_ms_of_jobs(ctx: Context, job_ids: Sequence[int]) -> int:
-    """Return the total duration of these jobs so far, in milliseconds."""
     return await _sum_duration_ms(ctx, {"job_id": {"$in": list(job_ids)}})
 
 
 async def duration_ms_of_build(ctx: Context, build_id: int) -> int:
-    """Return the total duration of the build's jobs so far, in milliseconds."""
     return await _sum_duration_ms(ctx, {"build_id": build_id})
 
 

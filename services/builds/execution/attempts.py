@@ -36,8 +36,6 @@ TRUNCATION_NOTICE = "\nThe log is longer than {} bytes; the rest is not kept.\n"
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt as stored, with the masker for its log."""
-
     id: str  # hash of the job token
     job_id: int
     number: int
@@ -53,8 +51,6 @@ class Attempt:
 
 
 class AttemptStore:
-    """Stores attempts and their logs."""
-
     def __init__(self) -> None:
         self._maskers = LogMaskers()
         # attempt id -> monotonic time of its last extension
@@ -119,7 +115,6 @@ class AttemptStore:
         return int(found["job_id"]) if found else 0
 
     async def discard(self, ctx: Context, attempt_id: str) -> None:
-        """Delete an attempt whose claim did not get the job."""
         await ctx.collection("attempts").delete_one({"_id": attempt_id})
 
     async def delete_attempts_of_job(self, ctx: Context, job_id: int) -> None:

@@ -1,6 +1,7 @@
-"""Spans of a build, recorded afterwards with their actual times: waiting for a runner, steps, and the run of a job.
+"""Spans of a build, recorded afterwards with their real times: the wait for a runner, the steps, and the run of a job.
 
-They belong to the trace of the launch. The spans of the runner's requests are linked to that trace.
+They belong to the trace of the build's launch. The runner's requests have traces of their own, which link to that
+trace.
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,10 @@ from libs.observability.tracing import add_link, record_past_span
 
 
 def span_attributes(job: JobRow) -> dict[str, str | int]:
-    """Return the OpenTelemetry attributes of a job's spans."""
     return {"headrace.build.id": job.build_id, "headrace.job.id": job.id, "headrace.job.attempt": job.attempt}
 
 
 def record_wait(job: JobRow, until: datetime) -> None:
-    """Record a span for the time that a job waited for a runner."""
     add_link(job.traceparent)
     if job.queued_at:
         record_past_span("wait for a runner", job.traceparent, job.queued_at, until, span_attributes(job))

@@ -36,7 +36,7 @@ REPORT_GRACE_SECONDS = 60  # added to the time limits of a job, so that a runner
 
 
 class Leases:
-    """Periodic checks of running jobs, and the work that follows the end of an attempt."""
+    """Periodic checks of running jobs, and handlers of the events that end an attempt."""
 
     def __init__(self, attempts: AttemptStore, runner_reports: RunnerReports) -> None:
         self._attempts = attempts
@@ -135,7 +135,7 @@ class Leases:
             await ctx.send(command, step=f"{job.id}#{job.attempt}")
             record_run(job, ctx.metadata.at, command.wire_name)
         except RequestRejected as rejected:
-            if rejected.code != "JOB_STATUS":  # the job ended at the same time
+            if rejected.code != "JOB_STATUS":  # the job ended at the same time, so it needs no end
                 raise
 
     async def close_attempt(self, ctx: Context, recorded: RecordedEvent[JobFinished | JobLost | JobRetried]) -> None:

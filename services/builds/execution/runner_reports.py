@@ -45,7 +45,7 @@ M = TypeVar("M", AppendTrace, ReportJob)
 
 
 class RunnerReports:
-    """Handlers for the reports of runners. The answers contain the job's status in terms of the runner protocol."""
+    """Handlers for the reports of runners. The replies contain the job's status in terms of the runner protocol."""
 
     def __init__(self, attempts: AttemptStore) -> None:
         self._attempts = attempts
@@ -149,7 +149,6 @@ class RunnerReports:
 
 
 def _step_sections(sections: tuple[Section, ...]) -> tuple[Section, ...]:
-    """Return the sections of the steps: all but the first, which precedes them."""
     return sections[1:]
 
 

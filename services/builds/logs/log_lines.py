@@ -14,8 +14,6 @@ CUT_LINE_SUFFIX = " ... (the rest of this line is not shown)"
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """Consecutive lines of a section."""
-
     text: Sequence[str]
     line_number: int  # number of the last line in `text`
     more: bool  # whether further lines exist

@@ -28,7 +28,6 @@ class LogMaskers:
         return masker
 
     def discard(self, attempt_id: str) -> None:
-        """Drop the cached masker of an attempt that has ended or whose values have changed."""
         self._cache.pop(attempt_id, None)
 
 

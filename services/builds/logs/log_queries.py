@@ -35,7 +35,6 @@ class LogPart:
     attempt_finished: bool = True
 
     async def read_lines(self, ctx: Context, line_number: int, *, closed: bool) -> LogLines:
-        """Return the lines after `line_number`."""
         if self.attempt_id:
             return await read_lines_after(ctx, self.attempt_id, self.section_index, line_number, closed=closed)
         lines = self.text.split("\n")

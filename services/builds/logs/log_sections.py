@@ -18,15 +18,11 @@ MIN_MILLISECOND_TIMESTAMP = 10**11  # smaller timestamps are in seconds
 
 @dataclass(frozen=True, slots=True)
 class SectionText:
-    """Text that belongs to one section."""
-
     section_index: int  # index in the list of sections
     text: bytes
 
 
 class SplitLog(NamedTuple):
-    """Log bytes split into sections."""
-
     texts: list[SectionText]
     sections: list[Section]  # all sections, including earlier ones
     runner_start_ms: int | None  # when the job started, in milliseconds of the runner's clock; None: no marker yet
@@ -65,7 +61,8 @@ def split_sections(
         title = step.name.removeprefix("@")
         if marker[1] == b"start":
             if any(section.step == title for section in result):
-                # each section starts once: a script that knows the nonce must not create any number of sections
+                # each section starts once, so that a script that knows the nonce cannot create an unlimited number of
+                # sections
                 continue
             # a cleanup step starts after an interrupted section, which counts as failed;
             # before after_script, a section without an end marker has failed

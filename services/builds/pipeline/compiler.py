@@ -23,7 +23,7 @@ DEFAULT_STAGES = ("build", "test", "deploy")
 FIRST_STAGE, LAST_STAGE = ".pre", ".post"
 MAX_JOBS = 200
 MAX_WARNINGS = 100
-MAX_PLAN_BYTES = 512 * 1024  # all jobs of a build as JSON: one event carries them
+MAX_PLAN_BYTES = 512 * 1024  # for all jobs of a build as JSON, because one event carries them
 MAX_NAME_LENGTH = 255
 DEFAULT_SPELLINGS = {spelling for spellings in DEFAULT_KEYWORDS.values() for spelling in spellings}
 GLOBAL_KEYWORDS = {"stages", "variables", "default", "workflow", "types", *DEFAULT_SPELLINGS} - {
@@ -39,14 +39,11 @@ VariablesByName = dict[str, PlannedVariable]
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Result of a compilation."""
-
     jobs: tuple[PlannedJob, ...]  # without ids, which the planner adds
     warnings: tuple[str, ...]
 
 
 def is_pipeline(spec_file_path: str) -> bool:
-    """Return whether the file name is that of a pipeline file."""
     return spec_file_path.rpartition("/")[2] in PIPELINE_FILE_NAMES
 
 
@@ -159,7 +156,6 @@ def _expand_tags(job: PlannedJob, context: PipelineContext) -> PlannedJob:
 
 
 def _truncate(warnings: Sequence[str]) -> tuple[str, ...]:
-    """Remove duplicates and limit the number of warnings."""
     different = list(dict.fromkeys(warnings))
     more = len(different) - MAX_WARNINGS
     return (*different[:MAX_WARNINGS], *([f"... and {more} more warnings"] if more > 0 else []))

@@ -69,8 +69,6 @@ MAX_TIMEOUT_SECONDS = 10 * 365 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class FileSettings:
-    """Settings of the whole file that a job depends on."""
-
     context: PipelineContext
     stages: tuple[str, ...]
     variables: Mapping[str, PlannedVariable]

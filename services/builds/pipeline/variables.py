@@ -47,7 +47,6 @@ def _parse_value(node: Node, name: str) -> str:
 
 
 def project_variables(project: LaunchedProject, url: str) -> dict[str, str]:
-    """Return the predefined variables of a project."""
     path = f"{project.owner_alias}/{project.alias}"
     values = {
         "CI": "true",

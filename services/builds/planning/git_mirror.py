@@ -26,7 +26,7 @@ from services.builds.planning.git_protocol import VERSION_WITHOUT_REFS, read_pro
 from services.builds.planning.local_refs import NoSuchRef, ResolvedRef, resolve_local
 from services.builds.planning.mirror_eviction import find_evictable_mirrors, mark_used
 
-UNLIMITED_DEPTH = 2**31 - 1  # commits; git's own value for an unlimited depth
+UNLIMITED_DEPTH = 2**31 - 1  # git's own value for unlimited depth
 MAX_MESSAGE_BYTES = 16 * 1024
 MAX_CACHE_BYTES = 16 * 1024 * 1024  # cached spec files and included files together
 MAX_MIRROR_BYTES = 4 * 1024**3  # all mirrors together
@@ -35,7 +35,7 @@ SERVES_COMMITS_MARKER = "headrace-serves-commits"  # file in the mirror if the s
 
 
 class NoSuchFile(Exception):
-    """The commit has no such file."""
+    pass
 
 
 class GitMirrors:

@@ -47,7 +47,7 @@ async def _run_with_key(
 
 
 async def _run_in_thread(variables: dict[str, str], seconds: float, arguments: tuple[str, ...]) -> bytes:
-    """Run git in a thread, which costs much less than an asyncio subprocess."""
+    """Run git in a thread: an asyncio subprocess would take much more CPU time."""
     return await asyncio.to_thread(_run_and_wait, variables, seconds, arguments)
 
 
@@ -83,5 +83,4 @@ def _last_lines(stderr: bytes) -> str:
 
 
 async def run_local_git(git_dir: Path, *arguments: str) -> bytes:
-    """Run git on a local git directory and return its output. Raises RepositoryUnreachable."""
     return await run_git("", None, LIST_TIMEOUT_SECONDS, "--git-dir", str(git_dir), *arguments)

@@ -6,13 +6,11 @@ from services.builds.planning.git_process import LIST_TIMEOUT_SECONDS, run_git
 
 
 class NoSuchRef(Exception):
-    """The repository has no such branch or commit."""
+    pass
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRef:
-    """A ref and the commit it names."""
-
     sha: str
     ref: str  # refs/heads/...
 

@@ -66,7 +66,7 @@ class Planner:
     async def _load_build(
         self, ctx: Context, recorded: RecordedEvent[BuildQueued | ConcurrencySlotGranted]
     ) -> BuildRow | None:
-        # a time ahead of this replica's clock is not accepted, because it would look recent for too long
+        # an event with a time ahead of this replica's clock does not count as recent: it would look recent for too long
         if isinstance(recorded.event, BuildQueued) and timedelta() <= ctx.metadata.at - recorded.at < MAX_FRESH_AGE:
             return new_build_row(recorded.event)  # the event is so recent that it is the only one of the build
         build = await ctx.read_model(BuildRow).get(f"build-{recorded.event.build_id}")
@@ -219,7 +219,6 @@ class Planner:
             return resolved, await self._mirrors.read_file(url, resolved, path, ssh_key)
 
     async def _authenticated_url(self, ctx: Context, project: LaunchedProject) -> tuple[str, str | None]:
-        """Return the repository URL with its login, and the SSH key."""
         if git_env.is_local_url(project.repository):
             return project.repository, None
         secrets = await load_job_secrets(ctx, project.project_id, project.repository)

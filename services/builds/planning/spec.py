@@ -29,8 +29,6 @@ class SpecInvalid(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SpecStep:
-    """A step of a spec file."""
-
     name: str  # including the leading @
     script: str
     on_kill: bool
@@ -39,8 +37,6 @@ class SpecStep:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A parsed spec file."""
-
     image: str | None
     steps: tuple[SpecStep, ...]
 

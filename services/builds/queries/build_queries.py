@@ -77,7 +77,6 @@ async def get_build_output(ctx: Context, query: GetBuildOutput) -> bytes:
 
 
 async def get_unfinished_build(ctx: Context, executor_id: str) -> BuildRow:
-    """Return an unfinished build. Raises EXECUTOR_NOT_FOUND."""
     build = await get_build(ctx, GetBuild(executor_id=executor_id))
     if build.finished:
         raise RequestRejected("EXECUTOR_NOT_FOUND")

@@ -63,7 +63,7 @@ def _to_job_view(job: JobRow) -> BuildJobView:
 
 
 class ListJobsHandler:
-    """Handler for ListJobs, with the page anchors of this process."""
+    """Handler for ListJobs. It caches page anchors in this process."""
 
     def __init__(self) -> None:
         self._jobs = CountedList[JobRow]("listed_at", unsettled_time=UNFINISHED_TIME)

@@ -97,7 +97,7 @@ def reserve_names(company: Company, event: CompanyEvent) -> Sequence[Reservation
 
 
 def _alias_reservation(alias: str) -> Reserve:
-    """Return the reservation of an alias. Users and companies share one namespace."""
+    """Users and companies share one namespace."""
     return Reserve(f"owner:{alias.lower()}", "COMPANY_ALIAS_TAKEN")
 
 

@@ -189,7 +189,7 @@ def reserve_names(user: User, event: UserEvent) -> Sequence[Reservation]:
 
 
 def _username_reservation(username: str) -> Reserve:
-    """Return the reservation of a username. Users and companies share one namespace."""
+    """Users and companies share one namespace."""
     return Reserve(f"owner:{username.lower()}", "DEVELOPER_USERNAME_TAKEN")
 
 

@@ -1,5 +1,3 @@
-"""Validation of usernames, e-mail addresses and roles."""
-
 import re
 from collections.abc import Sequence
 

@@ -1,1 +1,0 @@
-"""The decider of notifications."""

@@ -1,1 +1,0 @@
-"""Deciders of the aggregates of this service, and the validation they use."""

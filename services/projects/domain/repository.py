@@ -33,7 +33,6 @@ def validate_repository(text: str | None) -> str:
 
 
 def strip_login(text: str | None) -> str:
-    """Return the URL without its login."""
     return split_credentials(validate_repository(text))[0]
 
 

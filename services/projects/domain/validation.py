@@ -1,5 +1,3 @@
-"""Validation of text fields."""
-
 from libs.eventstore.decider import RequestRejected
 
 

@@ -1,5 +1,3 @@
-"""Read model of webhook deliveries."""
-
 from datetime import UTC, datetime
 
 from contracts.errors import CODES

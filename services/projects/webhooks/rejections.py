@@ -80,7 +80,6 @@ def _increment(field: str) -> Document:
 
 
 def rejected_deliveries(ctx: Context) -> ReadModel[DeliveryRow]:
-    """Return the read model of the stored entries."""
     return ReadModel(ctx.collection(ENTRIES_COLLECTION), DeliveryRow, "row")
 
 

@@ -63,7 +63,6 @@ Node = ScalarNode | ListNode | MappingNode | ReferenceNode
 
 
 def fail(position: Position, message: str) -> NoReturn:
-    """Raise SpecInvalid with the position."""
     raise SpecInvalid(f"{position}: {message}")
 
 

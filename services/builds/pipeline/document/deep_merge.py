@@ -25,7 +25,6 @@ class DeepMerger:
 
 
 def without_keyword(source: MappingNode, keyword: str) -> MappingNode:
-    """Return the mapping without one of its members."""
     return MappingNode(
         source.position, {key: node for key, node in source.members.items() if key != keyword}, source.keys
     )

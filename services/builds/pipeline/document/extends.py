@@ -59,7 +59,6 @@ class _ExtendsResolver:
 
 
 def resolve_extends(top: MappingNode) -> MappingNode:
-    """Return the file with every `extends` resolved."""
     resolver = _ExtendsResolver(top)
     members: dict[str, Node] = {}
     for name, node in top.members.items():
@@ -84,7 +83,6 @@ def apply_defaults(job: MappingNode, top: MappingNode, defaults: MappingNode | N
 
 
 def select_inherited_variables(job: MappingNode, names: tuple[str, ...]) -> frozenset[str]:
-    """Return which of the file's variables the job inherits."""
     return frozenset(_inherited_names(job, "variables", names))
 
 

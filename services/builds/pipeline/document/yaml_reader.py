@@ -62,7 +62,6 @@ def check_size(node: Node) -> None:
     sizes: dict[int, tuple[int, int]] = {}
 
     def measure(item: Node) -> tuple[int, int]:
-        """Return the number of nodes and the depth."""
         if id(item) not in sizes:
             inner = [measure(child) for child in _children(item)]
             sizes[id(item)] = 1 + sum(size for size, _ in inner), 1 + max((depth for _, depth in inner), default=0)

@@ -122,7 +122,7 @@ def _parse_cache(source: MappingNode, label: str, tree: RepositoryTree | None, w
 
 
 def _parse_policy(node: Node, label: str) -> str:
-    """Return the cache policy. A variable is kept as it is: it is expanded when a runner gets the job."""
+    """Return the cache policy. A variable is returned unexpanded: it gets its value when a runner gets the job."""
     return (
         node.text
         if isinstance(node, ScalarNode) and node.text.startswith("$")

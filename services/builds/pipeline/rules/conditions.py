@@ -40,7 +40,7 @@ REF_CONDITIONS: dict[str, Callable[[PipelineContext], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """Result of the first rule that matches. None means that the rule does not set the keyword."""
+    """Result of the first matching rule. None: the rule does not set the keyword."""
 
     when: str | None = None
     allow_failure: bool | None = None

@@ -192,5 +192,4 @@ def _contains_match(left: Value, right: Value) -> bool:
 
 
 def _is_truthy(value: Value) -> bool:
-    """Return whether a value is set and not empty."""
     return bool(value)

@@ -40,5 +40,4 @@ def compile_pattern(literal: str) -> "re2._Regexp":
 
 
 def matches_pattern(literal: str, text: str) -> bool:
-    """Return whether the pattern matches anywhere in the text."""
     return compile_pattern(literal).search(text) is not None

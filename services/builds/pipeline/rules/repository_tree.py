@@ -27,8 +27,6 @@ def needs_tree(content: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryTree:
-    """Files of a commit and the paths changed by it."""
-
     blobs: Mapping[str, str] = field(default_factory=dict)  # path -> git blob id
     changed_paths: frozenset[str] | None = None  # None: unknown, for example for the first commit
 
