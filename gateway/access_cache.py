@@ -7,9 +7,9 @@ from typing import Generic, TypeVar
 
 from contracts.errors import RequestRejected
 
-TTL_SECONDS = 1.0  # age after which a value is requested again; changes of a user's rights take effect within this time
-STALE_IF_ERROR_SECONDS = 60.0  # while identity is unavailable, the last value is used for this time
-MAX_ENTRIES = 10_000  # limit of cached values, and separately of cached denials; a full cache is cleared
+TTL_SECONDS = 1.0  # seconds after which a value is requested again, so that a change of a user's rights takes effect
+STALE_IF_ERROR_SECONDS = 60.0  # seconds for which the last value is used while the identity service is unavailable
+MAX_ENTRIES = 10_000  # for values, and separately for denials; a full cache is cleared
 UNAVAILABLE_CODES = frozenset({"SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"})
 
 K = TypeVar("K")
@@ -56,7 +56,7 @@ class StaleIfErrorCache(Generic[K, A]):
         if request is None:
             request = self._requests[key] = asyncio.create_task(self._refresh(key))
             request.add_done_callback(lambda done: self._on_done(key, done))
-        # shielded: if this caller is canceled, other callers may still wait for the same request
+        # shielded, because other callers may wait for the same request when this caller is canceled
         return await asyncio.shield(request)
 
     def _on_done(self, key: K, done: asyncio.Task[A]) -> None:

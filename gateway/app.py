@@ -44,8 +44,8 @@ from libs.settings import Settings
 from libs.tasks import cancel_and_wait
 from libs.version import VERSION
 
-# Subject of a test message that checks the connection to NATS; it needs no subscriber. The gateway may publish to it
-# even under the NATS permissions of release 0.2.0.
+# A probe message, without a subscriber, checks the connection to NATS. Even the NATS permissions of release 0.2.0 allow
+# the gateway this subject.
 PROBE_SUBJECT = StreamQuery.subject_at("identity")
 JOB_QUEUED_SUBJECT = "hint.builds.*.JobQueued"
 RUNNER_CHANGE_SUBJECTS = tuple(f"hint.runners.*.{name}" for name in ("RunnerEdited", "RunnerShutDown", "RunnerDeleted"))
@@ -62,7 +62,7 @@ CORS_RESPONSE_HEADERS = ["Retry-After", "X-Trace-Id"]
 
 @dataclass(frozen=True)
 class Gateway:
-    """The application, connected to NATS, with its state and health checks."""
+    """The running application with its state and health checks."""
 
     app: FastAPI
     state: AppState

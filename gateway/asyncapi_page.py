@@ -38,7 +38,7 @@ box.addEventListener("input", () => {
 SUBJECTS = """evt.builds.>                   all that happens to builds and their jobs
 evt.builds.build-17.*          all that happens to one build
 evt.runners.*.RunnerOffline    one kind of event, of all runners"""
-FIRST = ("builds", "runners")  # services listed first: external programs may read their events
+FIRST = ("builds", "runners")  # these services come first, because external programs may read their events
 Json = Mapping[str, Any]
 
 

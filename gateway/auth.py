@@ -1,4 +1,4 @@
-"""Authentication and authorization: tokens are verified here, current access rights come from the identity service."""
+"""Authentication and authorization. Tokens are verified here; current access rights come from the identity service."""
 
 import asyncio
 import re
@@ -25,8 +25,8 @@ from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import MessageClient
 from libs.security.tokens import ExpiredToken, InvalidToken, TokenClaims, UnknownKey, hash_token, verify_token
 
-KEY_REQUEST_INTERVAL_SECONDS = 1.0  # minimum time between requests for keys, in case many tokens have unknown keys
-KEY_MAX_AGE_SECONDS = 60.0  # keys are reloaded at this age, so a withdrawn key is accepted for about this time
+KEY_REQUEST_INTERVAL_SECONDS = 1.0  # between requests for keys; many tokens may have unknown keys
+KEY_MAX_AGE_SECONDS = 60.0  # older keys are reloaded, so a withdrawn key is accepted for about this time
 MAX_CACHED_CLAIMS = 10_000  # limit of cached verified login tokens
 MAX_TOKEN_LENGTH = 4096  # characters; tokens issued by identity have about 400
 PERSONAL_TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)

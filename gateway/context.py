@@ -1,5 +1,3 @@
-"""The shared objects of one gateway process."""
-
 import asyncio
 from dataclasses import dataclass, field
 
@@ -14,7 +12,7 @@ from libs.settings import Settings
 
 @dataclass(frozen=True)
 class AppState:
-    """The shared objects of one gateway process: `app.state.gateway`."""
+    """The shared objects of one gateway process, available as `app.state.gateway`."""
 
     settings: Settings
     bus: MessageClient
@@ -22,6 +20,6 @@ class AppState:
     authenticator: Authenticator
     nats: Client
     long_polls: LongPollQueue
-    shutting_down: asyncio.Event  # set at shutdown: held requests and streams end then
-    # user ids of the clients that read the event stream; each client has an object as key
+    shutting_down: asyncio.Event  # set at shutdown: held requests and event streams then end
+    # user id of each client that reads the event stream; the key is an object per client
     event_readers: dict[object, int] = field(default_factory=dict, init=False)

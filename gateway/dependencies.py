@@ -1,8 +1,8 @@
-"""Dependencies of route handlers: who may call a route, the message bus, the client's address.
+"""Dependencies of route handlers: the caller, the message bus, and the client's address.
 
-The first parameter of a handler says who may call it: `Annotated[Actor, Security(admin, scopes=["SECRET_WRITE"])]` is
-the user of the token, has the role, and used a personal token only if that has the scope. Without a scope, personal
-tokens are not accepted.
+The first parameter of a handler says who may call the route. With `Annotated[Actor, Security(admin,
+scopes=["SECRET_WRITE"])]`, it is the token's user, who must have the role `admin`. A personal token must have the
+scope. Without a scope, personal tokens are not accepted.
 """
 
 from collections.abc import AsyncIterator
@@ -105,9 +105,9 @@ ClientIp = Annotated[str, Depends(get_client_ip)]
 
 
 def repeatable(command: type[Command], user: Any, status_code: int) -> Any:
-    """Return a dependency for a command whose object is looked up before: it may delete or rename that object.
+    """Return a dependency for commands to an object that is looked up first, and that the command may delete or rename.
 
-    If the lookup fails in a retry with the same Idempotency-Key, the response is that of the first request.
+    If that lookup fails in a retry with the same Idempotency-Key, the response is that of the first request.
     """
 
     async def check(user: user, bus: IdempotentBus) -> AsyncIterator[None]:

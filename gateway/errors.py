@@ -47,7 +47,7 @@ class ErrorBody(BaseModel):
 
 
 class RespondInstead(Exception):
-    """Raised by a dependency to send a response in place of the handler's."""
+    """Raised by a dependency to send this response instead of calling the handler."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status_code)

@@ -19,26 +19,23 @@ from libs.observability.metrics import SettableGauge
 
 log = logging.getLogger("headrace.gateway")
 
-# services that treat runners without contact as lost, except while gateways are down
+# these services treat runners without contact as lost, except while gateways are down
 SERVICES = ("builds", "runners")
 INTERVAL_SECONDS = 3.0
 TIMEOUT_SECONDS = 2.0
-STOP_TIMEOUT_SECONDS = 1.0  # limit of `stop`, in case NATS does not respond
+STOP_TIMEOUT_SECONDS = 1.0  # maximum duration of `stop`, in case NATS does not respond
 
 
 class HeartbeatSender:
-    """Sends the heartbeats of one process."""
-
     def __init__(self, client: NatsClient, instance: str, clock: Clock, offset: SettableGauge) -> None:
         self._client = client
         self._bus = MessageClient(client)
         self._instance = instance
         self._clock = clock
         self._offset = offset
-        self._sending: asyncio.Future[list[None]] = asyncio.gather()  # heartbeats being sent; initially none
+        self._sending: asyncio.Future[list[None]] = asyncio.gather()  # pending heartbeats; initially none
 
     async def run(self) -> NoReturn:
-        """Send heartbeats until canceled."""
         while True:
             self._sending = asyncio.gather(*(self._send(service) for service in SERVICES))
             await asyncio.shield(self._sending)

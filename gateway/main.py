@@ -1,5 +1,3 @@
-"""The gateway process: runs the application until SIGTERM or SIGINT. Replicas on one machine share the port."""
-
 import asyncio
 import signal
 

@@ -38,7 +38,7 @@ class ObservabilityMiddleware:
             "requested_path": scope["path"],
             "path": canonical_path(scope["path"]),
             "requested_method": scope["method"],
-            # a HEAD request is answered like GET; the server drops the body
+            # a HEAD request is handled like GET, and the server drops the body
             "method": "GET" if scope["method"] == "HEAD" else scope["method"],
         }
         traceparent = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
@@ -56,7 +56,7 @@ class ObservabilityMiddleware:
             try:
                 await self._app(scope, receive, send_with_headers)
             except ClientDisconnect:
-                pass  # the client cannot receive a response
+                pass  # the client can no longer receive a response
             except asyncio.CancelledError:
                 # requests are canceled only at shutdown
                 log.warning("%s was aborted by the shutdown of this process", _route_name(scope))

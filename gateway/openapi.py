@@ -51,7 +51,6 @@ TAGS = {
 
 @cache
 def load_document() -> dict[str, Any]:
-    """Return the document that `make docs` has written."""
     return load_contract("openapi.json")
 
 
@@ -81,7 +80,7 @@ def generate_document(app: FastAPI) -> dict[str, Any]:
     for operation in _operations(document):
         operation.setdefault("security", [])
         for parameter in operation.get("parameters", ()):
-            parameter["schema"].pop("description", None)  # FastAPI repeats the parameter's own
+            parameter["schema"].pop("description", None)  # FastAPI repeats the parameter's description here
         operation["responses"] = {
             status: response
             for status, response in operation["responses"].items()

@@ -1,8 +1,8 @@
-"""The two clocks of a process: the host clock, which timestamps events, and the database clock, which replicas share.
+"""The two clocks of a process: the host clock, which dates events, and the database clock, which all replicas share.
 
-Times that one replica writes and another compares, such as leases and expiry times, use the database clock, so a
-replica with a wrong host clock does no harm. Between two readings the database time advances with the monotonic clock:
-reading it costs no round trip, and a step of the host clock does not change it.
+A time that one replica writes and another compares, such as a lease or an expiry time, is a time of the database clock.
+A replica with a wrong host clock then does no harm. Between two readings, the database time advances with the monotonic
+clock: it costs no round trip, and a change of the host clock does not affect it.
 """
 
 import logging
@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 log = logging.getLogger("headrace.clock")
 
-MAX_OFFSET_SECONDS = 5.0  # a process with a larger clock offset is not ready
+MAX_OFFSET_SECONDS = 5.0  # with a larger offset, the process is not ready
 READ_INTERVAL_SECONDS = 5.0
-MAX_ROUND_TRIP_SECONDS = 2.0  # a slower reply is too imprecise, so it is ignored after the first reading
+MAX_ROUND_TRIP_SECONDS = 2.0  # slower replies are ignored after the first reading, because they are too imprecise
 WARNING_INTERVAL_SECONDS = 600.0
 
 
@@ -49,7 +49,7 @@ class Clock:
         return self._offset
 
     async def synchronize(self, get_database_time: Callable[[], Awaitable[datetime]]) -> None:
-        """Read the database's time, which is assumed to be the time halfway through the round trip."""
+        """Read the database's time. The reply is assumed to have the time halfway through the round trip."""
         host_time, start = self.machine_time(), self.monotonic()
         database_time = await get_database_time()
         end = self.monotonic()
@@ -61,7 +61,7 @@ class Clock:
         self._uncertainty = half
 
     def find_problem(self) -> str | None:
-        """Return a message if the host clock is certainly off by more than MAX_OFFSET_SECONDS; otherwise None."""
+        """Return a message if the host clock is certainly off by more than MAX_OFFSET_SECONDS, else None."""
         if self._offset is None or abs(self._offset) - self._uncertainty <= MAX_OFFSET_SECONDS:
             return None
         return f"the clock is {format_offset(self._offset)} the database's; synchronize it (NTP)"

@@ -1,5 +1,3 @@
-"""Types of MongoDB documents and filters."""
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Normal forms of the fields of commands."""
+"""Normal forms of text and lists in the fields of commands."""
 
 from collections.abc import Iterable
 

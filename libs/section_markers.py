@@ -28,7 +28,6 @@ def format_job_section_name(nonce: str) -> str:
 
 
 def find_nonces(script: str) -> frozenset[str]:
-    """Return the nonces of the markers that a script writes."""
     return frozenset(NONCE.findall(script))
 
 

@@ -85,7 +85,7 @@ def _check_nats_url(url: str) -> str:
 
 
 def _default_url(values: dict[str, Any]) -> str:
-    """Return the URL for a client on this host, with loopback instead of a wildcard address."""
+    """Return the URL for a client on this host: a wildcard address becomes the loopback address."""
     host, port = values.get("host", ""), values.get("port")  # absent if invalid
     host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     scheme = "https" if values.get("tls_certificate") else "http"
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     admin_password: Secret = ""
     mongodb_url: Annotated[Secret, AfterValidator(_check_mongodb_url)] = ""  # empty: the embedded server
     nats_url: Annotated[Secret, AfterValidator(_check_nats_url)] = ""  # one or several servers; empty: embedded
-    # the first wraps; older keys only unwrap
+    # the first key wraps data keys; older keys only unwrap them
     master_keys: Annotated[tuple[bytes, ...], BeforeValidator(_parse_keys), BeforeValidator(_split)] = Field(
         (), validation_alias="HEADRACE_MASTER_KEY", repr=False
     )
@@ -250,7 +250,6 @@ def _content(variable: str, file: Path) -> str:
 
 
 def variables(model: type[BaseModel] = Settings, prefix: str = "HEADRACE") -> Iterator[tuple[str, FieldInfo]]:
-    """Yield the name of each environment variable with its field."""
     for name, field in model.model_fields.items():
         alias = field.validation_alias
         variable = _variable(prefix, str(alias.choices[0] if isinstance(alias, AliasChoices) else alias or name))

@@ -1,4 +1,4 @@
-"""Receives webhooks of GitHub and GitLab, and defines the response models of deliveries."""
+"""Webhooks of GitHub and GitLab: how they are received, and the response models of their deliveries."""
 
 import base64
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ from libs.security.webhook_signatures import is_signature_valid
 
 # limit of a webhook's body; in base64 with line breaks, this fits into a NATS message of 8 MiB
 MAX_BODY_BYTES = 5 * 1024 * 1024
-TIMEOUT_SECONDS = 7.0  # for handling a delivery; with KEY_TIMEOUT_SECONDS less than the 10 seconds that forges wait
+TIMEOUT_SECONDS = 7.0  # for handling a delivery; forges wait 10 seconds, including KEY_TIMEOUT_SECONDS
 KEY_TIMEOUT_SECONDS = 2.0  # for the query of the signature key
-MAX_UNCHECKED_BYTES = 64 * 1024  # largest body that is forwarded without a signature check if the key query times out
+MAX_UNCHECKED_BYTES = 64 * 1024  # larger bodies are not forwarded without a signature check if the key query times out
 
 
 @dataclass(frozen=True)

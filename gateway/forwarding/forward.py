@@ -80,9 +80,9 @@ def forward(
 ) -> None:
     """Add a route that sends `message` and responds with the answer.
 
-    The message's fields are the path parameters, the fields of `body`, the `fixed` ones and the `parameters`:
-    annotated dependencies by the name of the field. `fields` are dependencies that each return several fields.
-    `user` is the annotated dependency that says who may call the route.
+    The fields of the message are the path parameters, the fields of `body`, the `fixed` ones and the `parameters`. A
+    parameter is an annotated dependency under the name of its field; each of the dependencies in `fields` returns
+    several fields. `user` is the annotated dependency that says who may call the route.
     """
     is_command, is_write = issubclass(message, Command), method != "GET"
     is_idempotent = is_write and is_command and requires(user) is not None
@@ -105,7 +105,7 @@ def forward(
         values |= sent
         for found in (fixed or {}, *several):
             values |= found
-        # not a dependency: each costs as much time as parsing the body
+        # not a dependency, because each dependency costs as much time as parsing the body
         bus = RequestBus(request, request.app.state.gateway, idempotency_key)
         return await bus.respond(
             build_message(message, values, type(body) if body else None),

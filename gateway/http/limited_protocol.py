@@ -4,8 +4,9 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_BYTES = 64 * 1024  # limit of a request's head, and of chunk headers in its body; the first read may exceed it
-HEAD_SECONDS = 20.0  # time to receive a request's head
+# maximum size of a request's head and of chunk headers in its body; the first read may exceed it
+HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 20.0  # maximum time to receive a request's head
 BODY_SECONDS = 60.0  # interval of checks while a body is received
 BODY_PACE = 4096  # minimum of body bytes in each interval
 ANSWER_SECONDS = 300.0  # the connection is aborted if the client reads nothing of the response for this time
@@ -19,7 +20,7 @@ class Connection(HttpToolsProtocol):
     _in_message = True
     _no_body = 0  # bytes received since the last body byte, or since the head began
     _came = 0  # body bytes since the last check
-    _was_held = False  # reading was paused at the last check
+    _was_held = False  # whether reading was paused at the last check
     _looking: asyncio.TimerHandle | None = None
     _stuck: asyncio.TimerHandle | None = None
 

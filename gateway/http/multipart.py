@@ -1,5 +1,3 @@
-"""Streaming parser for a multipart form with one file."""
-
 import re
 
 from python_multipart.exceptions import FormParserError
@@ -24,7 +22,7 @@ class FileForm:
         self.fields: dict[str, str] = {}
         self.file_name = ""
         self.has_file = False
-        self.complete = False  # the closing boundary was read
+        self.complete = False  # whether the closing boundary was read
         self._headers: dict[bytes, bytes] = {}
         self._header_name = b""
         self._header_value = b""

@@ -15,9 +15,9 @@ from libs.sockets import bind_reuse_port
 from libs.tasks import cancel_and_wait
 
 CONNECTION_CLOSE = (b"connection", b"close")  # sent while draining: the client reconnects to another replica
-KEEP_ALIVE_SECONDS = 75  # limit of idle connections; longer than the pause between polls of clients
-SHUTDOWN_TIMEOUT_SECONDS = 5  # time for responses in flight to finish
-DISCONNECT_SECONDS = 0.2  # time for handlers to end after their connection was aborted
+KEEP_ALIVE_SECONDS = 75  # maximum idle time of a connection; longer than clients pause between polls
+SHUTDOWN_TIMEOUT_SECONDS = 5  # maximum time for responses in progress to finish
+DISCONNECT_SECONDS = 0.2  # maximum time for handlers to end after their connection was aborted
 LISTEN_BACKLOG = 2048
 CERTIFICATE_CHECK_TICKS = 100  # between checks for a renewed certificate; uvicorn ticks ten times a second
 
@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
     def _disable_keep_alive(self) -> None:
         """Send `Connection: close` with every response from now on, including those to held requests."""
         self.config.encoded_headers.append(CONNECTION_CLOSE)
-        # set here as well, because uvicorn updates the default headers only once a second
+        # the default headers change here too, because uvicorn updates them only once a second
         self.server_state.default_headers = [*self.server_state.default_headers, CONNECTION_CLOSE]
         for connection in self.server_state.connections:
             if isinstance(connection, Connection) and connection.cycle:

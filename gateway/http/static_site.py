@@ -29,7 +29,7 @@ WELCOME_PAGE = (
 
 
 class CacheableFiles(StaticFiles):
-    """Static files with cache headers: revalidated on every use, unless the name has a content hash."""
+    """Static files with cache headers: revalidated at every use, unless their name has a content hash."""
 
     def file_response(
         self, full_path: PathLike[str] | str, stat_result: stat_result, scope: Scope, status_code: int = 200
@@ -54,7 +54,7 @@ class StaticSite:
         await response(scope, receive, send)
 
     async def _response(self, scope: Scope) -> Response:
-        path: str = scope["requested_path"]  # as the client sent it; `path` has a canonical prefix
+        path: str = scope["requested_path"]  # as the client sent it, whereas `path` has the canonical prefix
         if scope["method"] not in ("GET", "HEAD") or path.startswith((*CLIENT_PREFIXES, *OWN_PREFIXES)):
             raise HTTPException(404)
         if self._files is None:

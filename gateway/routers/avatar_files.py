@@ -1,4 +1,4 @@
-"""The route of users' avatars, which are public."""
+"""The route of avatars. It needs no token."""
 
 from starlette.responses import Response
 

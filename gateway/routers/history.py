@@ -12,7 +12,7 @@ from gateway.routers.prefix_router import PrefixRouter
 from gateway.schemas.object_history import build_query
 from libs.eventstore.decider import Actor
 
-TIMEOUT_SECONDS = 10.0  # rebuilding a state from all of an object's events takes time
+TIMEOUT_SECONDS = 10.0  # rebuilding a state from all events of an object takes time
 
 router = PrefixRouter(prefix="/api/admin/history", tags=["History"])
 KINDS = "type of the object, like project, secret, credential, executor, user, company, build, job or runner"

@@ -45,7 +45,7 @@ forward(
     response=NEW_TOKEN,
     status_code=201,
     errors=("TOKEN_LIMIT",),
-    **own_user(),  # a personal token must not be usable to create a token with more scopes or a later expiry
+    **own_user(),  # no scope: a personal token must not create a token with more scopes or a later expiry
 )
 forward(own, "DELETE", "/{token_id:id}", RevokeApiToken, summary=REVOKE, status_code=204, **own_user("USER_WRITE"))
 forward(admins, "GET", "/{user_id:id}/tokens", ListApiTokens, AdminReader, LIST, response=TOKENS)

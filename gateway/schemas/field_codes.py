@@ -43,7 +43,7 @@ FIELD_CODES: dict[str, FieldCodes] = {
     "token.expires_at": FieldCodes(invalid="TOKEN_EXPIRES_AT_INVALID"),
     "token.name": FieldCodes("TOKEN_NAME_REQUIRED", "TOKEN_NAME_INVALID"),
     "token.scopes": FieldCodes(invalid="TOKEN_SCOPES_INVALID"),
-    # GitFlic's bodies
+    # fields of GitFlic's bodies
     "alias": FieldCodes("DEVELOPER_USERNAME_REQUIRED", "DEVELOPER_USERNAME_INVALID"),
     "email": FieldCodes("DEVELOPER_EMAIL_REQUIRED", "DEVELOPER_EMAIL_INVALID"),
     "expiresAt": FieldCodes(invalid="KEY_EXPIRES_AT_INVALID"),

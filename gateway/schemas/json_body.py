@@ -50,7 +50,7 @@ class JsonBody(Fields):
 
 
 class Envelope(BaseModel):
-    """A body with the fields of one resource under the resource's name. They may also be flattened (`project_name`)."""
+    """A body with the fields of one resource under its name. Flattened names such as `project_name` work too."""
 
     model_config = CONFIG
 
@@ -133,7 +133,6 @@ def _member(resource: str, fields: type[Fields]) -> Mapping[str, Any]:
 
 
 def _annotation(field: FieldInfo) -> Any:
-    """Return a field's type with its validators."""
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 

@@ -1,4 +1,4 @@
-"""Types of request fields: each accepts the forms that clients send, and rejects others."""
+"""Types of request fields. Each type accepts the forms that clients send and rejects others."""
 
 import math
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def _read_boolean(value: Any) -> bool | None:
 
 
 def _read_utc_day(value: Any) -> date | None:
-    """Return the date; that of a date-time with a zone is its date in UTC."""
+    """Return the date, in UTC for a date-time with a zone."""
     if value in (None, ""):
         return None
     try:
@@ -103,14 +103,14 @@ def _read_mapping(value: Any) -> dict[str, str]:
 
 
 def reject_empty(value: Any) -> Any:
-    """Validator of fields that must be sent, and be neither null nor empty."""
+    """Reject a missing, null or empty value."""
     if value in (None, ""):
         raise PydanticCustomError("missing", "is missing, null or empty")
     return value
 
 
 def none_as_empty(value: Any) -> Any:
-    """Validator of lists for which null means an empty list."""
+    """Return an empty list for null."""
     return () if value is None else value
 
 

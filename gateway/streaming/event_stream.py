@@ -1,4 +1,4 @@
-"""Live events of builds and runners as server-sent events, resumable after any of them."""
+"""Live events of builds and runners as server-sent events. A client can resume after any event."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ from libs.tasks import cancel_and_wait, run_until_first_exit
 HEARTBEAT_SECONDS = 15.0
 STREAMS = ("builds", "runners")
 EVENT_ID_PART = re.compile(r"([br])(\d{1,18})")
-READ_AHEAD = 64  # events buffered per client; reading from NATS pauses while a slow client has this many
-FETCH_TIMEOUT_SECONDS = 2.0  # a request that was lost with its NATS server is repeated after this time
+READ_AHEAD = 64  # events buffered for a client; then reading from NATS pauses
+FETCH_TIMEOUT_SECONDS = 2.0  # a request is repeated after this time, in case it was lost with its NATS server
 RECONNECT_DELAY_SECONDS = 0.5  # pause before a lost consumer is recreated
 MAX_READERS_PER_USER = 100  # streams of a user on each gateway; a stream needs two NATS consumers
-CONSUMER_EXPIRY_SECONDS = 60.0  # NATS removes the consumer of a disconnected client after this time
+CONSUMER_EXPIRY_SECONDS = 60.0  # NATS removes a consumer this long after its client has disconnected
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,9 @@ class EventFeed:
         self._state = state
         self._starts = starts
         self._positions = {stream: start.after for stream, start in starts.items()}
-        self._ready: asyncio.Queue[tuple[str, Msg] | None] = asyncio.Queue(READ_AHEAD)  # None: the end
+        self._ready: asyncio.Queue[tuple[str, Msg] | None] = asyncio.Queue(READ_AHEAD)  # None marks the end
 
     async def fill(self) -> None:
-        """Read all streams until the gateway shuts down."""
         jetstream = self._state.nats.jetstream()
         reading = (_read_stream(jetstream, stream, start, self._ready) for stream, start in self._starts.items())
         await run_until_first_exit(map(asyncio.create_task, (self._state.shutting_down.wait(), *reading)))

@@ -1,4 +1,4 @@
-"""The queue of runner requests that are held until a job is queued. It chooses the request to wake for a job."""
+"""Requests of runners that are held until a job is queued, and the choice of the request to wake for a job."""
 
 import asyncio
 import secrets
@@ -39,7 +39,7 @@ class LongPollQueue:
 
     def __init__(self) -> None:
         self._polls: list[PendingPoll] = []
-        self._process_id = secrets.token_hex(4)  # part of cursors, so that those of different processes differ
+        self._process_id = secrets.token_hex(4)  # part of cursors, which must differ between processes
         self._hint_count = 0
         self.is_closed = False
 

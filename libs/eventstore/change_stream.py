@@ -12,15 +12,15 @@ from libs.documents import Document
 BATCH_DELAY_SECONDS = 0.05
 BATCH_SIZE = 256
 MAX_AWAIT_MS = 500
-OPLOG_LOST_CODES = {136, 280, 286}  # MongoDB error codes: the oplog no longer contains the start position
+OPLOG_LOST_CODES = {136, 280, 286}  # the oplog no longer contains the start position
 EPOCH = Timestamp(0, 0)
 
-StartPosition = Document  # the arguments of `watch` that determine where a change stream starts
+StartPosition = Document  # arguments of `watch` that say where the change stream starts
 
 
 @dataclass(frozen=True, slots=True)
 class CommitChange:
-    """A new commit with the resume token after it. `document` is None if only the resume token is new."""
+    """A new commit with the resume token after it. `document` is None if there is only a new token."""
 
     token: str
     at: Timestamp = EPOCH
@@ -53,8 +53,8 @@ async def watch_commits(commits: AsyncCollection[Document], start: StartPosition
             if change is not None:
                 yield CommitChange(change["_id"]["_data"], change["clusterTime"], change["fullDocument"])
                 if not changes._cursor._has_next():  # noqa: SLF001  the driver does not show the end of a batch
-                    # wait for more commits: with batches, the relay, the subscriptions and the database have much less
-                    # work per event; consumers that need low latency use hints
+                    # wait for more commits: a batch takes the relay, the subscriptions and the database much less work
+                    # per event than single events; consumers that need low latency use hints
                     await asyncio.sleep(BATCH_DELAY_SECONDS)
             elif changes.resume_token is not None:
                 yield CommitChange(changes.resume_token["_data"])

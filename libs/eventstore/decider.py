@@ -61,7 +61,7 @@ class CommandMetadata:
     actor: Actor = SYSTEM
     command: str = ""  # command name
     traceparent: str = ""
-    # the id is derived from an idempotency key or an event, so it may be in the log already
+    # the id is derived from an idempotency key or an event, so the event log may already contain the command
     may_be_duplicate: bool = False
     fingerprint: str = ""  # hash of the request that used an idempotency key
 
@@ -99,8 +99,6 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Release a reserved name."""
-
     key: str
 
 
@@ -121,7 +119,7 @@ class Decider(Generic[C, S, E]):
     decide: Callable[[S, C], Sequence[E]]
     evolve: Callable[[S, E], S]
     reservations: Callable[[S, E], Sequence[Reservation]] = field(default=no_reservations)
-    # commands that usually start a stream: the handler tries the initial state before it reads the log
+    # commands that usually start a stream: they are decided on the initial state before the stream is read
     initial_commands: tuple[type[C], ...] = ()
 
 

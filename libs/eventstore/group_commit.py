@@ -25,9 +25,9 @@ from libs.eventstore.store import (
 )
 from libs.security.envelope_encryption import Encryption
 
-MAX_BATCH_SIZE = 500  # commits per transaction
+MAX_BATCH_SIZE = 500  # commits in one transaction
 TRANSACTION_TIMEOUT_SECONDS = 8.0  # limit of one transaction with its retries, also during a database failover
-LOOKUP_TIMEOUT_SECONDS = 3.0  # to look up which commits of a failed transaction are in the log
+LOOKUP_TIMEOUT_SECONDS = 3.0  # for finding out which commits of a failed transaction were written
 MAX_BATCH_ATTEMPTS = 6
 MAX_INDIVIDUAL_TRANSACTIONS = 16  # running concurrently; leaves connections of the pool to other callers
 MAX_BACKOFF_SECONDS = 0.4
@@ -44,7 +44,6 @@ class PendingAppend(NamedTuple):
     outcome: "asyncio.Future[None]"
 
     def failure(self, rejections: Rejections) -> Exception | None:
-        """Return the error of the first rejected commit, or None."""
         ids = (commit.metadata.command_id for commit in self.commits)
         return next((rejections[id_] for id_ in ids if id_ in rejections), None)
 
@@ -90,7 +89,6 @@ class GroupCommitter:
         await asyncio.shield(outcome)
 
     async def drain(self) -> None:
-        """Wait until all pending commits are written or rejected."""
         while busy := {*self._individual_tasks, *([self._writer] if self._writer else [])}:
             await asyncio.wait(busy)
 

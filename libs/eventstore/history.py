@@ -24,8 +24,8 @@ from libs.projections.read_model import ROW_EXISTS
 from libs.security.envelope_encryption import Encryption
 from libs.service.declaration import AnyHandler, Context, Handler
 
-MAX_ENTRIES_BYTES = 512 * 1024  # limit of the entries in one reply; the default message limit of NATS is 1 MiB
-MAX_ID_DIGITS = 18  # numbers with so many digits fit into 64 bits
+MAX_ENTRIES_BYTES = 512 * 1024  # limit for the entries of one reply; NATS limits messages to 1 MiB by default
+MAX_ID_DIGITS = 18  # numbers of this length fit into 64 bits
 
 
 def redact_message(message: Message) -> Payload:

@@ -16,7 +16,6 @@ REF_FIELDS = {"stream": 1, "version": 1, "fingerprint": 1}
 
 
 async def to_document(commit: PendingCommit, vault: Encryption) -> Document:
-    """Return the commit document with all events of the commit."""
     metadata = commit.metadata
     return {
         "_id": metadata.command_id,
@@ -86,7 +85,6 @@ def reservation_writes(commit: PendingCommit) -> list[UpdateOne | DeleteOne]:
 
 
 def head_write(commit: PendingCommit) -> UpdateOne:
-    """Return the write that updates the stream's document to the commit's version and row."""
     category, row = commit.category, commit.row
     head = {
         "version": commit.version,

@@ -7,8 +7,6 @@ from libs.eventstore.store import CommitRef, DuplicateCommand, PendingCommit, Wr
 
 
 class MemoryEventStore:
-    """An EventStore that keeps everything in dictionaries."""
-
     def __init__(self) -> None:
         self._streams: dict[str, list[PendingCommit]] = {}
         self._commands: dict[str, CommitRef] = {}

@@ -42,7 +42,6 @@ class MongoEventStore:
             await self._committer.append(*commits)
 
     async def drain(self) -> None:
-        """Wait until all pending commits are written or rejected."""
         await self._committer.drain()
 
     async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[AnyEvent]:

@@ -37,8 +37,6 @@ R = TypeVar("R", bound=ReadModelRow)
 
 @dataclass(frozen=True, slots=True)
 class LoadedStream(Generic[S, R]):
-    """The state and row of a stream at a version."""
-
     version: int
     state: S
     row: R
@@ -76,8 +74,6 @@ def no_follow_ups(_new_events: Sequence[AnyEvent]) -> Sequence[FollowUp]:
 
 
 class CommandHandler:
-    """Handles commands of all categories against one event store."""
-
     def __init__(self, store: EventStore, on_conflict: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._on_conflict = on_conflict
@@ -235,7 +231,6 @@ def _build_commit(
     events: Sequence[E],
     metadata: CommandMetadata,
 ) -> tuple[PendingCommit, LoadedStream[S, R]]:
-    """Return the commit to append and the stream after it."""
     reservations: list[Reservation] = []
     state = before.state
     for event in events:

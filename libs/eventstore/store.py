@@ -62,7 +62,7 @@ class PendingCommit:
 
 
 class EventStore(Protocol):
-    """Appends commits, each command at most once, and reads them back."""
+    """Appends commits and reads them back. It appends each command at most once."""
 
     async def append(self, *commits: PendingCommit) -> None:
         """Append commits atomically. The first may be followed by its follow-ups, which start new streams.

@@ -1,4 +1,4 @@
-"""Events on the wire: CloudEvents 1.0 in binary mode, with attributes in NATS headers and a JSON body."""
+"""Events as CloudEvents 1.0 in binary mode: attributes in NATS headers, and a JSON body."""
 
 import json
 from collections.abc import Mapping
@@ -62,7 +62,5 @@ def from_message(headers: Mapping[str, str], body: bytes) -> AnyEvent:
 
 @dataclass(frozen=True, slots=True)
 class DeliveredEvent:
-    """An event delivered by JetStream, with its sequence number in the stream."""
-
     sequence: int
     recorded: AnyEvent

@@ -1,5 +1,3 @@
-"""Creation of JetStream streams."""
-
 import asyncio
 
 from nats.js.api import StreamConfig, StreamInfo

@@ -43,11 +43,12 @@ class MessageServer:
         self._outage_errors: tuple[type[Exception], ...] = (StoreUnavailable, *outage_errors)
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._task_bytes = 0  # total size of the requests in `_tasks`
+        self._task_bytes = 0  # bytes of all requests in `_tasks`
         self._rejected_count = 0  # rejected requests since the process was last idle
 
     def _is_full(self, message: Msg) -> bool:
-        if not self._tasks:  # accept one request of any size, or a large one would never be accepted
+        # with no request in progress, accept one of any size, because a large one would never be accepted otherwise
+        if not self._tasks:
             return False
         size = self._task_bytes + len(message.data)
         return len(self._tasks) >= MAX_CONCURRENT_REQUESTS or size > MAX_CONCURRENT_REQUEST_BYTES

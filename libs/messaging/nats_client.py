@@ -51,7 +51,7 @@ class NatsTransport(Transport):
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._must_encrypt = False
-        # a reference to the streams below TLS: asyncio closes the connection when they are garbage-collected
+        # kept, because asyncio closes the connection when the streams below TLS are garbage-collected
         self._plain_streams: object = None
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
@@ -227,7 +227,7 @@ class NatsClient(Client):
             self._forbidden.add(match[1])
 
     def clear_permission_errors(self) -> None:
-        """Forget rejected subjects: the next server may have other permissions."""
+        """Forget rejected subjects, because the next server may have other permissions."""
         self._forbidden.clear()
 
     async def publish(

@@ -37,7 +37,7 @@ async def connect(settings: Settings, name: str, *, timeout: float | None = None
     """
     address = parse_nats_address(settings)
     fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    logged: set[str] = set()  # errors already logged since the last connection
+    logged: set[str] = set()  # errors logged since the last connection
 
     async def on_error(error: Exception) -> None:
         client.record_permission_error(error)

@@ -16,7 +16,8 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header, StatusCode
 
 BATCH_SIZE = 100
-REQUEST_EXPIRY_SECONDS = 2.0  # a request is renewed after this time, because the server drops it with a lost connection
+# requests are renewed after this time, because the server drops them with a lost connection
+REQUEST_EXPIRY_SECONDS = 2.0
 
 
 class PullConsumer:

@@ -43,14 +43,14 @@ from libs.service.leader_election import LeadershipLost
 log = logging.getLogger("headrace.relay")
 
 POSITION_HEADER = "Headrace-Position"
-MAX_IN_FLIGHT = 256  # unacknowledged messages
+MAX_IN_FLIGHT = 256  # messages without an acknowledgement
 ACK_TIMEOUT_SECONDS = 5.0
 RESUME_TOKEN_ID = "position"  # noqa: S105
 RESUME_TOKEN_INTERVAL_SECONDS = 60.0
-FULL_REPUBLISH = "scanning"  # position during a republication of the whole log, which starts over after a crash
+FULL_REPUBLISH = "scanning"  # position while the whole log is republished, which starts over after a crash
 FENCING_CODES = {10070, 10071}  # JetStream error codes: wrong last message id, wrong last sequence
 PUBLISH_ATTRIBUTES = {**NATS, "messaging.operation.type": "send"}
-MAX_CLOCK_SKEW = timedelta(minutes=10)  # largest difference to expect between the host clocks of writers
+MAX_CLOCK_SKEW = timedelta(minutes=10)  # larger differences between the host clocks of writers are not expected
 
 
 class RelayFenced(LeadershipLost):

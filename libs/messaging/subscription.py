@@ -40,7 +40,7 @@ log = logging.getLogger("headrace.subscription")
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 5.0
 CHECKPOINT_INTERVAL_SECONDS = 5.0  # for subscriptions without a transaction
 OUTAGE_CODES = {"SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"}
-REBUILDING = "rebuilding"  # value of `incarnation` while a rebuild has locked the checkpoint
+REBUILDING = "rebuilding"  # value of `incarnation` while a rebuild holds the checkpoint
 
 
 class CheckpointLost(Exception):
@@ -59,9 +59,7 @@ class BatchHandler(Protocol):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The last handled event of a stream."""
-
-    incarnation: str = ""  # creation time of the stream; a recreated stream restarts its sequence numbers
+    incarnation: str = ""  # creation time of the stream, because a recreated stream starts its sequence numbers again
     sequence: int = 0
     event_id: str = ""
 

@@ -33,7 +33,7 @@ from libs.tasks import cancel_and_wait
 log = logging.getLogger("headrace.workers")
 
 MAX_RETRY_DELAY_SECONDS = 10.0
-# for this long only the replica that received an event's hint (an early copy of the event) handles the event
+# in this time, only the replica that received an event's hint (an early copy) handles the event
 HINT_WINDOW_SECONDS = 2.0
 SHUTDOWN_TIMEOUT_SECONDS = 5.0
 MAX_PENDING_HINTS = 500  # per process
@@ -93,7 +93,6 @@ class WorkerPool:
         self._in_progress: set[str] = set()  # ids of events whose handling a hint has started
 
     def register(self, worker: AnyWorker, handler: EventHandler) -> None:
-        """Add a worker, before `start`."""
         name = worker.consumer_name(self._service)
         self._consumers.append((worker.source, name))
         self._registered.append((worker, handler))

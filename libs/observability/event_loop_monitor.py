@@ -10,11 +10,10 @@ from libs.observability.health import Health
 from libs.observability.metrics import SettableGauge
 
 SAMPLE_INTERVAL_SECONDS = 1.0
-SAMPLES_PER_REPORT = 10  # samples per report of the lag; while the process is ready, also per readiness check
+SAMPLES_PER_REPORT = 10  # per report of the lag and, while the process is ready, per readiness check
 
 
 async def monitor_event_loop(meter: Meter, health: Health, service: str) -> NoReturn:
-    """Export both gauges until canceled."""
     late = SettableGauge.create(
         meter, "headrace_event_loop_lag_seconds", "Maximum delay of the event loop in the last 10 seconds"
     )

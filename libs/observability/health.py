@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from libs.observability.logs import redact
 from libs.version import VERSION
 
-Check = Callable[[], Awaitable[str | None]]  # None: healthy; otherwise a description of the problem
+Check = Callable[[], Awaitable[str | None]]  # returns None if healthy, else a description of the problem
 Response = tuple[HTTPStatus, str, bytes]
 CHECK_TIMEOUT_SECONDS = 2.0
 REQUEST_TIMEOUT_SECONDS = 5.0
@@ -39,7 +39,7 @@ class Health:
 
     async def find_problems(self) -> dict[str, str]:
         """Run all checks. Returns the problems by check name; empty if the process is ready."""
-        checks = dict(self._checks)  # a copy, because checks may be registered concurrently
+        checks = dict(self._checks)  # copied, because checks may be registered during the run
         answers = await asyncio.gather(*(self._run_check(check) for check in checks.values()))
         return {name: reason for name, reason in zip(checks, answers, strict=True) if reason is not None}
 

@@ -91,7 +91,6 @@ class Metrics:
         )
 
     def clear_leader_gauges(self) -> None:
-        """Clear the gauges that only a leader reports."""
         for level in (self.relay_lag_seconds, self.follower_lag, self.followers_stopped):
             level.clear()
 

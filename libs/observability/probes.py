@@ -35,7 +35,7 @@ class Probe:
             async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
                 await self._attempt()
         except TimeoutError:
-            pass  # the age of the last success decides
+            pass  # judged by the age of the last success
         except Exception as error:  # any error is a problem to report
             self._failure = redact(f"{self._name} is not reachable ({type(error).__name__})")
         else:

@@ -66,7 +66,6 @@ def configure_telemetry(
 
 
 def _resolve_endpoint(signal: str, common: str | None, environ: Mapping[str, str]) -> str:
-    """Return the URL of the exporter, or an empty string if it is disabled."""
     off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     if off or environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip() == "none":
         return ""

@@ -1,5 +1,3 @@
-"""Projector: applies events to the rows of a projection."""
-
 from collections.abc import Mapping, Sequence
 
 from pymongo import DeleteOne, ReplaceOne
@@ -13,7 +11,6 @@ from libs.service.declaration import AnyProjection
 
 
 def projection_collection(projection: AnyProjection) -> str:
-    """Return the name of the collection with the projection's rows."""
     return f"view_{projection.name}_v{projection.version}"
 
 

@@ -1,4 +1,4 @@
-"""Read models: queries over rows, which are stored in one document per stream or projection key."""
+"""Read models: queries over rows. Each row is stored in the document of its stream or projection key."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,7 +91,6 @@ class ReadModel(Generic[R]):
         return selected
 
     async def get(self, key: str) -> R | None:
-        """Return the row of a stream or key, or None."""
         if key in self._preloaded:
             return self._preloaded[key]
         version_field = {self._backfill.field: 1} if self._backfill else {}

@@ -1,5 +1,3 @@
-"""The indexes of a service's database, derived from the service's declaration."""
-
 from collections.abc import Iterator
 
 from libs.eventstore.indexes import Index
@@ -10,7 +8,6 @@ from libs.service.declaration import AnyProjection, Service
 
 
 def list_indexes(service: Service) -> Iterator[Index]:
-    """Yield all indexes of a service's database."""
     yield from INDEXES
     for category in service.categories:
         field, version_field = category.row_field, category.row_version_field

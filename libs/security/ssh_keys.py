@@ -29,7 +29,7 @@ class WeakKey(ValueError):
 
 
 class UnexpectedPrivateKey(ValueError):
-    """The text is a private key."""
+    pass
 
 
 def compute_fingerprint(text: str) -> str:

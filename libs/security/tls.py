@@ -1,5 +1,3 @@
-"""TLS contexts for clients and servers."""
-
 import re
 import ssl
 from pathlib import Path

@@ -40,7 +40,7 @@ class UnknownKey(InvalidToken):
 
 
 class ExpiredToken(Exception):
-    """The token has expired."""
+    pass
 
 
 @dataclass(frozen=True, slots=True)

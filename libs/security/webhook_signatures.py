@@ -1,5 +1,3 @@
-"""Verification of webhook signatures."""
-
 import hashlib
 import hmac
 from typing import Literal

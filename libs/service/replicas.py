@@ -42,12 +42,11 @@ async def record_alive(
 
 
 async def remove_replica(database: AsyncDatabase[Document], service: str, instance: str) -> None:
-    """Remove the record of a process that shuts down."""
     await get_replicas(database).delete_one({"_id": f"{service} {instance}"})
 
 
 async def remove_silent(database: AsyncDatabase[Document], now: datetime) -> None:
-    """Remove the records of processes not seen for a day."""
+    """Remove the records of processes that were not seen for a day."""
     await get_replicas(database).delete_many({"seen_at": {"$lt": now - MAX_SILENCE}})
 
 

@@ -93,8 +93,6 @@ class Runtime:
         self._projections_by_row = {type(projection.initial_row): projection for projection in service.projections}
         self._categories_by_row = {type(category.initial_row): category for category in service.categories}
 
-    # ---- requests
-
     async def respond(self, message_type: type[Command] | type[Query], body: bytes, headers: Headers) -> bytes:
         """Handle one request in its own span, record its duration, and return the encoded answer."""
         start = perf_counter()
@@ -208,8 +206,6 @@ class Runtime:
             command, actor=metadata.actor, command_id=metadata.command_id, fingerprint=metadata.fingerprint
         )
         return CommandReply.model_validate_json(reply)
-
-    # ---- background work
 
     async def apply_to_projection(
         self, projection: AnyProjection, batch: Sequence[DeliveredEvent], session: AsyncClientSession | None

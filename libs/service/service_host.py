@@ -51,7 +51,6 @@ BACKFILL_INTERVAL_SECONDS = 2.0  # between searches for rows that replicas of an
 
 
 def run(service: Service, settings: Settings, clock: Clock | None = None) -> None:
-    """Run one replica until SIGTERM or SIGINT."""
     configure_logging(service.name, settings.instance)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run_until_signal(service, settings, clock))
@@ -164,7 +163,6 @@ async def _build_workers(service: Service, runtime: Runtime) -> "WorkerPool":
 
 
 def _message_types(service: Service) -> list[type[Command] | type[Query]]:
-    """Return the types of all commands and queries that the service handles."""
     types: list[type[Command] | type[Query]] = []
     for category in service.categories:
         types += category.decider.commands

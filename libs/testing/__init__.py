@@ -1,1 +1,0 @@
-"""Test helpers for all services."""

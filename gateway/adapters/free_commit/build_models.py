@@ -1,5 +1,3 @@
-"""Response models of builds and logs in Free Commit's API."""
-
 from pydantic import Field
 
 from gateway.forwarding.serializers import Moment, ResponseModel, passthrough, serialize, serialize_row

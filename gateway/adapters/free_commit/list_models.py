@@ -1,5 +1,3 @@
-"""Rows of Free Commit's paged lists."""
-
 from pydantic import Field
 
 from gateway.adapters.free_commit.paging import create_page_writer

@@ -1,5 +1,3 @@
-"""Response models of Free Commit's API."""
-
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator

@@ -24,8 +24,6 @@ ERROR_CODES = tuple(f"PAGINATION_{name}_INVALID" for name in ("PAGE", "PER_PAGE"
 
 
 class Envelope(ResponseModel):
-    """The members of a page besides its rows."""
-
     current_page: int = Field(description="page number, from 1")
     from_: int = Field(alias="from", description="position of the page's first row in the list, from 1")
     to: int = Field(description="position of the page's last row in the list")
@@ -35,7 +33,6 @@ class Envelope(ResponseModel):
 
 
 async def read_page_fields(request: Request) -> Mapping[str, Any]:
-    """Dependency: the fields of a PageQuery from the request's query string."""
     return parse_page_fields(request.scope["query_string"])
 
 

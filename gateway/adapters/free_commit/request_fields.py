@@ -23,12 +23,12 @@ TextOrEmpty = Annotated[Text, AfterValidator(lambda text: text or "")]
 
 
 def required(*names: str) -> ConfigDict:
-    """Return the configuration of a model that documents these fields as required; the message decides."""
+    """Return the configuration of a model that documents these fields as required. The message class checks them."""
     return ConfigDict(json_schema_extra={"required": list(names)})
 
 
 def at_most(limit: int, *, items: bool = False) -> dict[str, Any]:
-    """Return the limit of a text's or list's length for the documentation; the message checks it."""
+    """Return the documented maximum length of a text or list. The message class checks it."""
     return {"maxItems" if items else "maxLength": limit}
 
 

@@ -34,7 +34,7 @@ async def read_status_filter(
         str, Query(alias="jobStatus", description=f"only jobs with this status: {', '.join(JOB_STATUSES)}")
     ] = "",
 ) -> Mapping[str, Any]:
-    """Dependency: the statuses that the query parameter selects. Raises JOB_STATUS_INVALID."""
+    """Return the statuses that the query parameter selects, as the field `statuses`. Raises JOB_STATUS_INVALID."""
     status = job_status.upper()
     if not status:
         return {}

@@ -1,6 +1,6 @@
-"""Finds the project, company or runner in a GitFlic path, and admits only its owners and administrators.
+"""Dependencies that find the project, company or runner in a GitFlic path, and admit only owners and administrators.
 
-All functions are dependencies: use them with `Security`, whose scopes reach the check of the user's token.
+Use them with `Security`, whose scopes reach the check of the user's token.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -41,7 +41,6 @@ async def authorize_company(company_alias: CompanyAlias, user: User, bus: Bus) -
 
 
 async def _require_member(bus: RequestBus, user: Actor, company_id: int | None) -> None:
-    """Raise FORBIDDEN unless the user is a member of the company."""
     if company_id is None:
         raise _not_owner()
     if user.id not in (await _fetch_company(bus, user, GetCompany(company_id=company_id))).members_id:
@@ -77,7 +76,7 @@ def registration_scope_of(owner: FindOwner) -> Any:
 
 
 async def read_runner_uuid(runner_uuid: RunnerUuid) -> str:
-    """Return the runner's UUID from the path without a lookup. The service checks that the runner exists."""
+    """Return the runner's UUID from the path. The service, not this function, checks that the runner exists."""
     return runner_uuid.lower()
 
 

@@ -64,7 +64,7 @@ RUNNER_PAGE = create_slice_writer(Runner, "restPipelineRunnerModelList")
 
 
 class RunnerFields(JsonBody):
-    """Changes of a runner. Null means unchanged; flags may also have their names in responses, like `active`."""
+    """Changes of a runner. Null means unchanged. A flag may also have its name in responses, such as `active`."""
 
     name: StrictStr | None = Field(None, examples=["machine-1"])
     description: StrictStr | None = Field(None, examples=["The big one"])

@@ -34,12 +34,11 @@ async def read_slice_fields(
         ),
     ] = None,
 ) -> Mapping[str, Any]:
-    """Dependency: the fields of a SliceQuery from the request's query string."""
     return parse_slice_fields(request.scope["query_string"])
 
 
 def parse_slice_fields(query: bytes) -> dict[str, int]:
-    """Return the fields of a SliceQuery from a query string; invalid values mean the defaults."""
+    """Return the fields of a SliceQuery from a query string. Invalid values count as missing."""
     parameters = dict(parse_qsl(query.decode("latin-1")))
     return {
         "page": _parse_number(parameters.get("page", ""), minimum=0, default=0),

@@ -16,7 +16,6 @@ from gateway.schemas.samples import UUID
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDkxjaVmTEsJDTtf3bI4XYDpb58fvKfSjy7u8EZeIabc ivan@laptop"
 
-# ---- request fields
 
 NAME: dict[str, Any] = {"maxLength": 255}
 RequiredText = Annotated[Text, BeforeValidator(reject_empty)]
@@ -107,11 +106,8 @@ async def read_user_filter(
     username: Annotated[str | None, Query(description="username, case-insensitive; also `userAlias`")] = None,
     user_alias: Annotated[str | None, Query(alias="userAlias", include_in_schema=False)] = None,
 ) -> Mapping[str, Any]:
-    """Dependency: the filters in the query string. A missing or empty filter matches all users."""
+    """Return the filters in the query string. A missing or empty filter matches all users."""
     return {"email": email or None, "username": (user_alias if username is None else username) or None}
-
-
-# ---- response models
 
 
 def _avatar_url(uuid: str, info: ValidationInfo) -> str:

@@ -1,7 +1,7 @@
-"""Creates the cache keys that are sent to runners: unique per project and branch protection, and safe in a path.
+"""Cache keys for runners: unique per project and branch protection, and safe in a path.
 
-GitLab's runner appends the key to a directory that all projects with the same repository URL share. It also leaves it
-to the server to separate the caches of protected branches from those of other branches.
+GitLab's runner appends the key to a directory that all projects with the same repository URL share, and leaves it to
+the server to separate the caches of protected branches from those of other branches.
 """
 
 import hashlib
@@ -9,10 +9,10 @@ import re
 
 from contracts.builds import Assignment, JobVariable, PlannedCache
 
-FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"  # variable with the key that is tried last, for all caches of a job
+FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"  # its value is the key that runners try last, for all caches of a job
 REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 UNSAFE = re.compile(r"(?P<reference>\$\{[A-Za-z_]\w*\})|[^A-Za-z0-9_.@+=,$-]+|\$|\.{2,}", re.ASCII)
-MAX_KEY_LENGTH = 128  # characters of a key; with project and protection added, it fits into a file name of 255 bytes
+MAX_KEY_LENGTH = 128  # characters; with the project and the protection, a key fits into a file name of 255 bytes
 
 
 def separate_caches(assignment: Assignment) -> tuple[PlannedCache, ...]:

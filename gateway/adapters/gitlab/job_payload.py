@@ -31,7 +31,7 @@ FAILURE_REASONS = (
 )
 NULL_SHA = "0" * 40
 DEPTH_VALUE = re.compile(r"[0-9]{1,9}")  # valid GIT_DEPTH; git accepts at most 2**31 - 1
-CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # value of CI_CONFIG_PATH; no repository has this file
+CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # value of CI_CONFIG_PATH, a file that no repository has
 
 
 def build_job_payload(
@@ -47,7 +47,8 @@ def build_job_payload(
     timeout = min(assignment.timeout_seconds, runner_limit) if runner_limit else assignment.timeout_seconds
     project = assignment.project
     path = f"{project.owner_alias}/{project.alias}"
-    config = JobVariable(key="CI_CONFIG_PATH", value=CONFIG_PATH)  # sent last: overrides the project's variable
+    # sent last, so that it overrides a variable of the project
+    config = JobVariable(key="CI_CONFIG_PATH", value=CONFIG_PATH)
     planned = [separate_fallback(assignment, variable) for variable in assignment.variables]
     sent = (*planned, *create_body_variables(webhook_body, packed=packed), config)
     variables = {variable.key: variable for variable in sent}
@@ -81,7 +82,6 @@ def build_job_payload(
 
 
 def _image_to_json(image: PlannedImage | None, name: str) -> dict[str, Any]:
-    """Return the image as JSON, without unset members."""
     settings = image.model_dump(mode="json", exclude={"name", "variables"}) if image else {}
     planned = image.variables if image else ()
     variables = [_variable_to_json(JobVariable(key=variable.key, value=variable.value)) for variable in planned]

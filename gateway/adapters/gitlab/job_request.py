@@ -20,10 +20,10 @@ from libs.eventstore.decider import runner_actor
 
 log = logging.getLogger("headrace.gateway")
 
-RECHECK_SECONDS = 10.0  # interval at which a held request checks for jobs: notifications of queued jobs can be lost
-PAUSED_HOLD_SECONDS = 2.0  # a paused runner gets a response after this time: an immediate one would cause a tight loop
-RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds to wait after each failed attempt to return a claim
-REQUEST_ID = re.compile(r"[!-~]{16,128}")  # an X-Request-Id that is used; shorter ids may not be unique
+RECHECK_SECONDS = 10.0  # a held request looks for jobs at this interval, because hints can be lost
+PAUSED_HOLD_SECONDS = 2.0  # before the response to a paused runner, which would repeat its request at once
+RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds after each failed attempt to return a claim
+REQUEST_ID = re.compile(r"[!-~]{16,128}")  # valid X-Request-Id; shorter ids may not be unique
 
 
 async def request_job(app_state: AppState, request: Request) -> Response:
@@ -53,7 +53,7 @@ async def _respond(app_state: AppState, request: Request, sent: RequestFields, p
         )
     try:
         webhook_body = await _fetch_webhook_body(app_state, assignment)
-        # in a thread: compressing a large webhook body takes long and would block other requests
+        # in a thread, because compressing a large webhook body would block other requests
         job = await asyncio.to_thread(
             build_job_payload, assignment, poll.offer, webhook_body, quotes_files=not _is_headrace_agent(sent)
         )
@@ -133,10 +133,10 @@ async def _wait_for_job(
 
 
 async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: PendingPoll) -> Assignment | None:
-    """Claim a job and return it, or None if no job is available.
+    """Claim a job and return it, or None if no job is available. Update `poll.notified_jobs`.
 
-    Updates `poll.notified_jobs`. Without a result, the jobs that were in the list before the claim are removed, since
-    none of them is available. Otherwise only the claimed job is removed, since the others may still be queued.
+    Without a result, none of the jobs that were in the list before the claim is available, so all of them are removed.
+    Otherwise only the claimed job is removed, because the others may still be queued.
     """
     notified_count = len(poll.notified_jobs)
     try:

@@ -1,4 +1,4 @@
-"""Models of GitLab's runner protocol for the API's documentation. Requests are read leniently, see `runner_api`."""
+"""Models that document GitLab's runner protocol. `runner_api` parses the requests without them, to accept more."""
 
 from typing import Any, Literal
 
@@ -6,8 +6,6 @@ from pydantic import BaseModel, Field
 
 
 class RunnerInfoFields(BaseModel):
-    """What a runner reports about itself."""
-
     name: str | None = None
     version: str | None = None
     platform: str | None = None
@@ -59,8 +57,6 @@ class UploadedArtifact(BaseModel):
 
 
 class RunnerErrorBody(BaseModel):
-    """The body of an error response to a runner."""
-
     message: str = Field(description="explanation of the error")
 
 

@@ -37,7 +37,7 @@ CHUNK_BYTES = 512 * 1024  # part of a log in one message: NATS allows 1 MiB by d
 CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-\d*")
 FAILURE_REASON = re.compile(r"[a-z0-9_]{1,64}")
 JOB_STATES = frozenset(get_args(ReportJob.model_fields["state"].annotation))
-TRACE_UPDATE_SECONDS = "1"  # pause between log updates that runners are asked to make
+TRACE_UPDATE_SECONDS = "1"  # pause that runners make between log updates
 MAX_INTEGER = 2**63 - 1
 
 RequestFields = Mapping[str, Any]
@@ -45,7 +45,6 @@ M = TypeVar("M", bound=Message)
 
 
 async def register_runner(app_state: AppState, request: Request) -> Response:
-    """Handle `POST /runners`: register a runner with a registration token."""
     registration = await send_registration(app_state, request, await read_fields(request))
     return _identity_response(registration.id, registration.token, registration.token_expires_at, 201)
 
@@ -186,9 +185,6 @@ def _identity_response(id_: int, token: str, expires_at: datetime | None, status
     """Build the response with the runner's id and token. The expiry is in RFC 3339 with seconds, as runners expect."""
     expires = expires_at and expires_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return JSONResponse({"id": id_, "token": token, "token_expires_at": expires}, status)
-
-
-# ---- parsing of runner requests
 
 
 async def read_fields(request: Request) -> RequestFields:

@@ -1,4 +1,4 @@
-"""Creates job variables with the body of the webhook that launched the build.
+"""Job variables with the body of the webhook that launched the build.
 
 GitLab's runner shell-quotes file variables twice in every stage of a job, and bash takes minutes to parse megabytes of
 quoted text. Large bodies are therefore sent compressed, and the job's script decompresses them.

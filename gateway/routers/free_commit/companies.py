@@ -1,4 +1,4 @@
-"""Routes of companies, which own projects like users do."""
+"""Routes of companies, which can own projects as users do."""
 
 from functools import partial
 from typing import Annotated

@@ -1,5 +1,3 @@
-"""Routes of the server's configuration."""
-
 from typing import Annotated
 
 from fastapi import Security

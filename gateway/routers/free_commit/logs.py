@@ -1,4 +1,4 @@
-"""Routes of build logs, section by section. A whole log has another route, see the jobs."""
+"""Routes of build logs, section by section. The route of a whole log is in `jobs`."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ Reader = Annotated[Actor, Security(developer, scopes=["BUILD_READ"])]
 router = free_commit_router("/api/developer/logs", "Logs")
 
 
-# `path`: step names may contain slashes
+# `step` is a path, because step names may contain slashes
 @router.get(
     "/{build_id:id}/{step:path}",
     response_model=LOG.model,

@@ -1,5 +1,3 @@
-"""Routes of projects."""
-
 from functools import partial
 from typing import Annotated
 

@@ -40,5 +40,4 @@ async def get_user_info(user: Annotated[Actor, Security(any_user, scopes=["USER_
 
 @guests.get("/ping", summary="Check that the server is running.", response_class=Response)
 async def ping(_user: Anyone) -> Response:
-    """Respond with an empty body, as proof that the gateway runs."""
     return Response()

@@ -1,5 +1,3 @@
-"""Routes of secrets."""
-
 from functools import partial
 from typing import Annotated
 
@@ -54,7 +52,8 @@ forward(
     "Get a secret without its value.",
     response=ONE_SECRET,
 )
-forward(admins, "GET", "", ListSecrets, AdminReader, LIST, response=SECRETS)  # each reading of a value is recorded
+# without values, because each reading of a value is recorded
+forward(admins, "GET", "", ListSecrets, AdminReader, LIST, response=SECRETS)
 forward(
     admins,
     "GET",

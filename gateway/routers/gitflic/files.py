@@ -62,7 +62,6 @@ async def download_file(
     bus: Bus,
     request: Request,
 ) -> Response:
-    """Send an artifact or log as a download."""
     query = ListJobFiles(project_id=owner[1], job_local_id=job_local_id, size=MAX_PAGE_SIZE)
     page = Page.model_validate_json(await bus.send(query, user))
     file_row = next((row for row in page.rows if row["id"] == artifact_uuid.lower()), None)

@@ -1,4 +1,4 @@
-"""Runners in GitFlic's API. Order matters: literal path segments come first, since an alias can equal any of them."""
+"""Runners in GitFlic's API. Routes with a literal path segment come first, because an alias can equal the segment."""
 
 from typing import Annotated, Any
 
@@ -43,7 +43,7 @@ companies = gitflic_router("/api/company/{company_alias}/runners", "Runners")
 
 
 def add_registration_routes(router: APIRouter, role: RequireRole, scope: dict[str, Any]) -> None:
-    # the scope of a writer: the registration token can register runners
+    # a scope for writing, because the registration token can register runners
     writer = Annotated[Actor, Security(role, scopes=[WRITE])]
     forward(
         router,
