@@ -146,7 +146,8 @@ class Runner:
 async def run(config: Config, *, stop: asyncio.Event, once: bool = False, ephemeral: bool = False) -> None:
     """Request and execute jobs of one runner until `stop` is set or, with `once`, until one job is finished.
 
-    `ephemeral`: unregister the runner at the end. If the pending request receives a job, that job runs first.
+    `ephemeral`: the caller unregisters the runner afterwards. If the pending request receives a job, that job runs
+    first.
     """
     await _remove_orphaned_containers(config)
     with create_run_directory(Path(config.builds_dir)) as folder, ProcessSpawner(folder) as spawner:

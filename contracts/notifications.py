@@ -115,8 +115,6 @@ class NotificationSkipped(Event):
 
 
 class NotificationRow(ReadModelRow):
-    """The read model row of a notification."""
-
     id: str = ""
     kind: NotificationKind = "test"
     status: NotificationStatus = NotificationStatus.NEW

@@ -31,7 +31,7 @@ class CachedDenial:
 
 
 class StaleIfErrorCache(Generic[K, A]):
-    """A cache that requests each key at most once a second and serves old values while the service is unavailable.
+    """A cache that requests a value again after TTL_SECONDS and serves old values while the service is unavailable.
 
     Values and denials are stored separately, so that a flood of invalid tokens does not evict valid users.
     """

@@ -31,7 +31,7 @@ class Deployment:
 
 
 def write_secret_files(folder: Path, deployment: Deployment) -> None:
-    """Write the files of all processes. Generated values are kept below `secrets`, so a second call changes nothing."""
+    """Write the files of all processes. A second call keeps the generated values, which are stored below `secrets`."""
     owners = {"mongo": deployment.mongod_uid, "nats": deployment.nats_server_uid}
     try:
         (folder / "secrets").mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -225,7 +225,7 @@ class Settings(BaseSettings):
 
 
 def resolve_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with HEADRACE_X read from the file HEADRACE_X_FILE, for every secret X."""
+    """Return the environment with each secret HEADRACE_X read from the file HEADRACE_X_FILE. Raises SettingsError."""
     plain = dict(environ)
     for name in SECRET_VARIABLES:
         path = plain.pop(f"{name}_FILE", "").strip()

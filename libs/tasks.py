@@ -34,7 +34,7 @@ async def cancel_and_wait(tasks: Iterable["asyncio.Task[Any]"]) -> None:
 
 
 async def run_until_first_exit(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Wait until one task ends, cancel the others, and raise the first task's error, if any."""
+    """Wait until one task ends, cancel the others, and raise the error of a task that failed before that, if any."""
     together = list(tasks)
     try:
         await asyncio.wait(together, return_when=asyncio.FIRST_COMPLETED)

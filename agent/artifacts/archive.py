@@ -92,7 +92,7 @@ def _walk_names(folder: Path) -> Iterator[str]:
 
 
 def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, level: int | None = None) -> list[str]:
-    """Write the archive. Return the skipped names: sockets, pipes, and links that lead out of the folder.
+    """Write the archive. Return the names that are skipped, such as sockets, pipes, and links out of the folder.
 
     Raises ArchiveCanceled once `stop` is set.
     """

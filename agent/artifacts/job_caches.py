@@ -65,7 +65,7 @@ class JobCaches:
         return self._job.caches if self._max_bytes else ()
 
     def _restore(self, cache: Cache, checkout: Path, values: Mapping[str, str]) -> Iterator[str]:
-        """Restore the first cache that exists for the key or the fallback keys. Yield lines for the job's log."""
+        """Restore the first intact cache of the keys, and delete damaged ones. Yield lines for the job's log."""
         keys = [expand(key, values) for key in (cache.key, *cache.fallback_keys, values.get(FALLBACK_VARIABLE, ""))]
         for key in dict.fromkeys(filter(None, keys)):
             path = self._path_of(key)

@@ -63,7 +63,7 @@ class JobExecution:
             self._timeout.reschedule(0)
 
     async def run(self) -> None:
-        """Execute the job and report its result. Then remove its folder and its processes."""
+        """Execute the job and report its result. Then kill its processes and remove its folder."""
         logger.info("job %d (%s) started", self._job.id, self._job.name)
         # a new trace, linked to that of the build's launch, because the job may have waited for a long time
         job_span = open_span(

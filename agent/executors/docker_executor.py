@@ -191,7 +191,7 @@ class DockerExecutor:
             await self._client.close()
 
     async def _terminate(self, step: asyncio.Task[int]) -> None:
-        """Send SIGTERM to all processes in the container. Kill the container if the step still runs."""
+        """Send SIGTERM to all processes. After the end of the step, or KILL_DELAY_SECONDS, kill the container."""
         self._is_running = False
         try:
             terminate = ["sh", "-c", "kill -TERM -1"]

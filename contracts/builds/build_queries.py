@@ -23,8 +23,6 @@ class BuildJobStatus(Message):
 
 
 class BuildRow(ReadModelRow):
-    """The read model row of a build."""
-
     id: int = 0
     local_id: int = 0
     executor_id: str = ""

@@ -39,8 +39,6 @@ class ConcurrencySlotReleased(Event, wire_name="LaneReleased"):
 
 
 class ConcurrencyGroupRow(ReadModelRow):
-    """The read model row of a project's concurrency group."""
-
     project_id: int = 0
     holder: int | None = None
     waiting: tuple[int, ...] = ()

@@ -10,8 +10,6 @@ from contracts.paging import SliceQuery
 
 
 class JobRow(ReadModelRow):
-    """The read model row of a job."""
-
     id: int = 0
     local_id: int = 0  # number in its project
     uuid: str = ""

@@ -28,7 +28,7 @@ class RunnerCapabilities(Message):
 
 
 class JobRequirements(Message):
-    """What a job requires of a runner. Jobs with equal requirements fit the same runners, except project runners."""
+    """What a job requires of a runner. Equal requirements fit the same runners, except runners of a project."""
 
     company_id: int | None = None
     protected: bool = False

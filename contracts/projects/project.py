@@ -20,7 +20,7 @@ class CreateProject(Command):
     credential_id: int | None = None
     developers_id: Ids = ()
     secrets_id: Ids = ()
-    owner_alias: Name | None = None  # None: the actor
+    owner_alias: Name | None = None  # None: the user who sends the command
     alias: Name | None = None  # None: derived from the name
     protected_branches: Names | None = None  # None: the project's branch; if that is `*`, `main` and `master`
 

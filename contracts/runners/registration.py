@@ -62,8 +62,6 @@ class RegistrationTokenWithdrawn(Event):
 
 
 class RegistrationRow(ReadModelRow):
-    """The read model row of a registration token."""
-
     scope: str = ""
     token_hash: str = Field(default="", repr=False)
     token_sealed: str = Field(default="", repr=False)

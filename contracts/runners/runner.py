@@ -195,8 +195,6 @@ class RunnerTokenReset(Event):
 
 
 class RunnerRow(RunnerSettings, ReadModelRow):
-    """The read model row of a runner."""
-
     id: int = 0
     uuid: str = ""
     token_hash: str = Field(default="", repr=False)

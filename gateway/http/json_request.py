@@ -58,7 +58,10 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def flatten(body: dict[str, Any]) -> dict[str, Any]:
-    """Return `{"project_name": "x"}` for `{"project": {"name": "x"}}`; deeper members stay unchanged."""
+    """Return `{"project_name": "x"}` for `{"project": {"name": "x"}}`; deeper members stay unchanged.
+
+    A list of objects becomes one list per member: `{"job": [{"id": 1}, {"id": 2}]}` becomes `{"job_id": [1, 2]}`.
+    """
     flat: dict[str, Any] = {}
     for name, value in body.items():
         match value:

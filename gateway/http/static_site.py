@@ -1,4 +1,4 @@
-"""Static files served beside the API, for the web page of an existing client."""
+"""Static files of a web page, which the gateway serves beside the API."""
 
 import re
 from os import PathLike, stat_result

@@ -71,7 +71,10 @@ def _check_data_key(master: MasterKeys, data_key: Document) -> None:
 
 
 async def require_empty_system(databases: Databases, nats: Client, *, purge: bool) -> bool:
-    """Raise OperatorError if services run or data exists. Return whether an earlier restore was interrupted."""
+    """Raise OperatorError if services run or data exists. Return whether an earlier restore was interrupted.
+
+    Data of an interrupted restore is accepted; so are events in JetStream if `purge` is set.
+    """
     for service in databases:
         if await _is_service_running(nats, GetHistory.subject_at(service)):
             raise OperatorError(
@@ -114,7 +117,10 @@ async def _count_events(nats: Client, service: str) -> int:
 
 
 async def load_backup(databases: Databases, nats: Client, reader: BackupReader, report: ProgressReport) -> None:
-    """Write the databases and purge JetStream. After a crash, the restore marker makes the next restore start over."""
+    """Drop the databases, write those of the backup, and purge JetStream.
+
+    After a crash, the restore marker makes the next restore start over.
+    """
     first, *others = databases.values()
     for database in (*others, first):  # the database with the restore marker is the last one to be dropped
         await database.client.drop_database(database.name)

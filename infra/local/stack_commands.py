@@ -148,7 +148,7 @@ def _is_running(pid: int) -> bool:
 
 
 def connect_to_stack(login: str) -> None:
-    """Set the connection variables for the stack on the data folder, unless they are set. `login`: NATS login."""
+    """Set missing HEADRACE_ variables to URLs and master key of the data folder's stack. `login`: NATS login."""
     folder = get_data_folder()
     state = StackState.read(folder)
     if state is None:

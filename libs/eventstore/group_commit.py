@@ -137,7 +137,10 @@ class GroupCommitter:
             await asyncio.sleep(uniform(0.5, 1) * min(MAX_BACKOFF_SECONDS, 0.01 * 2**attempt))  # noqa: S311
 
     def _take_batch(self) -> list[PendingAppend]:
-        """Take the oldest pending appends that share no stream, reservation or command id. The rest stays pending."""
+        """Take the oldest pending appends that have no stream, reservation or command id in common.
+
+        They contain MAX_BATCH_SIZE commits at most, but at least one append is taken.
+        """
         batch: list[PendingAppend] = []
         rest: list[PendingAppend] = []
         used: set[str] = set()

@@ -71,7 +71,7 @@ class MessageServer:
         self._subscriptions.append(await self._client.subscribe(subject, self._group, cb=on_message))
 
     async def stop(self, timeout: float) -> None:
-        """Stop subscribing and finish the requests in progress. New requests go to other replicas."""
+        """Stop subscribing and finish the requests in progress, but end after `timeout` seconds at the latest."""
         flush_timeout = timeout if self._client.is_connected else CLOSE_TIMEOUT_SECONDS
         with suppress(TimeoutError, NatsError):  # without a connection no more requests arrive
             async with asyncio.timeout(timeout):

@@ -139,7 +139,7 @@ class CatchUpSubscription:
             raise CheckpointLost("its consumer was removed") from error
 
     async def _handle_until_done(self, checkpoint: Checkpoint, messages: Sequence[Msg]) -> Checkpoint:
-        """Handle a batch. If that fails, handle its events one by one, so that a bad event delays only later ones."""
+        """Handle a batch. If that fails, handle its events one by one, and retry each until it succeeds."""
         pending = messages[-1].metadata.num_pending
         batch_size, pause = len(messages), MIN_RETRY_SECONDS
         while messages:

@@ -62,7 +62,7 @@ def summarize_error(error: Exception) -> tuple[str, Exception | None]:
 
 
 class JsonFormatter(jsonlogger.JsonFormatter):
-    """Formats log records as JSON objects. Text of all fields is redacted; other values become text."""
+    """Formats log records as JSON objects. Values except numbers, booleans and None become text, which is redacted."""
 
     def __init__(self, service: str, instance: str) -> None:
         super().__init__(
@@ -85,7 +85,7 @@ class JsonFormatter(jsonlogger.JsonFormatter):
 
 
 class TextFormatter(JsonFormatter):
-    """Formats log records as readable lines: time, level, service and message, followed by the exception."""
+    """Formats log records as lines: time, level, service, message, other fields and trace id, then the exception."""
 
     def serialize_log_record(self, log_data: dict[str, Any]) -> str:
         fields = {"exception": "", "trace_id": "", **log_data}

@@ -26,9 +26,10 @@ HAS_TEXT = {"$gt": ""}
 
 
 def _prefix_fields(field: str, condition: Filter) -> Document:
-    """Prefix the field names of a filter with the row's field: {"a": 1} -> {"job_v1.a": 1}, also inside $or and $and.
+    """Prefix the field names of a filter with the row's field, except `_id`: {"a": 1} -> {"job_v1.a": 1}.
 
-    The value of `$expr` is a function that gets the row's field name.
+    This includes the conditions inside $or, $and and $nor. The value of `$expr` is a function that gets the row's field
+    name.
     """
     prefixed: Document = {}
     for name, value in condition.items():

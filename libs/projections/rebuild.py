@@ -64,7 +64,7 @@ async def rebuild_rows(
             batch = []
             progress(done, total)
     changed |= await _replace_rows(database, category, batch)
-    # the streams that changed, because a writer of an older release writes only its own row version
+    # again for streams that changed in between: a writer of an older release writes only its own row version
     while changed:
         batch = [row for stream in changed async for row in _rebuild_streams(database, category, stream, vault)]
         changed = await _replace_rows(database, category, batch)

@@ -14,10 +14,11 @@ GATEWAY_TIMEOUT = timedelta(seconds=10)  # more than three heartbeat intervals
 
 
 async def compute_grace_deadline(ctx: Context, scans: str, grace: timedelta) -> datetime:
-    """Return the database time before which a silent runner must not be considered lost. Called by the leader.
+    """Return the database time before which a silent runner must not be considered lost.
 
-    The collection `scans` stores the time of the last scan, from which a new leader detects an outage. A silent gateway
-    extends the grace period by at most `grace`; after that it is considered removed.
+    The leader calls this at each scan. The collection `scans` stores the time and result of the last one, from which a
+    new leader detects an outage. A silent gateway extends the grace period by at most `grace`; after that it is
+    considered removed.
     """
     now = ctx.clock.database_time()
     last = await ctx.collection(scans).find_one({"_id": "last"})

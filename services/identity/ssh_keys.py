@@ -18,7 +18,7 @@ async def prepare_key_removal(_ctx: Context, command: RemoveSshKey) -> RemoveSsh
 
 
 async def get_ssh_key(ctx: Context, query: GetSshKey) -> SshKeyView:
-    """Return one key of the user, the newest one if the query names none."""
+    """Return one key of the user, the newest one if the query names none. Raises KEY_NOT_FOUND."""
     row = await require_user(ctx, query.user_id)
     if query.key_uuid is None:
         found = row.keys[-1:]

@@ -13,10 +13,7 @@ MAX_OUTPUT_LENGTH = 20_000  # characters; the end of the output shows the cause 
 
 
 def on_build_finished(recorded: RecordedEvent[Event]) -> Sequence[Command]:
-    """Request a mail to the initiator of a failed build.
-
-    A build without an initiator gets no mail.
-    """
+    """Request a mail to the initiator of a build that failed or was killed. Without an initiator there is no mail."""
     match recorded.event:
         case BuildFinished(exit_code=code, initiator_id=user_id) as build if code != 0 and user_id:
             return [

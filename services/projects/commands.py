@@ -119,7 +119,7 @@ def owner_from_actor(ctx: Context) -> Owner:
 
 
 def owner_fields(owner: Owner) -> dict[str, str | int | None]:
-    """Return the owner as the fields that a project stores: the name in its path and the id."""
+    """Return the owner as fields of a project: the alias in its path, and the id of the user or company."""
     is_company = owner.kind == "company"
     return {
         "owner_alias": owner.alias,

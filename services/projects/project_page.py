@@ -71,7 +71,7 @@ async def match_last_build(ctx: Context, column_filter: Filter, column: Column) 
 
 
 async def sort_by_last_build(ctx: Context, query: ListProjectsPage, rows: list[ProjectNameRow]) -> list[ProjectNameRow]:
-    """Return the rows of the page, ordered by a column of the last build. NULL sorts first, as in SQL."""
+    """Return the rows of the page, ordered by a column of the last build. A missing value counts as the lowest."""
     field = LAST_BUILD_COLUMNS[query.sort_by].field
     last_builds = await load_last_builds(ctx, [row.id for row in rows])
 

@@ -1,1 +1,1 @@
-"""Benchmarks of a running stack. They print measurements and check nothing."""
+"""Benchmarks of a running stack. They print measurements and assert nothing."""

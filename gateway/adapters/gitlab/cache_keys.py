@@ -56,7 +56,7 @@ def sanitize_key(key: str) -> str:
     """Return the key as one path component.
 
     If characters are replaced or cut off, a hash is appended, so that different keys stay different. References to
-    variables are kept in the form `${NAME}`: only the runner knows their values.
+    variables are kept in the form `${NAME}`, because only the runner knows their values, unless the key is too long.
     """
     template = REFERENCE.sub(lambda match: f"${{{match[1] or match[2]}}}", key)
     safe = UNSAFE.sub(lambda match: match["reference"] or "-", template)

@@ -132,7 +132,7 @@ def _steps_to_json(assignment: Assignment, timeout: int, before: tuple[str, ...]
 
 
 def _git_info(assignment: Assignment) -> dict[str, Any]:
-    """Return what the runner fetches: the planned commit by its hash, if the git server allows that, else the branch.
+    """Return what the runner fetches: the tag, the commit by its hash, or the branch if the server refuses hashes.
 
     By its hash, a commit is found even after a force-push. A runner fetches once, and one refused refspec fails the
     fetch. For servers that refuse hashes, the refspec is therefore the branch with its full history, which contains the

@@ -50,7 +50,7 @@ async def register_runner(app_state: AppState, request: Request) -> Response:
 
 
 async def send_registration(app_state: AppState, request: Request, sent: RequestFields) -> RunnerRegistration:
-    """Register a runner at the runners service with the fields `sent`. Raises REQUEST_INVALID or FORBIDDEN."""
+    """Register a runner with the fields `sent`. Raises REQUEST_INVALID or REGISTRATION_TOKEN."""
     command = validate(
         RegisterRunner,
         registration_token=_read_text(sent, "token"),
@@ -201,7 +201,7 @@ async def read_fields(request: Request) -> RequestFields:
 
 
 async def authenticate_runner(app_state: AppState, request: Request, sent: RequestFields) -> RunnerProfile:
-    """Return the profile of the request's runner and record the contact. Raises FORBIDDEN if the token is unknown."""
+    """Return the profile of the request's runner and record the contact. Raises RUNNER_TOKEN for an unknown token."""
     address = client_ip(request.scope, app_state.settings.trusted_proxies)
     command = validate(
         AuthenticateRunner, token=read_runner_token(request, sent), ip_address=address, info=parse_runner_info(sent)

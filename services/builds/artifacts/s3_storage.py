@@ -58,9 +58,9 @@ class S3BlobStore:
 
 
 async def find_bucket_problem(s3: S3Settings, folder: str, ca_file: Path | None) -> str | None:
-    """Check that objects can be written, read, listed and deleted.
+    """Write, read, list and delete an object. Return the error as text, or None.
 
-    Return the error as text, or None. Leaves no object behind.
+    If a step fails, the object may remain in the bucket.
     """
     store = _open_store(s3, folder, ca_file)
     place = f"doctor/{uuid4()}"

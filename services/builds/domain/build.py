@@ -105,7 +105,7 @@ def _plan(build: Build, command: PlanBuild) -> list[BuildEvent]:
 
 
 def _on_job_finished(build: Build, command: RecordJobResult) -> list[BuildEvent]:
-    """Record the result of a job: queue the jobs that may run now, and finish the build after its last job."""
+    """Record a job's result: finish the build after its last job, or queue new jobs if the build is not killed."""
     canceling = build.phase is Phase.CANCELING
     status = build.graph.effective_status(command.job_id, command.status, command.exit_code)
     ended = build.graph.with_statuses({command.job_id: status})

@@ -82,7 +82,10 @@ def priority_changed_event(build: Build, priority: int) -> BuildPriorityChanged:
 
 
 def advanced_event(build: Build, graph: JobGraph, ended: Mapping[int, JobStatus]) -> BuildJobsChanged:
-    """Return the event that changes the build's job graph to `graph`. `ended`: new results by job id."""
+    """Return the event that changes the build's job graph to `graph`. `ended`: new results by job id.
+
+    Raises BUILD_STATUS if the build could not be planned.
+    """
     planned = build.planned
     if planned is None:
         raise RequestRejected("BUILD_STATUS", "the build could not be planned")

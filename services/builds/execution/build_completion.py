@@ -28,7 +28,10 @@ async def prepare_job_result(ctx: Context, command: RecordJobResult) -> RecordJo
 
 
 async def prepare_kill(ctx: Context, command: KillBuild) -> KillBuild:
-    """Add the build's id and duration so far. Raises EXECUTOR_NOT_FOUND if no unfinished build has the executor id."""
+    """Add the build's id and duration so far to the command, and record that the build may end now.
+
+    Raises EXECUTOR_NOT_FOUND if no unfinished build has the executor id.
+    """
     builds = ctx.read_model(BuildRow)
     if command.build_id:
         build = await builds.get(f"build-{command.build_id}")

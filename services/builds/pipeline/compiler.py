@@ -50,8 +50,8 @@ def is_pipeline(spec_file_path: str) -> bool:
 def compile_pipeline(content: bytes, context: PipelineContext, timeout_seconds: int, max_attempts: int) -> Pipeline:
     """Compile the file to jobs and warnings.
 
-    Raises SpecInvalid or SpecUnreadable with line and column, and IncludesRequired if included files must be read
-    first.
+    Raises SpecUnreadable, SpecInvalid with line and column if they are known, and IncludesRequired if included files
+    must be read first.
     """
     warnings: list[str] = []
     top = resolve_references(resolve_extends(resolve_includes(content, context, warnings.append)))

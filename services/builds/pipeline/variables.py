@@ -130,7 +130,10 @@ def expand_variables(known: Mapping[str, str], variables: Iterable[PlannedVariab
 
 
 def _expand_all(raw: Mapping[str, str], expanded: set[str]) -> dict[str, str]:
-    """Expand the variables in `expanded`. A reference that leads back to itself is left unexpanded."""
+    """Expand the variables in `expanded`.
+
+    Left as they are: references to unknown names, to a variable that contains them, and those beyond the limits.
+    """
     characters_left = MAX_EXPANSION_CHARACTERS
 
     def expanded_value(name: str, ancestors: tuple[str, ...]) -> str:

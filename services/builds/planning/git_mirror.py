@@ -73,7 +73,7 @@ class GitMirrors:
     async def read_file(self, url: str, resolved: ResolvedRef, path: str, ssh_key: str | None = None) -> bytes:
         """Return the content of a file at a commit.
 
-        Raises NoSuchFile, or IsADirectoryError if it is not a plain file.
+        Raises NoSuchFile, IsADirectoryError if it is not a plain file, NoSuchRef or RepositoryUnreachable.
         """
         key = (url, resolved.sha, path)
         if (cached := self._file_cache.get(key)) is not None:

@@ -79,7 +79,7 @@ class Planner:
         try:
             if is_pipeline(build.project.spec_file_path if build.project else ""):
                 return await self._plan_pipeline(ctx, build)
-            # numbers left unused by an invalid spec file do no harm
+            # ids that an invalid spec file leaves unused do no harm
             (resolved, content), job_id, local_id = await asyncio.gather(
                 self._read_spec_file(ctx, build),
                 ctx.next_id("job"),

@@ -13,7 +13,7 @@ FingerprintsByUuid = Mapping[str, str]  # key UUID -> fingerprint
 
 
 def add_key(keys: FingerprintsByUuid, command: AddSshKey) -> SshKeyAdded:
-    """Return the event that adds the key. Raise RequestRejected for an invalid or duplicate key."""
+    """Return the event that adds the key. Raise RequestRejected if it is invalid, a duplicate, or one key too many."""
     title = (command.title or "").strip()
     if not title:
         raise RequestRejected("KEY_TITLE_REQUIRED")

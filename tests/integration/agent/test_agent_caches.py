@@ -94,9 +94,9 @@ async def test_a_protected_branch_does_not_restore_caches_of_unprotected_branche
 async def test_caches_are_separated_by_the_servers_keys_if_it_supports_this_else_by_the_agent(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
-    """With the runner feature `separate_caches`, the server's cache keys already differ between projects.
+    """A server that announces `separate_caches` sends cache keys that already differ between projects.
 
-    Without that feature, the agent keeps each project's caches in a folder of its own.
+    For other servers, the agent keeps each project's caches in a folder of its own.
     """
     separate = {"features": {"separate_caches": True}}
     first = job_with_cache(1, repository, *WRITE_SCRIPT, key="1-deps-non_protected") | separate

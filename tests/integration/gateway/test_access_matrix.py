@@ -112,7 +112,7 @@ async def expired_token_headers(system: RunningSystem) -> Headers:
 
 @pytest.fixture(scope="module")
 async def resource_ids(system: RunningSystem, callers: Mapping[str, Headers]) -> Ids:
-    """Create one resource of each kind, so that GET requests succeed. Return the ids by path parameter."""
+    """Create the resources that the paths need. Return the ids by path parameter."""
     me = (await system.http.get("/api/user/info", headers=callers["developer"])).json()["id"]
     company = await system.create("companies", title="Acme", alias="acme", members_id=[me])
     project = await system.create(

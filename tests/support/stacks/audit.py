@@ -60,7 +60,10 @@ def _check_builds(log: Sequence[RecordedEvent[Any]], launched: Sequence[Launched
 
 
 def _check_executions(log: Sequence[RecordedEvent[Any]], file: Path, verdict: Verdict) -> None:
-    """Check that each job ran once. A job whose runner was lost may run once for each of its assignments."""
+    """Check that no job ran twice and that successful jobs ran to their end.
+
+    A job whose runner was lost may run once for each of its assignments.
+    """
     lines = Counter(tuple(line.split()) for line in file.read_text().splitlines()) if file.exists() else Counter()
     assigned = Counter(recorded.event.job_id for recorded in log if isinstance(recorded.event, JobAssigned))
     lost = Counter(recorded.event.job_id for recorded in log if isinstance(recorded.event, JobLost))

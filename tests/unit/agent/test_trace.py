@@ -83,7 +83,7 @@ def test_a_line_with_invalid_characters_is_written(trace: JobLog) -> None:
 
 @pytest.fixture
 def limit_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Fixture: a function that sets the maximum size of a log file. Writes beyond that size fail, as on a full disk."""
+    """Return a function that limits the size of log files. Writes beyond the limit fail, as on a full disk."""
 
     def limit_writes(limit: int) -> None:
         write = os.pwrite

@@ -30,7 +30,8 @@ MERGE_TAG = "tag:yaml.org,2002:merge"
 def read_yaml(content: bytes, warn: Callable[[str], None], name: str = "") -> MappingNode:
     """Parse the content of a file and return its top-level mapping.
 
-    `name` is the path of an included file. Raises SpecUnreadable, or SpecInvalid with line and column.
+    `name` is the path of an included file. Raises SpecUnreadable, or SpecInvalid with line and column if they are
+    known.
     """
     called = f"the file {name}" if name else "the spec file"
     if len(content) > MAX_FILE_BYTES:

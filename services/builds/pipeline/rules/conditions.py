@@ -102,7 +102,10 @@ def _matches_tree(
     *,
     unknown: bool = True,
 ) -> bool:
-    """Return whether `changes` or `exists` matches a path of the commit. A rule without the keyword matches."""
+    """Return whether `changes` or `exists` matches a path of the commit. A rule without the keyword matches.
+
+    If the paths are unknown, it returns `unknown` and warns.
+    """
     node = source.get(key)
     if node is None:
         return True
