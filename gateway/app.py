@@ -31,6 +31,7 @@ from gateway.heartbeat import HeartbeatSender
 from gateway.http.client_ip import is_local_request
 from gateway.http.static_site import StaticSite
 from gateway.middleware import ObservabilityMiddleware
+from gateway.streaming.live_events import LiveEvents
 from gateway.streaming.long_polls import LongPollQueue
 from libs.clock import Clock
 from libs.messaging.nats_connection import check_round_trip, connect, disconnect
@@ -73,6 +74,7 @@ class Gateway:
         """Answer all held requests: long polls of runners get no job, event streams end."""
         self.state.shutting_down.set()
         self.state.long_polls.close()
+        self.state.live_events.close()
 
 
 @asynccontextmanager
@@ -83,7 +85,7 @@ async def open_gateway(settings: Settings, telemetry: Telemetry, clock: Clock | 
     try:
         bus = MessageClient(client)
         app_state = AppState(
-            settings, bus, RequestCoalescer(), Authenticator(bus), client, LongPollQueue(), asyncio.Event()
+            settings, bus, RequestCoalescer(), Authenticator(bus), LiveEvents(client), LongPollQueue(), asyncio.Event()
         )
         await _subscribe_to_hints(client, app_state.long_polls)
         draining = asyncio.Event()
@@ -111,7 +113,7 @@ def _register_gauges(app_state: AppState, meter: Meter) -> None:
     long_polls = SettableGauge.create(meter, "headrace_long_polls", "Requests of runners held until a job is queued")
     long_polls.set(lambda: len(app_state.long_polls), {})
     readers = SettableGauge.create(meter, "headrace_event_readers", "Clients connected to the live event stream")
-    readers.set(lambda: len(app_state.event_readers), {})
+    readers.set(lambda: len(app_state.live_events), {})
 
 
 async def _subscribe_to_hints(client: Client, long_polls: LongPollQueue) -> None:

@@ -1,10 +1,9 @@
 import asyncio
-from dataclasses import dataclass, field
-
-from nats.aio.client import Client
+from dataclasses import dataclass
 
 from gateway.auth import Authenticator
 from gateway.forwarding.coalescing import RequestCoalescer
+from gateway.streaming.live_events import LiveEvents
 from gateway.streaming.long_polls import LongPollQueue
 from libs.messaging.request_reply import MessageClient
 from libs.settings import Settings
@@ -18,8 +17,6 @@ class AppState:
     bus: MessageClient
     coalescer: RequestCoalescer
     authenticator: Authenticator
-    nats: Client
+    live_events: LiveEvents
     long_polls: LongPollQueue
-    shutting_down: asyncio.Event  # set at shutdown: held requests and event streams then end
-    # user id of each client that reads the event stream; the key is an object per client
-    event_readers: dict[object, int] = field(default_factory=dict, init=False)
+    shutting_down: asyncio.Event  # set at shutdown: held requests then end

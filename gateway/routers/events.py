@@ -11,7 +11,7 @@ from contracts.identity import TokenScope
 from gateway.dependencies import State, any_user
 from gateway.errors import READ_ERRORS, errors
 from gateway.routers.prefix_router import PrefixRouter
-from gateway.streaming.event_stream import EventFeed, open_event_feed
+from gateway.streaming.live_events import EventReader
 from libs.eventstore.decider import Actor
 
 SCOPE = TokenScope.EVENT_READ
@@ -20,16 +20,16 @@ Reader = Annotated[Actor, Security(any_user, scopes=[SCOPE])]
 router = PrefixRouter(prefix="/api/events", tags=["Events"])
 
 
-async def get_feed(
+async def get_events(
     state: State,
     user: Annotated[Actor, Depends(any_user)],
     response: Response,
     since: Annotated[str, Query(description="start at this time (ISO 8601)")] = "",
     last_event_id: Annotated[str, Header(description="resume after the event with this id")] = "",
-) -> AsyncIterator[EventFeed]:
+) -> AsyncIterator[EventReader]:
     response.headers["Connection"] = "close"  # after a shutdown, clients need a new connection to reach another replica
-    async with open_event_feed(state, user, last_event_id, since) as feed:
-        yield feed
+    async with state.live_events.open(user.id, last_event_id, since) as events:
+        yield events
 
 
 @router.get(
@@ -40,11 +40,15 @@ async def get_feed(
 )
 async def stream_events(
     _user: Reader,
-    feed: Annotated[EventFeed, Security(get_feed, scopes=[SCOPE])],
+    events: Annotated[EventReader, Security(get_events, scopes=[SCOPE])],
     state: State,
     request: Request,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events with id, event name, and one line of JSON. The stream ends when the token becomes invalid."""
+    """Server-sent events with id, event name, and one line of JSON.
+
+    The stream ends when the token becomes invalid, and when the client is 1,000 events behind; its last line is then a
+    comment that begins with `closed`. Resume it with the id of the last event.
+    """
 
     async def is_allowed() -> bool:
         try:
@@ -53,5 +57,5 @@ async def stream_events(
             return False
         return True
 
-    async for event in feed.iterate(is_allowed):
+    async for event in events.iterate(is_allowed):
         yield event

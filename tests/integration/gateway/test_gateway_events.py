@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 from nats.errors import Error as NatsError
 
+from tests.integration.gateway.event_streams import open_event_stream, parse_events, publish, read_events
 from tests.support.in_process.gateway_stage import DEVELOPER, GatewayStage, open_gateway_stage
 from tests.support.infrastructure.servers import running_nats
 from tests.support.waiting import eventually
@@ -21,11 +21,6 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gatew
             yield running
 
 
-async def publish(stage: GatewayStage, service: str, name: str, number: int) -> None:
-    body = b'{"number": %d}' % number
-    await stage.client.jetstream().publish(f"evt.{service}.thing-{number}.{name}", body)
-
-
 async def try_publish(stage: GatewayStage, number: int) -> bool:
     """Publish an event and return whether JetStream confirmed it. JetStream stores a repeated message id only once."""
     subject, headers = f"evt.builds.thing-{number}.BuildQueued", {"Nats-Msg-Id": str(number)}
@@ -34,32 +29,6 @@ async def try_publish(stage: GatewayStage, number: int) -> bool:
     except NatsError:
         return False
     return True
-
-
-@asynccontextmanager
-async def open_event_stream(
-    stage: GatewayStage, query: str = "", **headers: str
-) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
-    async with stage.http.stream("GET", f"/api/events{query}", headers=stage.developer | headers) as answer:
-        lines = answer.aiter_lines()
-        assert (await anext(lines)).startswith(":")
-        yield parse_events(lines)
-
-
-async def parse_events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, str]]:
-    event: dict[str, str] = {}
-    async for line in lines:
-        name, _, value = line.partition(": ")
-        if name:
-            event[name] = value
-        elif event:
-            yield event
-            event = {}
-
-
-async def read_events(count: int, source: AsyncIterator[dict[str, str]]) -> list[dict[str, str]]:
-    async with asyncio.timeout(10):
-        return [await anext(source) for _ in range(count)]
 
 
 async def test_an_event_has_an_id_a_name_and_one_line_of_data(stage: GatewayStage) -> None:
@@ -165,7 +134,7 @@ async def test_a_slowly_read_event_stream_loses_no_events(stage: GatewayStage) -
 async def test_concurrent_event_streams_per_user_are_limited(
     stage: GatewayStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.streaming.event_stream.MAX_READERS_PER_USER", 1)
+    monkeypatch.setattr("gateway.streaming.live_events.MAX_READERS_PER_USER", 1)
     async with open_event_stream(stage):
         refused = await stage.http.get("/api/events", headers=stage.developer)
         assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")

@@ -1,0 +1,39 @@
+"""What the tests of live events share: they publish events, and read streams of server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.support.in_process.gateway_stage import GatewayStage
+
+
+async def publish(stage: GatewayStage, service: str, name: str, number: int) -> None:
+    body = b'{"number": %d}' % number
+    await stage.client.jetstream().publish(f"evt.{service}.thing-{number}.{name}", body)
+
+
+@asynccontextmanager
+async def open_event_stream(
+    stage: GatewayStage, query: str = "", **headers: str
+) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
+    """Open an event stream and yield an iterator of its events."""
+    async with stage.http.stream("GET", f"/api/events{query}", headers=stage.developer | headers) as answer:
+        lines = answer.aiter_lines()
+        assert (await anext(lines)).startswith(":")
+        yield parse_events(lines)
+
+
+async def parse_events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, str]]:
+    event: dict[str, str] = {}
+    async for line in lines:
+        name, _, value = line.partition(": ")
+        if name:
+            event[name] = value
+        elif event:
+            yield event
+            event = {}
+
+
+async def read_events(count: int, source: AsyncIterator[dict[str, str]]) -> list[dict[str, str]]:
+    async with asyncio.timeout(10):
+        return [await anext(source) for _ in range(count)]
