@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import from_json, to_json
 
 Payload = dict[str, Any]
 
@@ -46,10 +47,15 @@ class Message(BaseModel):
         return self.model_copy(update=changes)
 
 
+M = TypeVar("M", bound=Message)
+
+
 class Command(Message):
-    """A request to change something. Unknown fields are rejected. Fields that the service fills in have defaults."""
+    """A request to change something. Unknown fields are rejected."""
 
     model_config = ConfigDict(extra="forbid")
+    former_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that senders of the previous release include and that have no effect."""
     former_subject: ClassVar[str] = ""
     """The subject on which gateways of the previous release send this command, if it was a query there."""
 
@@ -103,6 +109,14 @@ class Page(Message):
 
     rows: tuple[Payload, ...]
     total: int
+
+
+def parse_request(message_type: type[M], body: bytes) -> M:
+    """Parse the JSON of a command or query, without fields that only senders of the previous release include."""
+    former = message_type.former_fields if issubclass(message_type, Command) else frozenset()
+    if former and isinstance(fields := from_json(body), dict):
+        body = to_json({name: value for name, value in fields.items() if name not in former})
+    return message_type.model_validate_json(body)
 
 
 @cache

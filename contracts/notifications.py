@@ -19,46 +19,6 @@ class NotificationStatus(StrEnum):
     ABANDONED = "gave_up"
 
 
-class RequestNotification(Command):
-    """Request an e-mail to a user or an address."""
-
-    notification_id: str
-    kind: NotificationKind
-    user_id: int | None = None
-    recipient: str | None = None
-    title: str
-    text: str
-    link: str = ""  # path relative to the server's URL
-
-
-class MarkNotificationSent(Command):
-    """Record that an e-mail was sent."""
-
-    notification_id: str
-
-
-class RecordNotificationFailure(Command):
-    """Record a failed attempt to send an e-mail."""
-
-    notification_id: str
-    attempt: int
-    reason: str
-
-
-class AbandonNotification(Command, wire_name="GiveUpNotification"):
-    """Stop trying to send an e-mail."""
-
-    notification_id: str
-    reason: str
-
-
-class SkipNotification(Command):
-    """Record that an e-mail cannot be sent, for example without a recipient."""
-
-    notification_id: str
-    reason: str
-
-
 class SendTestMail(Command):
     """Send a test e-mail. Answer: CommandReply with the NotificationRow. Errors: MAIL_RECIPIENT_INVALID."""
 
@@ -126,9 +86,6 @@ class NotificationRow(ReadModelRow):
     ended_at: datetime | None = None
 
 
-NotificationCommand = (
-    RequestNotification | MarkNotificationSent | RecordNotificationFailure | AbandonNotification | SkipNotification
-)
 NotificationEvent = (
     NotificationRequested | NotificationSent | NotificationFailed | NotificationAbandoned | NotificationSkipped
 )

@@ -144,15 +144,10 @@ def _request_subjects(message_type: type[Message], services: Sequence[Service]) 
     """Yield the subjects on which services accept a command or query. None if no service handles it."""
     if issubclass(message_type, PerServiceQuery):
         yield from (message_type.subject_at(service.name) for service in services)
-    elif any(message_type in _handled_messages(service) for service in services):
+    elif any(message_type in service.messages for service in services):
         yield message_type.subject()  # type: ignore[attr-defined]
         if issubclass(message_type, Command) and message_type.former_subject:
             yield message_type.former_subject
-
-
-def _handled_messages(service: Service) -> set[type[Message]]:
-    handled = {handler.message for handler in service.handlers}
-    return handled.union(*(category.decider.commands for category in service.categories))
 
 
 def _ephemeral_consumer_subjects(stream: str) -> Iterator[str]:

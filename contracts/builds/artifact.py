@@ -69,22 +69,6 @@ class DiscardArtifactUpload(Command, wire_name="DiscardArtifact"):
     artifact_id: str
 
 
-class RecordArtifact(Command):
-    """Record a completely uploaded file."""
-
-    job_id: int
-    attempt: int
-    artifact: Artifact
-
-
-class RemoveArtifact(Command):
-    """Remove an artifact, for example because it has expired. Removing it twice has no effect."""
-
-    job_id: int
-    artifact_id: str
-    reason: str
-
-
 class ArtifactUploaded(Event):
     """A job's file was completely uploaded."""
 

@@ -1,8 +1,7 @@
-from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 
-from contracts.builds.job import JobStatus
-from contracts.builds.plan import LaunchedProject, PlannedJob, Priority
+from contracts.builds.plan import Priority
 from contracts.messages import Command
 
 
@@ -17,7 +16,21 @@ class BuildStatus(StrEnum):
 
 
 class QueueBuild(Command):
-    """Launch a build. The service sets the fields that follow the comment `filled in by the service`."""
+    """Launch a build."""
+
+    former_fields: ClassVar[frozenset[str]] = frozenset(
+        {
+            "build_id",
+            "local_id",
+            "executor_id",
+            "queued_at",
+            "project",
+            "initiator_id",
+            "initiator_name",
+            "timeout_seconds",
+            "max_attempts",
+        }
+    )
 
     project_id: int
     ignore_steps: tuple[str, ...] = ()
@@ -26,58 +39,6 @@ class QueueBuild(Command):
     before_sha: str = ""  # commit of the ref before the push
     source: str = "web"  # push, web (after a login) or api (with a personal token)
     delivery_id: str | None = None  # webhook delivery that launched the build; its id is also the executor_id
-    # filled in by the service
-    build_id: int = 0
-    local_id: int = 0
-    executor_id: str = ""
-    queued_at: datetime | None = None
-    project: LaunchedProject | None = None
-    initiator_id: int = 0
-    initiator_name: str = ""
-    timeout_seconds: int = 3600
-    max_attempts: int = 3
-
-
-class PlanBuild(Command):
-    """Record the plan of a build: its commit and jobs."""
-
-    build_id: int
-    sha: str
-    ref: str
-    available_steps: tuple[str, ...]
-    jobs: tuple[PlannedJob, ...]
-    warnings: tuple[str, ...] = ()
-    default_branch: str = ""
-    message: str = ""
-    served_by_hash: bool = False
-
-
-class StartBuild(Command):
-    """Mark a build as started, when its first job was assigned to a runner."""
-
-    build_id: int
-    runner_name: str
-
-
-class FailBuild(Command):
-    """Finish a build that cannot be planned."""
-
-    build_id: int
-    exit_code: int
-    exit_message: str
-    output: str | None = None
-
-
-class RecordJobResult(Command, wire_name="EndJobOfBuild"):
-    """Record the result of a job in its build."""
-
-    build_id: int
-    job_id: int
-    status: JobStatus
-    exit_code: int
-    exit_message: str | None = None
-    output: str | None = None
-    duration_ms: int = 0
 
 
 class PlayJob(Command):
@@ -86,7 +47,8 @@ class PlayJob(Command):
     Also JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example while the build is being killed.
     """
 
-    build_id: int = 0  # filled in by the service
+    former_fields: ClassVar[frozenset[str]] = frozenset({"build_id"})
+
     job_id: int
 
 
@@ -97,7 +59,8 @@ class RetryJob(Command):
     example while the build is being killed.
     """
 
-    build_id: int = 0  # filled in by the service
+    former_fields: ClassVar[frozenset[str]] = frozenset({"build_id"})
+
     job_id: int
 
 
@@ -107,14 +70,9 @@ class CancelBuildJob(Command, wire_name="StopJob"):
     Also JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example if the build is finished.
     """
 
-    build_id: int = 0  # filled in by the service
+    former_fields: ClassVar[frozenset[str]] = frozenset({"build_id"})
+
     job_id: int
-
-
-class ContinueBuild(Command, wire_name="GoOnBuild"):
-    """Continue a resumed build that has got the concurrency slot of its project."""
-
-    build_id: int
 
 
 class RetryBuild(Command):
@@ -132,9 +90,10 @@ class KillBuild(Command):
     Errors: EXECUTOR_NOT_FOUND if no unfinished build has the `executor_id`.
     """
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"duration"})
+
     build_id: int = 0
     executor_id: str = ""
-    duration_ms: int = 0
 
 
 class ChangeBuildPriority(Command):
@@ -151,20 +110,3 @@ class DeleteBuild(Command):
     """Delete a finished build and its log. Errors: BUILD_NOT_FOUND, and BUILD_STATUS if it is not finished."""
 
     build_id: int
-
-
-BuildCommand = (
-    QueueBuild
-    | PlanBuild
-    | StartBuild
-    | FailBuild
-    | RecordJobResult
-    | PlayJob
-    | RetryJob
-    | CancelBuildJob
-    | RetryBuild
-    | ContinueBuild
-    | KillBuild
-    | ChangeBuildPriority
-    | DeleteBuild
-)

@@ -1,20 +1,6 @@
 """Concurrency groups: a project that runs one build at a time has one slot, which its builds request in order."""
 
-from contracts.messages import Command, Event, ReadModelRow
-
-
-class RequestConcurrencySlot(Command, wire_name="RequestLane"):
-    """Request the concurrency slot of a project for a build."""
-
-    project_id: int
-    build_id: int
-
-
-class ReleaseConcurrencySlot(Command, wire_name="ReleaseLane"):
-    """Release the slot, or withdraw the request, of a build."""
-
-    project_id: int
-    build_id: int
+from contracts.messages import Event, ReadModelRow
 
 
 class ConcurrencySlotRequested(Event, wire_name="LaneRequested"):
@@ -44,5 +30,4 @@ class ConcurrencyGroupRow(ReadModelRow):
     waiting: tuple[int, ...] = ()
 
 
-ConcurrencyGroupCommand = RequestConcurrencySlot | ReleaseConcurrencySlot
 ConcurrencyGroupEvent = ConcurrencySlotRequested | ConcurrencySlotGranted | ConcurrencySlotReleased

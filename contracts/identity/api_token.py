@@ -48,19 +48,6 @@ class CreateApiToken(Command):
     scopes: tuple[TokenScope, ...] = Field(default=(), max_length=100)  # empty: all rights of the user
 
 
-class RecordApiToken(Command):
-    """Record a created token without its value. Internal part of CreateApiToken."""
-
-    user_id: int
-    token_id: int
-    token_uuid: str
-    token_hash: str
-    name: str | None
-    expires_at: date | None
-    scopes: tuple[TokenScope, ...]
-    today: date
-
-
 class RevokeApiToken(Command):
     """Revoke a personal token."""
 

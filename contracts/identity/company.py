@@ -1,4 +1,4 @@
-"""Messages about companies. The service sets the fields that follow the comment `filled in by the service`."""
+"""Messages about companies."""
 
 from datetime import datetime
 
@@ -12,13 +12,6 @@ class CreateCompany(Command):
     title: Name | None = None
     alias: Name | None = None  # None: derived from the title
     members_id: Ids = ()  # ids of users
-
-
-class RecordCompany(CreateCompany):
-    """Record a created company. Internal part of CreateCompany."""
-
-    # filled in by the service
-    company_id: int = 0
 
 
 class ChangeCompanyTitle(Command):
@@ -40,13 +33,6 @@ class SetCompanyMembers(Command, wire_name="ChooseMembers"):
 
     company_id: int
     members_id: Ids
-
-
-class RemoveMember(Command):
-    """Remove a member from a company."""
-
-    company_id: int
-    member_id: int
 
 
 class DeleteCompany(Command):
@@ -116,5 +102,4 @@ class Companies(Message):
     companies: tuple[CompanyView, ...]
 
 
-CompanyCommand = RecordCompany | ChangeCompanyTitle | RenameCompany | SetCompanyMembers | RemoveMember | DeleteCompany
 CompanyEvent = CompanyCreated | CompanyTitleChanged | CompanyRenamed | CompanyMembersSet | CompanyDeleted

@@ -1,4 +1,4 @@
-"""Messages about SSH keys of users. The service sets the fields that follow the comment `filled in by the service`."""
+"""Messages about SSH keys of users."""
 
 from datetime import date, datetime
 from typing import ClassVar
@@ -15,14 +15,13 @@ MAX_SSH_KEY_LENGTH = 8192  # characters: an RSA key of 16384 bits with a long co
 class AddSshKey(Command):
     """Add a public SSH key to a user. Errors: KEY_... codes if the key is invalid, weak or in use by any user."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"key_uuid", "today"})
+
     user_id: int
     # one line in authorized_keys format, without options; hidden, because it may be a private key by mistake
     public_key: str | None = Field(default=None, repr=False, max_length=MAX_SSH_KEY_LENGTH)
     title: Name | None = None
     expires_at: date | None = None  # last valid day
-    # filled in by the service
-    key_uuid: str = ""
-    today: date = date.min
 
 
 class RemoveSshKey(Command):

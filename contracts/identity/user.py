@@ -1,13 +1,13 @@
-"""Messages about users. The service sets the fields that follow the comment `filled in by the service`."""
+"""Messages about users."""
 
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from contracts.identity.api_token import ApiTokenCreated, ApiTokenRevoked, RecordApiToken, RevokeApiToken
+from contracts.identity.api_token import ApiTokenCreated, ApiTokenRevoked
 from contracts.identity.fields import MAX_PASSWORD_LENGTH, Name, Names
-from contracts.identity.ssh_key import AddSshKey, RemoveSshKey, SshKeyAdded, SshKeyRemoved
+from contracts.identity.ssh_key import SshKeyAdded, SshKeyRemoved
 from contracts.messages import Command, Event, Message, Query
 from contracts.paging import PageQuery, SliceQuery
 
@@ -15,16 +15,14 @@ from contracts.paging import PageQuery, SliceQuery
 class RegisterUser(Command):
     """Create a user."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"user_id", "user_uuid", "sealed_password_hash"})
+
     username: Name | None = None
     password: str | None = Field(default=None, repr=False, max_length=MAX_PASSWORD_LENGTH)
     email: Name | None = None
     roles: Names = ()
     github_username: Name | None = None
     gitlab_username: Name | None = None
-    # filled in by the service
-    user_id: int = 0
-    user_uuid: str = ""
-    sealed_password_hash: str = ""
 
 
 class RenameUser(Command):
@@ -44,11 +42,11 @@ class ChangeEmail(Command):
 class ChangePassword(Command):
     """Change the password of a user."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_password_hash"})
+
     user_id: int
     password: str | None = Field(default=None, repr=False, max_length=MAX_PASSWORD_LENGTH)
     password_confirm: str | None = Field(default=None, repr=False)  # the same password again; None: not compared
-    # filled in by the service
-    sealed_password_hash: str = ""
 
 
 class ChangeRoles(Command):
@@ -244,21 +242,6 @@ class UserSummary(Message):
     email: str | None
 
 
-UserCommand = (
-    RegisterUser
-    | RenameUser
-    | ChangeEmail
-    | ChangePassword
-    | ChangeRoles
-    | SetUserEnabled
-    | ChangeProviderName
-    | AnchorAdministrator
-    | AddSshKey
-    | RemoveSshKey
-    | DeleteUser
-    | RecordApiToken
-    | RevokeApiToken
-)
 UserEvent = (
     UserRegistered
     | UserRenamed

@@ -1,5 +1,7 @@
 """Messages about credentials: SSH keys for reading repositories."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query
@@ -9,11 +11,10 @@ from contracts.projects.fields import MAX_SECRET_LENGTH, Name
 class CreateCredential(Command):
     """Create a credential."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"credential_id", "sealed_ssh_key"})
+
     name: Name | None = None
     ssh_key: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
-    # filled in by the service
-    credential_id: int = 0
-    sealed_ssh_key: str = ""
 
 
 class RenameCredential(Command):
@@ -26,20 +27,14 @@ class RenameCredential(Command):
 class ChangeCredentialKey(Command):
     """Change the SSH key of a credential."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_ssh_key"})
+
     credential_id: int
     ssh_key: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
-    # filled in by the service
-    sealed_ssh_key: str = ""
 
 
 class RevealCredential(Command):
     """Get a credential with its key. The access is recorded. Answer: CredentialView."""
-
-    credential_id: int
-
-
-class RecordCredentialAccess(Command, wire_name="RecordCredentialLook"):
-    """Record the access to a credential's key. Internal part of RevealCredential."""
 
     credential_id: int
 
@@ -104,7 +99,4 @@ class Credentials(Message):
     credentials: tuple[CredentialView, ...]
 
 
-CredentialCommand = (
-    CreateCredential | RenameCredential | ChangeCredentialKey | RecordCredentialAccess | DeleteCredential
-)
 CredentialEvent = CredentialCreated | CredentialRenamed | CredentialKeyChanged | CredentialRevealed | CredentialDeleted

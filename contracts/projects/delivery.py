@@ -8,7 +8,6 @@ from pydantic import Base64Bytes, Field
 
 from contracts.messages import Command, Event, Message, Query, Sensitive
 from contracts.paging import PageQuery
-from contracts.projects.fields import Name
 
 Provider = Literal["github", "gitlab"]
 
@@ -83,22 +82,6 @@ class Push(Message):
     sha: str  # commit of the ref after the push; empty if the push deleted the ref
     deleted: bool
     before: str = ""  # commit of the ref before the push; empty for a new ref
-
-
-class RecordDelivery(Command):
-    """Record a verified delivery. Internal part of ReceiveWebhook."""
-
-    delivery_id: str
-    project_id: int
-    provider: Provider
-    event: Name
-    forge_id: Name
-    branch: str  # branch of the project; "*": any branch
-    sealed_sender: str  # name of the sender at the forge, encrypted with the project's key; empty: none
-    sender: Sender | None
-    push: Push | None  # None: not a push event
-    size: int  # bytes of the body
-    digest: str  # SHA-256 of the body
 
 
 class DeliveryAccepted(Event):
@@ -193,5 +176,4 @@ class GetWebhookPayload(Query, wire_name="GetRequestBody"):
     delivery_id: str
 
 
-DeliveryCommand = RecordDelivery
 DeliveryEvent = DeliveryAccepted | DeliveryIgnored | DeliveryRejected

@@ -1,5 +1,7 @@
 """Messages about executors, which have a name, a driver and variables."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query
@@ -9,11 +11,10 @@ from contracts.projects.fields import Name, Value
 class CreateExecutor(Command):
     """Create an executor."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"executor_id", "sealed_variables"})
+
     name: Name | None = None
     driver: Name | None = None
-    # filled in by the service
-    executor_id: int = 0
-    sealed_variables: str = ""
 
 
 class RenameExecutor(Command):
@@ -26,10 +27,10 @@ class RenameExecutor(Command):
 class ChangeExecutorVariables(Command):
     """Replace the variables of an executor."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_variables"})
+
     executor_id: int
     variables: dict[Name, Value] | None = Field(default=None, repr=False, max_length=100)
-    # filled in by the service
-    sealed_variables: str = ""
 
 
 class DeleteExecutor(Command):
@@ -91,5 +92,4 @@ class Executors(Message):
     executors: tuple[ExecutorView, ...]
 
 
-ExecutorCommand = CreateExecutor | RenameExecutor | ChangeExecutorVariables | DeleteExecutor
 ExecutorEvent = ExecutorCreated | ExecutorRenamed | ExecutorVariablesChanged | ExecutorDeleted

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 from contracts.messages import Command, Event, Message, Query
 from contracts.projects.fields import Ids
 
@@ -5,11 +7,10 @@ from contracts.projects.fields import Ids
 class SetDeveloperProjects(Command, wire_name="ChooseDeveloperProjects"):
     """Replace the projects of a developer. Each project that the developer joins or leaves records the change, too."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"joined", "left"})
+
     developer_id: int
     projects_id: Ids
-    # filled in by the service
-    joined: Ids = ()
-    left: Ids = ()
 
 
 class DeveloperProjectsSet(Event, wire_name="DeveloperProjectsChosen"):
@@ -33,5 +34,4 @@ class Memberships(Message):
     projects_id: dict[int, tuple[int, ...]]  # by developer; developers without projects are left out
 
 
-MembershipCommand = SetDeveloperProjects
 MembershipEvent = DeveloperProjectsSet

@@ -1,4 +1,6 @@
-"""Commands for projects. The service sets the fields that follow the comment `filled in by the service`."""
+"""Commands for projects."""
+
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -25,17 +27,6 @@ class CreateProject(Command):
     protected_branches: Names | None = None  # None: the project's branch; if that is `*`, `main` and `master`
 
 
-class RecordProject(CreateProject):
-    """Record a created project. Internal part of CreateProject."""
-
-    # filled in by the service
-    project_id: int = 0
-    owner_user_id: int | None = None
-    company_id: int | None = None
-    sealed_signature_key: str = ""
-    sealed_login: str = ""
-
-
 class RenameProject(Command):
     """Change the name of a project."""
 
@@ -53,10 +44,10 @@ class DescribeProject(Command):
 class ChangeRepository(Command):
     """Change the repository URL. If the URL has no login, a stored login is removed."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_login"})
+
     project_id: int
     repository: UrlOrPath | None = Field(default=None, repr=False)  # URL, may contain a login
-    # filled in by the service
-    sealed_login: str = ""
 
 
 class ChangeBranch(Command):
@@ -104,28 +95,13 @@ class SetProjectDevelopers(Command, wire_name="ChooseDevelopers"):
     developers_id: Ids
 
 
-class AddDeveloper(Command):
-    """Add a developer to a project."""
-
-    project_id: int
-    developer_id: int
-
-
-class RemoveDeveloper(Command):
-    """Remove a developer from a project."""
-
-    project_id: int
-    developer_id: int
-
-
 class SetProjectSecrets(Command, wire_name="ChooseSecrets"):
     """Replace the secrets of a project."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"attached", "detached"})
+
     project_id: int
     secrets_id: Ids
-    # filled in by the service
-    attached: Ids = ()
-    detached: Ids = ()
 
 
 class SetProjectCredential(Command, wire_name="ChooseCredential"):
@@ -145,47 +121,24 @@ class SetProjectExecutor(Command, wire_name="ChooseExecutor"):
 class MoveProject(Command):
     """Change the owner or alias of a project. Omitted fields stay unchanged."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"owner_user_id", "company_id"})
+
     project_id: int
     owner_alias: Name | None = None
     alias: Name | None = None
-    # filled in by the service
-    owner_user_id: int | None = None
-    company_id: int | None = None
 
 
 class RenewSignatureKey(Command):
     """Generate a new webhook signature key."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_signature_key"})
+
     project_id: int
-    # filled in by the service
-    sealed_signature_key: str = ""
 
 
 class DeleteProject(Command):
     """Delete a project."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"secrets_id"})
+
     project_id: int
-    # filled in by the service
-    secrets_id: Ids = ()
-
-
-ProjectCommand = (
-    RecordProject
-    | RenameProject
-    | DescribeProject
-    | ChangeRepository
-    | ChangeBranch
-    | ChangeSpecFilePath
-    | ChangeRetention
-    | ChangeConcurrency
-    | ProtectBranches
-    | SetProjectDevelopers
-    | AddDeveloper
-    | RemoveDeveloper
-    | SetProjectSecrets
-    | SetProjectCredential
-    | SetProjectExecutor
-    | MoveProject
-    | RenewSignatureKey
-    | DeleteProject
-)

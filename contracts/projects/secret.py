@@ -1,5 +1,7 @@
 """Messages about secrets, and about the secrets that a job receives."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query, Sensitive
@@ -10,14 +12,13 @@ from contracts.projects.fields import MAX_SECRET_LENGTH, Ids, Name
 class CreateSecret(Command):
     """Create a secret."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"secret_id", "sealed_value"})
+
     name: Name | None = None
     value: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
     env: Name | None = None
     escape_char: Name | None = None
     projects_id: Ids = ()  # empty: every project may use the secret
-    # filled in by the service
-    secret_id: int = 0
-    sealed_value: str = ""
 
 
 class RenameSecret(Command):
@@ -30,10 +31,10 @@ class RenameSecret(Command):
 class ChangeSecretValue(Command):
     """Change the value of a secret."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_value"})
+
     secret_id: int
     value: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
-    # filled in by the service
-    sealed_value: str = ""
 
 
 class SetSecretEnvironment(Command, wire_name="LabelSecret"):
@@ -57,28 +58,8 @@ class SetSecretProjects(Command, wire_name="ChooseSecretProjects"):
     projects_id: Ids  # empty: every project may use the secret
 
 
-class AttachSecret(Command):
-    """Attach a secret to a project."""
-
-    secret_id: int
-    project_id: int
-
-
-class DetachSecret(Command):
-    """Detach a secret from a project."""
-
-    secret_id: int
-    project_id: int
-
-
 class RevealSecret(Command):
     """Get a secret with its value. The access is recorded. Answer: SecretView."""
-
-    secret_id: int
-
-
-class RecordSecretAccess(Command, wire_name="RecordSecretLook"):
-    """Record the access to a secret's value. Internal part of RevealSecret."""
 
     secret_id: int
 
@@ -207,18 +188,6 @@ class JobSecrets(Message):
     repository_login: str | None = Field(default=None, repr=False)  # user:password, or a token
 
 
-SecretCommand = (
-    CreateSecret
-    | RenameSecret
-    | ChangeSecretValue
-    | SetSecretEnvironment
-    | ChangeEscapedCharacters
-    | SetSecretProjects
-    | AttachSecret
-    | DetachSecret
-    | RecordSecretAccess
-    | DeleteSecret
-)
 SecretEvent = (
     SecretCreated
     | SecretRenamed

@@ -9,24 +9,10 @@ from contracts.messages import Command, Event, Message, ReadModelRow, Sensitive
 from contracts.runners.fields import Scope
 
 
-class IssueRegistrationToken(Command):
-    """Create the registration token of a scope, if the scope has no token."""
-
-    scope: Scope
-    token_hash: str = ""  # filled in by the service
-    token_sealed: str = ""  # filled in by the service
-
-
 class ResetRegistrationToken(Command):
     """Replace the registration token of a scope. The old one becomes invalid."""
 
-    scope: Scope
-    token_hash: str = ""  # filled in by the service
-    token_sealed: str = ""  # filled in by the service
-
-
-class WithdrawRegistrationToken(Command):
-    """Withdraw the token of a deleted company or project. The scope never gets a token again."""
+    former_fields: ClassVar[frozenset[str]] = frozenset({"token_hash", "token_sealed"})
 
     scope: Scope
 
@@ -68,5 +54,4 @@ class RegistrationRow(ReadModelRow):
     reset_at: datetime | None = None
 
 
-RegistrationCommand = IssueRegistrationToken | ResetRegistrationToken | WithdrawRegistrationToken
 RegistrationEvent = RegistrationTokenReset | RegistrationTokenWithdrawn

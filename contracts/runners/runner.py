@@ -20,17 +20,6 @@ class RegisterRunner(RunnerSettings, Command):
     ip_address: str = ""
 
 
-class RecordRunner(RunnerSettings, Command):
-    """Record a registered runner. Internal part of RegisterRunner."""
-
-    runner_uuid: str
-    runner_id: int
-    token_hash: str
-    owner_type: OwnerType
-    owner_id: int | None
-    info: RunnerInfo
-
-
 class EditRunner(Command):
     """Change settings of a runner. Omitted fields stay unchanged."""
 
@@ -59,32 +48,6 @@ class DeleteRunner(Command):
 
 class ResetRunnerToken(Command):
     """Replace the token of a runner. The old token becomes invalid immediately. Answer: RunnerRegistration."""
-
-    runner_uuid: str
-
-
-class RecordRunnerToken(Command):
-    """Record a runner's new token. Internal part of ResetRunnerToken."""
-
-    runner_uuid: str
-    token_hash: str
-
-
-class UpdateRunnerInfo(Command, wire_name="NoteRunnerInfo"):
-    """Record what a runner reports about itself, if it has changed."""
-
-    runner_uuid: str
-    info: RunnerInfo
-
-
-class MarkRunnerOnline(Command):
-    """Mark a runner as online."""
-
-    runner_uuid: str
-
-
-class MarkRunnerOffline(Command):
-    """Mark a runner as offline."""
 
     runner_uuid: str
 
@@ -208,16 +171,6 @@ class RunnerRow(RunnerSettings, ReadModelRow):
     ip_address: str = ""  # at registration; recorded only by release 0.1.0
 
 
-RunnerCommand = (
-    RecordRunner
-    | EditRunner
-    | PauseRunner
-    | DeleteRunner
-    | RecordRunnerToken
-    | UpdateRunnerInfo
-    | MarkRunnerOnline
-    | MarkRunnerOffline
-)
 RunnerEvent = (
     RunnerRegistered
     | RunnerEdited

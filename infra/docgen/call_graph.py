@@ -13,6 +13,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from contracts.messages import Command, Event, Message, Query
+from libs.eventstore.decider import AnyCommand, InternalCommand
 
 RequestType = type[Command] | type[Query]
 
@@ -21,6 +22,11 @@ def find_sent_messages(*functions: Any) -> list[RequestType]:
     """Return the commands and queries that the functions, and the service functions they call, construct."""
     messages = _find_message_classes(functions, ast.Call)
     return [message for message in messages if issubclass(message, Command | Query)]
+
+
+def find_issued_commands(*functions: Any) -> list[type[AnyCommand]]:
+    """Return the commands, internal ones included, that the functions and the service functions they call construct."""
+    return [found for found in _find_message_classes(functions, ast.Call) if issubclass(found, AnyCommand)]
 
 
 def find_matched_events(*functions: Any) -> list[type[Event]]:
@@ -37,13 +43,13 @@ def find_imported_messages(package: ModuleType) -> list[RequestType]:
     return [message for message in messages if message not in (Command, Query)]
 
 
-def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[ast.MatchClass]) -> list[type[Message]]:
-    classes: dict[type[Message], None] = {}
+def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[ast.MatchClass]) -> list[type[Any]]:
+    classes: dict[type[Any], None] = {}
     for tree, scope in reachable_sources(list(functions)):
         for node in ast.walk(tree):
             if isinstance(node, kind):
                 target = _resolve(node.func if isinstance(node, ast.Call) else node.cls, scope)
-                if isinstance(target, type) and issubclass(target, Message):
+                if isinstance(target, type) and issubclass(target, Message | InternalCommand):
                     classes[target] = None
     return list(classes)
 

@@ -49,15 +49,23 @@ class ServiceDeclaration:
 
     def handled_by(self, message: type[Message]) -> str:
         """Describe how the service handles a command or query. Empty if it does not handle the message."""
+        flow = next((flow for flow in self.service.command_flows if flow.command is message), None)
+        prepared = _return_type(flow.prepare) if flow and flow.prepare else message
+        # several commands that keep their type share a function, whose result is the union of them
+        decided = message if message in get_args(prepared) else prepared
         for category in self.service.categories:
-            if message in category.decider.commands:
-                return f"recorded in `{category.name}-<id>`, returns `{CommandReply.__name__}`"
+            if decided in category.decider.commands:
+                answer = _return_type(flow.answer) if flow and flow.answer else CommandReply
+                return f"recorded in `{category.name}-<id>`, returns `{answer.__name__}`"
         functions = {handler.message: handler.run for handler in self.service.handlers}
         if message in functions:
-            function = functions[message]
-            hints = get_type_hints(getattr(function, "func", function))
-            return f"returns `{getattr(hints.get('return'), '__name__', 'JSON')}`"
+            return f"returns `{getattr(_return_type(functions[message]), '__name__', 'JSON')}`"
         return ""
+
+
+def _return_type(function: Any) -> Any:
+    """Return the annotated type of a function's result, also of the function of a `partial`."""
+    return get_type_hints(getattr(function, "func", function)).get("return")
 
 
 def event_types(category: Category[Any, Any, Any, Any]) -> tuple[type[Event], ...]:

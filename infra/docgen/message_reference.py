@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contracts.heartbeat import Heartbeat
 from contracts.history import GetCommandReply, GetHistory, GetState
 from contracts.messages import Command, Message, Query
-from infra.docgen.call_graph import RequestType, find_matched_events, find_sent_messages
+from infra.docgen.call_graph import RequestType, find_issued_commands, find_matched_events, find_sent_messages
 from infra.docgen.declarations import ServiceDeclaration, event_types, first_line
 from infra.docgen.field_types import describe_fields, sealed_fields
+from libs.eventstore.decider import InternalCommand
 
 HEADER = """# Messages
 
@@ -42,7 +43,8 @@ def _find_senders(
 
 def _service_functions(declared: ServiceDeclaration) -> list[Callable[..., object]]:
     service = declared.service
-    functions: list[Callable[..., object]] = [enricher.run for enricher in service.enrichers]
+    functions: list[Callable[..., object]] = [flow.prepare for flow in service.command_flows if flow.prepare]
+    functions += [flow.answer for flow in service.command_flows if flow.answer]
     functions += [handler.run for handler in service.handlers]
     functions += [*service.policies.values(), *(worker.run for worker in service.workers)]
     functions += [task.run for task in service.periodic_tasks]
@@ -160,7 +162,7 @@ def _render_reactions(declared: ServiceDeclaration) -> str:
     rows = []
     for source, policy in declared.service.policies.items():
         events = [event for event in find_matched_events(policy) if event.service == source]
-        rows.append((source, _join_names(events), _join_names(find_sent_messages(policy)), first_line(policy)))
+        rows.append((source, _join_names(events), _join_names(find_issued_commands(policy)), first_line(policy)))
     return _render_table("Reactions", ("service", "events", "commands", "meaning"), rows)
 
 
@@ -178,12 +180,12 @@ def _render_background_work(declared: ServiceDeclaration) -> str:
         (
             f"worker `{worker.name}`",
             f"every {_join_names(worker.events)} of {worker.source}",
-            _join_names(find_sent_messages(worker.run)),
+            _join_names(_find_issued_messages(worker.run)),
         )
         for worker in service.workers
     ]
     tickers = [
-        (f"task `{task.name}`", f"every {task.interval_seconds:g} s", _join_names(find_sent_messages(task.run)))
+        (f"task `{task.name}`", f"every {task.interval_seconds:g} s", _join_names(_find_issued_messages(task.run)))
         for task in service.periodic_tasks
     ]
     return _render_table("Workers and periodic tasks", ("name", "trigger", "sends"), [*workers, *tickers])
@@ -194,7 +196,12 @@ def _render_other_messages(declared: ServiceDeclaration) -> str:
     return _render_table("Rows, responses and parts of messages", ("name", "fields", "meaning"), rows)
 
 
-def _join_names(messages: Iterable[type[Message]]) -> str:
+def _find_issued_messages(function: Callable[..., object]) -> Iterable[type[Message | InternalCommand]]:
+    """Return the queries and commands that a function sends, internal commands included."""
+    return dict.fromkeys([*find_issued_commands(function), *find_sent_messages(function)])
+
+
+def _join_names(messages: Iterable[type[Message | InternalCommand]]) -> str:
     return ", ".join(f"`{message.wire_name}`" for message in messages) or "–"
 
 

@@ -4,9 +4,9 @@ See https://thinkbeforecoding.com/post/2021/12/17/functional-event-sourcing-deci
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from contracts.errors import RequestRejected
 from contracts.messages import Command, Event, ReadModelRow
@@ -14,10 +14,12 @@ from contracts.messages import Command, Event, ReadModelRow
 __all__ = [
     "Actor",
     "AnyCategory",
+    "AnyCommand",
     "AnyEvent",
     "Category",
     "CommandMetadata",
     "Decider",
+    "InternalCommand",
     "RecordedEvent",
     "Release",
     "RequestRejected",
@@ -25,7 +27,29 @@ __all__ = [
     "Reserve",
 ]
 
-C = TypeVar("C", bound=Command)
+
+@dataclass(frozen=True)
+class InternalCommand:
+    """Base class of the commands that only a service's own code gives to its deciders: frozen dataclasses.
+
+    They are not part of a contract and cannot be sent over NATS. A class that replaces a message of an earlier release
+    keeps its name: `class New(InternalCommand, wire_name="Old")`.
+    """
+
+    wire_name: ClassVar[str] = ""
+    """The name in the log, from which the ids of reactions are derived."""
+
+    def __init_subclass__(cls, wire_name: str = "", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.wire_name = wire_name or cls.__name__
+
+    def replace(self, **changes: Any) -> Self:
+        return replace(self, **changes)
+
+
+AnyCommand = Command | InternalCommand
+
+C = TypeVar("C", bound=AnyCommand)
 S = TypeVar("S")
 E = TypeVar("E", bound=Event)
 E_co = TypeVar("E_co", bound=Event, covariant=True)

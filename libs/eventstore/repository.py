@@ -12,9 +12,10 @@ from cachetools import LRUCache
 from pydantic_core import to_json
 
 from contracts.errors import RequestRejected
-from contracts.messages import Command, Event, ReadModelRow
+from contracts.messages import Event, ReadModelRow
 from libs.eventstore.decider import (
     AnyCategory,
+    AnyCommand,
     AnyEvent,
     Category,
     CommandMetadata,
@@ -29,7 +30,7 @@ MAX_CACHE_BYTES = 32 * 1024 * 1024  # of loaded streams per process, as JSON; th
 STREAM_OVERHEAD_BYTES = 512  # part of a loaded stream's size that does not depend on its row
 EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
 
-C = TypeVar("C", bound=Command)
+C = TypeVar("C", bound=AnyCommand)
 S = TypeVar("S")
 E = TypeVar("E", bound=Event)
 R = TypeVar("R", bound=ReadModelRow)
@@ -63,7 +64,7 @@ class CommandResult(Generic[R]):
     new_events: Sequence[AnyEvent]
 
 
-FollowUp = tuple[AnyCategory, Command, CommandMetadata]
+FollowUp = tuple[AnyCategory, AnyCommand, CommandMetadata]
 """A command that starts a stream in the transaction of the events that caused it."""
 
 FollowUps = Callable[[Sequence[AnyEvent]], Sequence[FollowUp]]
@@ -86,16 +87,19 @@ class CommandHandler:
         """Load the stream from the log, at its current version or at version `until`."""
         return _new_stream(category).apply_events(category, await self._store.read(stream, until=until))
 
+    async def find_commit(self, metadata: CommandMetadata) -> CommitRef | None:
+        """Return the stream and version that a command produced when it was handled before, or None."""
+        if not metadata.fingerprint:
+            return await self._store.find(metadata.command_id)
+        found = await asyncio.gather(  # in parallel, because usually neither exists
+            self._store.find(metadata.command_id), self._store.find_noop(metadata.command_id)
+        )
+        return found[0] or found[1]
+
     async def find_result(self, category: Category[C, S, E, R], metadata: CommandMetadata) -> CommandResult[R] | None:
         """Return the result of a command that was handled before, or None."""
-        if metadata.fingerprint:  # in parallel, because usually neither exists
-            found = await asyncio.gather(
-                self._store.find(metadata.command_id), self._store.find_noop(metadata.command_id)
-            )
-            commit = found[0] or found[1]
-        else:
-            commit = await self._store.find(metadata.command_id)
-        return await self._replay_result(category, commit, metadata) if commit else None
+        commit = await self.find_commit(metadata)
+        return await self.replay_result(category, commit, metadata) if commit else None
 
     async def handle(
         self,
@@ -122,7 +126,7 @@ class CommandHandler:
                     await self._store.record_noop(stream, result.version, metadata)
                 return result
             except DuplicateCommand as duplicate:
-                return await self._replay_result(category, duplicate.commit, metadata)
+                return await self.replay_result(category, duplicate.commit, metadata)
             except RequestRejected:
                 if earlier := await self._recheck_duplicate(category, metadata):
                     return earlier
@@ -192,9 +196,10 @@ class CommandHandler:
     ) -> LoadedStream[S, R]:
         return loaded.apply_events(category, await self._store.read(stream, after=loaded.version))
 
-    async def _replay_result(
+    async def replay_result(
         self, category: Category[C, S, E, R], commit: CommitRef, metadata: CommandMetadata
     ) -> CommandResult[R]:
+        """Return the result of a command from its commit. Raises RequestRejected with IDEMPOTENCY_KEY_REUSED."""
         if metadata.fingerprint and commit.fingerprint != metadata.fingerprint:
             raise RequestRejected("IDEMPOTENCY_KEY_REUSED")
         loaded = await self.load(category, commit.stream, until=commit.version)

@@ -10,14 +10,15 @@ from pymongo.asynchronous.collection import AsyncCollection
 from contracts.messages import Command, CommandReply, Event, Message, Payload, Query, ReadModelRow
 from libs.clock import Clock
 from libs.documents import Document
-from libs.eventstore.decider import Actor, AnyCategory, AnyEvent, CommandMetadata, RecordedEvent
+from libs.eventstore.decider import Actor, AnyCategory, AnyCommand, AnyEvent, CommandMetadata, RecordedEvent
+from libs.eventstore.repository import CommandResult
 from libs.messaging.cloudevents import hint_subject
 from libs.observability.polled_gauges import PolledGauge
 from libs.projections.read_model import ReadModel
 from libs.security.envelope_encryption import Encryption
 from libs.settings import Settings
 
-C = TypeVar("C", bound=Command)
+C = TypeVar("C", bound=AnyCommand)
 E = TypeVar("E", bound=Event)
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=ReadModelRow)
@@ -66,8 +67,8 @@ class Context(Protocol):
         """
         ...
 
-    async def send(self, command: Command, *, step: str = "", actor: Actor | None = None) -> CommandReply:
-        """Send a command to any service, on behalf of the current actor or of `actor`.
+    async def send(self, command: AnyCommand, *, step: str = "", actor: Actor | None = None) -> CommandReply:
+        """Send a command to any service, or an internal command to a decider of this one, for the actor or `actor`.
 
         The command's id is derived from the current command's id, the command's name and `step`, so repeating is safe.
         """
@@ -75,15 +76,29 @@ class Context(Protocol):
 
 
 Answer = Message | Sequence[Message] | Payload | bytes
-Policy = Callable[[RecordedEvent[Event]], Sequence[Command]]
+Policy = Callable[[RecordedEvent[Event]], Sequence[AnyCommand]]
+
+
+def never(_command: Any, _code: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
-class Enricher(Generic[C]):
-    """A function that completes a command before its decider gets it, for example with ids, or rejects it."""
+class CommandFlow(Generic[C]):
+    """What happens to a command before and after its decision.
+
+    `prepare` does the I/O before it: look-ups, numbers, encryption. It returns the internal command that the decider
+    gets, or rejects the request. `answer` makes the reply from the result; by default, it is a CommandReply.
+    """
 
     command: type[C]
-    run: Callable[[Context, C], Awaitable[Command]]
+    prepare: Callable[[Context, C], Awaitable[AnyCommand]] | None = None
+    answer: Callable[[Context, C, CommandResult[Any]], Awaitable[Message]] | None = None
+    # whether a rejection with this code makes `prepare` run again, for example to draw another name
+    retry: Callable[[C, str], bool] = never
+    # The command that releases up to 0.2.0 recorded instead. The id in the log is derived from it, so that a request
+    # is recognized if an older replica handled it first, or handles its repetition.
+    recorded_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,8 +159,8 @@ class PeriodicTask:
     run: Callable[[Context], Awaitable[None]]
 
 
-AnyEnricher = Enricher[Any]
 AnyHandler = Handler[Any]
+AnyCommandFlow = CommandFlow[Any]
 AnyProjection = Projection[Any, Any]
 AnyWorker = Worker[Any]
 
@@ -158,7 +173,7 @@ class Service:
 
     name: str
     categories: tuple[AnyCategory, ...]
-    enrichers: tuple[AnyEnricher, ...] = ()
+    command_flows: tuple[AnyCommandFlow, ...] = ()
     handlers: tuple[AnyHandler, ...] = ()
     is_public: bool = False  # external consumers may read the service's events
     # own events that are also published as hints: early copies, at most once, right after the commit
@@ -178,3 +193,11 @@ class Service:
     # fields of the unique index, by collection
     unique_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ttl_collections: Mapping[str, str] = field(default_factory=dict)  # collection -> field with the expiry time
+
+    @property
+    def messages(self) -> tuple[type[Command] | type[Query], ...]:
+        """The commands and queries that the service accepts over NATS."""
+        commands = [command for category in self.categories for command in category.decider.commands]
+        commands += [flow.command for flow in self.command_flows]
+        public = (command for command in commands if issubclass(command, Command))
+        return tuple(dict.fromkeys((*public, *(handler.message for handler in self.handlers))))

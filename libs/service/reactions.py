@@ -15,9 +15,9 @@ from weakref import WeakValueDictionary
 from cachetools import LRUCache
 
 from contracts.errors import RequestRejected
-from contracts.messages import Command, CommandReply
+from contracts.messages import CommandReply
 from libs.clock import Clock
-from libs.eventstore.decider import AnyCategory, AnyEvent, CommandMetadata
+from libs.eventstore.decider import AnyCategory, AnyCommand, AnyEvent, CommandMetadata
 from libs.eventstore.repository import FollowUp
 from libs.messaging.cloudevents import DeliveredEvent
 from libs.observability.logs import summarize_error
@@ -32,7 +32,7 @@ CONSUMER_ATTRIBUTES = {**NATS, "messaging.operation.type": "process"}
 # After contention (CONFLICT) or a bug (REQUEST_INVALID), the subscription logs the error and retries the event.
 RETRYABLE_CODES = {"CONFLICT", "REQUEST_INVALID"}
 
-Send = Callable[[Command, CommandMetadata], Awaitable[CommandReply]]
+Send = Callable[[AnyCommand, CommandMetadata], Awaitable[CommandReply]]
 
 
 def derive_id(*parts: object) -> str:
@@ -50,7 +50,7 @@ class Reactions:
         self._by_command = {
             command: category for category in service.categories for command in category.decider.commands
         }
-        self._enriched = {enricher.command for enricher in service.enrichers}
+        self._prepared = {flow.command for flow in service.command_flows if flow.prepare}
         self._executed: LRUCache[str, None] = LRUCache(REACTION_CACHE_SIZE)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -70,13 +70,13 @@ class Reactions:
             if (category := self._category_of_new_stream(command))
         ]
 
-    def _category_of_new_stream(self, command: Command) -> AnyCategory | None:
+    def _category_of_new_stream(self, command: AnyCommand) -> AnyCategory | None:
         category = self._by_command.get(type(command))
-        if category is None or type(command) in self._enriched:
+        if category is None or type(command) in self._prepared:
             return None
         return category if isinstance(command, category.decider.initial_commands) else None
 
-    def _policy_commands(self, source: str, recorded: AnyEvent) -> Iterator[tuple[Command, CommandMetadata]]:
+    def _policy_commands(self, source: str, recorded: AnyEvent) -> Iterator[tuple[AnyCommand, CommandMetadata]]:
         """Yield the commands of the policy for an event. Their ids are derived from the event's id."""
         for index, command in enumerate(self._service.policies[source](recorded)):
             command_id = derive_id(self._service.name, recorded.id, command.wire_name, index)
@@ -138,7 +138,7 @@ class Reactions:
                     await self._send_command(command, metadata, recorded, may_be_duplicate=may_be_duplicate)
 
     async def _send_command(
-        self, command: Command, metadata: CommandMetadata, recorded: AnyEvent, *, may_be_duplicate: bool
+        self, command: AnyCommand, metadata: CommandMetadata, recorded: AnyEvent, *, may_be_duplicate: bool
     ) -> None:
         traceparent = inject() or metadata.traceparent
         try:

@@ -16,14 +16,15 @@ from pymongo.asynchronous.database import AsyncDatabase
 from contracts.errors import RequestRejected
 from contracts.heartbeat import DatabaseTime, Heartbeat
 from contracts.history import GetCommandReply
-from contracts.messages import Command, CommandReply, Message, Query, ReadModelRow
+from contracts.messages import Command, CommandReply, Message, Query, ReadModelRow, parse_request
 from libs.clock import Clock
 from libs.documents import Document
-from libs.eventstore.decider import SYSTEM, AnyEvent, CommandMetadata
+from libs.eventstore.decider import SYSTEM, AnyCategory, AnyCommand, AnyEvent, CommandMetadata
 from libs.eventstore.history import HistoryQueries
 from libs.eventstore.mongo import MongoEventStore
 from libs.eventstore.repository import CommandHandler, CommandResult
 from libs.eventstore.sequences import SequenceGenerator
+from libs.eventstore.store import CommitRef
 from libs.messaging.cloudevents import DeliveredEvent, hint_subject, to_body, to_headers
 from libs.messaging.request_reply import (
     COMMAND_ID_HEADER,
@@ -42,7 +43,7 @@ from libs.projections.projector import apply_batch, projection_collection
 from libs.projections.read_model import ReadModel, RowBackfill
 from libs.projections.rebuild import backfill_row
 from libs.security.envelope_encryption import Encryption
-from libs.service.declaration import AnyProjection, AnyWorker, Context, Handler, Service
+from libs.service.declaration import AnyProjection, AnyWorker, CommandFlow, Context, Handler, Service
 from libs.service.reactions import CONSUMER_ATTRIBUTES, Reactions, derive_id
 from libs.service.replicas import GATEWAY, record_alive, remove_replica
 from libs.service.service_context import ServiceContext, encode_answer, to_reply
@@ -50,6 +51,8 @@ from libs.settings import Settings
 
 # Commands that workers send for younger events skip the duplicate query. The append detects duplicates.
 FRESH_EVENT_AGE = timedelta(seconds=1)
+MAX_PREPARATIONS = 10  # of one command whose generated name was taken concurrently
+UNPREPARED = CommandFlow(Command)
 
 R = TypeVar("R", bound=ReadModelRow)
 
@@ -85,7 +88,7 @@ class Runtime:
         self._by_command = {
             command: category for category in service.categories for command in category.decider.commands
         }
-        self._enrichers = {enricher.command: enricher for enricher in service.enrichers}
+        self._flows = {flow.command: flow for flow in service.command_flows}
         history = HistoryQueries(database, vault, service.categories)
         handlers = (Handler(GetCommandReply, self._get_command_reply), *history.handlers, *service.handlers)
         self.handlers = {handler.message: handler for handler in handlers}
@@ -110,7 +113,7 @@ class Runtime:
         return answer
 
     async def _handle_request(self, message_type: type[Command] | type[Query], body: bytes, headers: Headers) -> bytes:
-        message = message_type.model_validate_json(body)
+        message = parse_request(message_type, body)
         has_fingerprint = FINGERPRINT_HEADER in headers
         metadata = CommandMetadata(
             headers.get(COMMAND_ID_HEADER) or str(uuid4()),
@@ -135,15 +138,12 @@ class Runtime:
         return await self.vault.mac("requests", text)
 
     async def _get_command_reply(self, context: Context, query: GetCommandReply) -> CommandReply:
-        commit = await self.store.find(query.command_id) or await self.store.find_noop(query.command_id)
-        if commit is None:
-            raise RequestRejected("HISTORY_NOT_FOUND")
-        category = self._categories[commit.stream.partition("-")[0]]
         fingerprint = await self._compute_fingerprint(query.fingerprint)
         metadata = replace(context.metadata, command_id=query.command_id, fingerprint=fingerprint)
-        result = await self.command_handler.find_result(category, metadata)
-        assert result is not None  # noqa: S101  the commit was just found
-        return to_reply(result)
+        commit = await self.command_handler.find_commit(metadata)
+        if commit is None:
+            raise RequestRejected("HISTORY_NOT_FOUND")
+        return to_reply(await self.command_handler.replay_result(self._category_of(commit), commit, metadata))
 
     async def answer_heartbeat(self, body: bytes, _headers: Headers) -> bytes:
         """Answer a gateway's heartbeat. Heartbeats are frequent: they have no trace and do not count as commands."""
@@ -165,29 +165,49 @@ class Runtime:
             return await handler.run(context, message)
         if not isinstance(message, Command):
             raise TypeError(f"{message.wire_name} has no handler")
-        return await self.execute(message, context.metadata)
+        result = await self.execute(message, context.metadata)
+        flow = self._flows.get(type(message))
+        return await flow.answer(context, message, result) if flow and flow.answer else result
 
-    async def execute(self, command: Command, metadata: CommandMetadata) -> CommandResult[ReadModelRow]:
-        """Execute a command: enrich it, decide, append the events and run the reactions."""
+    async def execute(self, command: AnyCommand, metadata: CommandMetadata) -> CommandResult[ReadModelRow]:
+        """Execute a command: prepare it, decide, append the events and run the reactions."""
         with child_span(f"decide {command.wire_name}") as span:
             result = await self._execute_once(command, metadata)
             span.set_attributes({"headrace.stream": result.stream, "headrace.events": len(result.new_events)})
         await self.reactions.run_in_process(result.new_events)
         return result
 
-    async def _execute_once(self, command: Command, metadata: CommandMetadata) -> CommandResult[ReadModelRow]:
+    async def _execute_once(self, command: AnyCommand, metadata: CommandMetadata) -> CommandResult[ReadModelRow]:
+        flow = self._flows.get(type(command), UNPREPARED)
+        recorded_metadata = metadata
+        if flow.recorded_as:
+            recorded_id = derive_id(metadata.command_id, flow.recorded_as, "")
+            recorded_metadata = replace(metadata, command_id=recorded_id)
+        if metadata.may_be_duplicate and (commit := await self.command_handler.find_commit(recorded_metadata)):
+            return await self.command_handler.replay_result(self._category_of(commit), commit, recorded_metadata)
+        context = ServiceContext(self, metadata)
+        for attempt in range(MAX_PREPARATIONS):
+            prepared = await flow.prepare(context, command) if flow.prepare else command
+            try:
+                result = await self._decide(prepared, recorded_metadata)
+                break
+            except RequestRejected as rejected:
+                if attempt + 1 == MAX_PREPARATIONS or not flow.retry(command, rejected.code):
+                    raise
+        await self._publish_hints(result.new_events)
+        return result
+
+    def _category_of(self, commit: CommitRef) -> AnyCategory:
+        return self._categories[commit.stream.partition("-")[0]]
+
+    async def _decide(self, command: AnyCommand, metadata: CommandMetadata) -> CommandResult[ReadModelRow]:
         category = self._by_command[type(command)]
-        if metadata.may_be_duplicate and (earlier := await self.command_handler.find_result(category, metadata)):
-            return earlier
-        if enricher := self._enrichers.get(type(command)):
-            command = await enricher.run(ServiceContext(self, metadata), command)
         result = await self.command_handler.handle(category, command, metadata, self.reactions.inline_follow_ups)
         for recorded in result.new_events:
             is_follow_up = recorded.stream != result.stream
             if is_follow_up:
                 self.reactions.mark_executed(recorded.metadata)
             self._record_metrics(recorded, category.initial_row if is_follow_up else result.row)
-        await self._publish_hints(result.new_events)
         return result
 
     async def _publish_hints(self, events: Sequence[AnyEvent]) -> None:
@@ -198,10 +218,12 @@ class Runtime:
                 headers = to_headers(self.service.name, recorded)
                 await self.nats.publish(subject, to_body(recorded), headers=headers)
 
-    async def send(self, command: Command, metadata: CommandMetadata) -> CommandReply:
+    async def send(self, command: AnyCommand, metadata: CommandMetadata) -> CommandReply:
         """Send a command to the service that handles it, which may be this one."""
-        if type(command) in self._by_command:
+        if type(command) in self._by_command or type(command) in self._flows:
             return to_reply(await self.execute(command, metadata))
+        if not isinstance(command, Command):
+            raise TypeError(f"{command.wire_name} has no decider")
         reply = await self.message_client.send(
             command, actor=metadata.actor, command_id=metadata.command_id, fingerprint=metadata.fingerprint
         )

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic_core import to_json
 from pymongo.asynchronous.collection import AsyncCollection
 
-from contracts.messages import Command, CommandReply, Message, Query, ReadModelRow
+from contracts.messages import CommandReply, Message, Query, ReadModelRow
 from libs.clock import Clock
 from libs.documents import Document
-from libs.eventstore.decider import Actor, CommandMetadata
+from libs.eventstore.decider import Actor, AnyCommand, CommandMetadata
 from libs.eventstore.repository import CommandResult
 from libs.observability.tracing import SpanKind, inject, open_span
 from libs.projections.read_model import ReadModel
@@ -63,7 +63,7 @@ class ServiceContext:
             encoded = await self.runtime.message_client.query(query, actor=self.metadata.actor)
         return answer_type.model_validate_json(encoded)
 
-    async def send(self, command: Command, *, step: str = "", actor: Actor | None = None) -> CommandReply:
+    async def send(self, command: AnyCommand, *, step: str = "", actor: Actor | None = None) -> CommandReply:
         metadata = replace(
             self.metadata,
             command_id=derive_id(self.metadata.command_id, command.wire_name, step),

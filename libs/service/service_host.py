@@ -15,7 +15,7 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 
 from contracts.heartbeat import Heartbeat
 from contracts.history import GetCommandReply, GetHistory, GetState
-from contracts.messages import Command, Query
+from contracts.messages import Command
 from libs.clock import Clock
 from libs.messaging.message_server import MessageServer
 from libs.messaging.nats_connection import check_round_trip, connect, disconnect, flush_to_server
@@ -127,7 +127,7 @@ async def _start(service: Service, settings: Settings, stack: AsyncExitStack, cl
 
     if service.on_start:
         await service.on_start(runtime.background_context("start"))
-    for message_type in _message_types(service):
+    for message_type in service.messages:
         await server.serve(message_type, partial(runtime.respond, message_type))
         if issubclass(message_type, Command) and message_type.former_subject:
             await server.serve(message_type, partial(runtime.respond, message_type), message_type.former_subject)
@@ -160,13 +160,6 @@ async def _build_workers(service: Service, runtime: Runtime) -> "WorkerPool":
     for worker in service.workers:
         pool.register(worker, partial(runtime.run_worker, worker))
     return pool
-
-
-def _message_types(service: Service) -> list[type[Command] | type[Query]]:
-    types: list[type[Command] | type[Query]] = []
-    for category in service.categories:
-        types += category.decider.commands
-    return [*types, *(handler.message for handler in service.handlers)]
 
 
 def _register_checks(health: Health, ready: asyncio.Event, clock: Clock) -> None:

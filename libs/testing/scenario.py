@@ -6,8 +6,8 @@ from functools import reduce
 from typing import Any
 
 from contracts.errors import RequestRejected
-from contracts.messages import Command, Event
-from libs.eventstore.decider import Decider
+from contracts.messages import Event
+from libs.eventstore.decider import AnyCommand, Decider
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Scenario:
     def given(self, *events: Event) -> "Scenario":
         return Scenario(self.decider, self.history + events)
 
-    def when(self, command: Command) -> Outcome:
+    def when(self, command: AnyCommand) -> Outcome:
         state = reduce(self.decider.evolve, self.history, self.decider.initial)
         try:
             return Outcome(self.decider.decide(state, command), None)

@@ -1,13 +1,14 @@
 from contracts import builds as contract
 from contracts.projects import GetJobSecrets, GetLaunchSettings, ProjectDeleted
 from contracts.runners import RecordRunnerHeartbeat, RunnerDeleted
-from libs.service.declaration import Enricher, Handler, PeriodicTask, Service, Worker
+from libs.service.declaration import CommandFlow, Handler, PeriodicTask, Service, Worker
 from services.builds import projections
 from services.builds.artifacts import job_files
 from services.builds.artifacts.artifact_storage import create_blob_store
 from services.builds.artifacts.artifacts import Artifacts
 from services.builds.dispatch.job_dispatch import JobDispatcher
 from services.builds.dispatch.runner_projection import runner_projection
+from services.builds.domain.internal_commands import EndJobOfBuild, FailBuild, PlanBuild
 from services.builds.execution import build_completion, job_authorization
 from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.leases import Leases
@@ -31,16 +32,16 @@ artifacts = Artifacts(create_blob_store)
 service = Service(
     "builds",
     categories=(projections.build_category, projections.job_category, projections.concurrency_group_category),
-    enrichers=(
-        Enricher(contract.QueueBuild, prepare_launch),
-        Enricher(contract.PlanBuild, build_completion.prepare_plan),
-        Enricher(contract.FailBuild, build_completion.prepare_failure),
-        Enricher(contract.RecordJobResult, build_completion.prepare_job_result),
-        Enricher(contract.KillBuild, build_completion.prepare_kill),
-        Enricher(contract.PlayJob, job_authorization.prepare_job_command),
-        Enricher(contract.RetryJob, job_authorization.prepare_job_command),
-        Enricher(contract.CancelBuildJob, job_authorization.prepare_stop_command),
-        Enricher(contract.RetryBuild, job_authorization.prepare_build_command),
+    command_flows=(
+        CommandFlow(contract.QueueBuild, prepare_launch),
+        CommandFlow(PlanBuild, build_completion.prepare_plan),
+        CommandFlow(FailBuild, build_completion.prepare_failure),
+        CommandFlow(EndJobOfBuild, build_completion.prepare_job_result),
+        CommandFlow(contract.KillBuild, build_completion.prepare_kill),
+        CommandFlow(contract.PlayJob, job_authorization.prepare_play),
+        CommandFlow(contract.RetryJob, job_authorization.prepare_retry),
+        CommandFlow(contract.CancelBuildJob, job_authorization.prepare_cancel),
+        CommandFlow(contract.RetryBuild, job_authorization.prepare_build_retry),
     ),
     handlers=(
         Handler(contract.GetBuild, build_queries.get_build),

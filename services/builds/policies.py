@@ -11,24 +11,26 @@ from contracts.builds import (
     BuildPriorityChanged,
     BuildQueued,
     BuildResumed,
-    CancelJob,
-    ChangeJobPriority,
-    DeleteJob,
     JobAssigned,
     JobFinished,
     PlannedJob,
+)
+from contracts.messages import Event
+from libs.eventstore.decider import AnyCommand, RecordedEvent
+from services.builds.domain.internal_commands import (
+    CancelJob,
+    ChangeJobPriority,
+    DeleteJob,
+    EndJobOfBuild,
     QueueJob,
-    RecordJobResult,
     ReleaseConcurrencySlot,
     RequestConcurrencySlot,
     StartBuild,
 )
-from contracts.messages import Command, Event
-from libs.eventstore.decider import RecordedEvent
 from services.builds.domain.job_graph import JobGraph
 
 
-def on_build_event(recorded: RecordedEvent[Event]) -> Sequence[Command]:
+def on_build_event(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
     match recorded.event:
         case BuildQueued(needs_lane=True, project_id=project_id, build_id=build_id):
             return [RequestConcurrencySlot(project_id=project_id, build_id=build_id)]
@@ -44,7 +46,7 @@ def on_build_event(recorded: RecordedEvent[Event]) -> Sequence[Command]:
             return [StartBuild(build_id=build_id, runner_name=runner)]
         case JobFinished() as finished:
             return [
-                RecordJobResult(
+                EndJobOfBuild(
                     build_id=finished.build_id,
                     job_id=finished.job_id,
                     status=finished.status,

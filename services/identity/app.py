@@ -22,16 +22,14 @@ from contracts.identity import (
     ListUsersPage,
     ListUserSummaries,
     LogIn,
-    RecordCompany,
     RegisterUser,
-    RemoveSshKey,
     RotateSigningKeys,
     SetCompanyMembers,
     SetUserEnabled,
     SetUserProjects,
 )
 from contracts.projects import GetProjectCount, ListMemberships, SetDeveloperProjects
-from libs.service.declaration import Context, Enricher, Handler, Service
+from libs.service.declaration import CommandFlow, Context, Handler, Service
 from services.identity import companies, ssh_keys
 from services.identity.authentication import api_tokens, signing_keys
 from services.identity.authentication.login import log_in
@@ -60,18 +58,22 @@ async def on_start(ctx: Context) -> None:
 service = Service(
     "identity",
     categories=(user_category, company_category),
-    enrichers=(
-        Enricher(RegisterUser, prepare_registration),
-        Enricher(ChangePassword, prepare_password_change),
-        Enricher(ChangeRoles, prepare_admin_removal),
-        Enricher(SetUserEnabled, prepare_admin_removal),
-        Enricher(DeleteUser, prepare_admin_removal),
-        Enricher(AnchorAdministrator, prepare_anchor),
-        Enricher(RecordCompany, companies.prepare_company),
-        Enricher(SetCompanyMembers, companies.require_members),
-        Enricher(DeleteCompany, companies.prepare_company_deletion),
-        Enricher(AddSshKey, ssh_keys.prepare_key_addition),
-        Enricher(RemoveSshKey, ssh_keys.prepare_key_removal),
+    command_flows=(
+        CommandFlow(RegisterUser, prepare_registration),
+        CommandFlow(ChangePassword, prepare_password_change),
+        CommandFlow(ChangeRoles, prepare_admin_removal),
+        CommandFlow(SetUserEnabled, prepare_admin_removal),
+        CommandFlow(DeleteUser, prepare_admin_removal),
+        CommandFlow(AnchorAdministrator, prepare_anchor),
+        CommandFlow(
+            CreateCompany, companies.prepare_company, retry=companies.has_lost_alias, recorded_as="RecordCompany"
+        ),
+        CommandFlow(SetCompanyMembers, companies.prepare_member_selection),
+        CommandFlow(DeleteCompany, companies.prepare_company_deletion),
+        CommandFlow(AddSshKey, ssh_keys.prepare_key_addition),
+        CommandFlow(
+            CreateApiToken, api_tokens.prepare_api_token, api_tokens.show_api_token, recorded_as="RecordApiToken"
+        ),
     ),
     handlers=(
         Handler(LogIn, log_in),
@@ -84,10 +86,8 @@ service = Service(
         Handler(GetOwner, get_owner),
         Handler(ListUsers, list_users),
         Handler(ListUsersPage, list_users_page),
-        Handler(CreateCompany, companies.create_company),
         Handler(GetCompany, companies.get_company),
         Handler(ListCompanies, companies.list_companies),
-        Handler(CreateApiToken, api_tokens.create_api_token),
         Handler(ListApiTokens, api_tokens.list_api_tokens),
         Handler(AuthenticateToken, api_tokens.authenticate_token),
         Handler(ListUserSummaries, list_user_summaries),

@@ -7,29 +7,38 @@ from contracts.identity import ChangePassword, RegisterUser, SetUserProjects, Us
 from contracts.projects import SetDeveloperProjects
 from libs.security.passwords import find_policy_violation, hash_password_async
 from libs.service.declaration import Context
-from services.identity.domain.user import make_user_registered
+from services.identity.domain.internal_commands import AddUser, SetPasswordHash
+from services.identity.domain.validation import validate_email, validate_roles, validate_username
 from services.identity.queries import require_user, to_user_views
 
 
-async def prepare_registration(ctx: Context, command: RegisterUser) -> RegisterUser:
-    """Set the ids and replace the password by its encrypted hash."""
-    username = make_user_registered(command).username  # hashing is slow: reject other invalid fields first
+async def prepare_registration(ctx: Context, command: RegisterUser) -> AddUser:
+    """Allocate the ids and hash the password. Hashing is slow, so other invalid fields are rejected first."""
+    username, email, roles = (
+        validate_username(command.username),
+        validate_email(command.email),
+        validate_roles(command.roles),
+    )
     user_id = await ctx.next_id("user")
-    return command.replace(
+    return AddUser(
         user_id=user_id,
         user_uuid=str(uuid4()),
-        password=None,
+        username=username,
         sealed_password_hash=await encrypt_password_hash(ctx, user_id, command.password, username),
+        email=email,
+        roles=roles,
+        github_username=command.github_username,
+        gitlab_username=command.gitlab_username,
     )
 
 
-async def prepare_password_change(ctx: Context, command: ChangePassword) -> ChangePassword:
-    """Replace the password by its encrypted hash."""
+async def prepare_password_change(ctx: Context, command: ChangePassword) -> SetPasswordHash:
+    """Hash the password."""
     row = await require_user(ctx, command.user_id)
     if command.password_confirm not in (None, command.password):
         raise RequestRejected("DEVELOPER_PASSWORDS_DIFFER")
     sealed = await encrypt_password_hash(ctx, row.id, command.password, row.username)
-    return command.replace(password=None, password_confirm=None, sealed_password_hash=sealed)
+    return SetPasswordHash(user_id=row.id, sealed_password_hash=sealed)
 
 
 async def encrypt_password_hash(ctx: Context, user_id: int, password: str | None, username: str) -> str:

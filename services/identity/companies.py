@@ -6,51 +6,43 @@ from contracts.identity import (
     DeleteCompany,
     GetCompany,
     ListCompanies,
-    RecordCompany,
     SetCompanyMembers,
 )
-from contracts.messages import CommandReply
 from contracts.projects import GetProjectCount, ProjectCount
 from libs.normalization import sort_unique
 from libs.service.declaration import Context
 from libs.slugs import find_free_slug, make_slug, slug_family_regex
 from services.identity.domain.company import validate_alias, validate_title
+from services.identity.domain.internal_commands import AddCompany
 from services.identity.projections import CompanyRow, UserRow
 from services.identity.views import to_company_view
 
-MAX_ALIAS_ATTEMPTS = 10
+
+def has_lost_alias(command: CreateCompany, code: str) -> bool:
+    """Return whether the generated alias was taken concurrently, so that another one has to be generated."""
+    return code == "COMPANY_ALIAS_TAKEN" and not command.alias
 
 
-async def create_company(ctx: Context, command: CreateCompany) -> CommandReply:
-    """Create a company. Retry with another generated alias if the first one was taken concurrently."""
-    record = RecordCompany.model_validate(dict(command))
-    for _ in range(MAX_ALIAS_ATTEMPTS - 1):
-        try:
-            return await ctx.send(record)  # a rejected command leaves no record, so its id can be reused
-        except RequestRejected as rejected:
-            if rejected.code != "COMPANY_ALIAS_TAKEN" or command.alias:
-                raise
-    return await ctx.send(record)
-
-
-async def prepare_company(ctx: Context, command: RecordCompany) -> RecordCompany:
-    """Set the id and, if the command has none, the alias of a new company."""
+async def prepare_company(ctx: Context, command: CreateCompany) -> AddCompany:
+    """Allocate the id and, if the command has none, choose an alias for a new company."""
     title = validate_title(command.title)
     alias = validate_alias(command.alias) if command.alias else await find_free_alias(ctx, make_slug(title, "company"))
     await require_members(ctx, command)
-    return command.replace(alias=alias, company_id=await ctx.next_id("company"))
+    return AddCompany(company_id=await ctx.next_id("company"), title=title, alias=alias, members_id=command.members_id)
 
 
-async def require_members(
-    ctx: Context, command: RecordCompany | SetCompanyMembers
-) -> RecordCompany | SetCompanyMembers:
-    """Return the command. Raise RequestRejected if one of the members does not exist."""
+async def prepare_member_selection(ctx: Context, command: SetCompanyMembers) -> SetCompanyMembers:
+    await require_members(ctx, command)
+    return command
+
+
+async def require_members(ctx: Context, command: CreateCompany | SetCompanyMembers) -> None:
+    """Raise RequestRejected if one of the members does not exist."""
     members = sort_unique(command.members_id)
     streams = [f"user-{user_id}" for user_id in members]
     existing = {row.id for row in await ctx.read_model(UserRow).find({"_id": {"$in": streams}})}
     if missing := set(members) - existing:
         raise RequestRejected("DEVELOPER_NOT_FOUND", f"There is no user {min(missing)}.")
-    return command
 
 
 async def find_free_alias(ctx: Context, wanted: str) -> str:

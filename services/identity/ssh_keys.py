@@ -1,20 +1,17 @@
 from uuid import uuid4
 
 from contracts.errors import RequestRejected
-from contracts.identity import AddSshKey, GetSshKey, ListSshKeys, RemoveSshKey, SshKeyView
+from contracts.identity import AddSshKey, GetSshKey, ListSshKeys, SshKeyView
 from contracts.messages import Page
 from libs.projections.paging import skip_and_limit
 from libs.service.declaration import Context
+from services.identity.domain.internal_commands import AddKey
 from services.identity.queries import require_user
 from services.identity.views import to_ssh_key_view
 
 
-async def prepare_key_addition(ctx: Context, command: AddSshKey) -> AddSshKey:
-    return command.replace(key_uuid=str(uuid4()), today=ctx.metadata.at.date())
-
-
-async def prepare_key_removal(_ctx: Context, command: RemoveSshKey) -> RemoveSshKey:
-    return command.replace(key_uuid=command.key_uuid.lower())
+async def prepare_key_addition(ctx: Context, command: AddSshKey) -> AddKey:
+    return AddKey(**dict(command), key_uuid=str(uuid4()), today=ctx.metadata.at.date())
 
 
 async def get_ssh_key(ctx: Context, query: GetSshKey) -> SshKeyView:

@@ -1,6 +1,7 @@
-from contracts.identity import RemoveMember, UserDeleted
+from contracts.identity import UserDeleted
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Worker
+from services.identity.domain.internal_commands import RemoveMember
 from services.identity.projections import CompanyRow
 
 

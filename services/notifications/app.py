@@ -3,8 +3,8 @@ from functools import partial
 
 from contracts.identity import GetUser
 from contracts.notifications import ListNotifications, NotificationRequested, SendTestMail
-from libs.service.declaration import Handler, Service, Worker
-from services.notifications.commands import send_test_mail
+from libs.service.declaration import CommandFlow, Handler, Service, Worker
+from services.notifications.commands import prepare_test_mail
 from services.notifications.mail_delivery import RETRY_DELAYS_SECONDS, deliver_mail
 from services.notifications.metrics import create_recorder
 from services.notifications.policies import on_build_finished
@@ -16,7 +16,8 @@ def create_service(retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> Serv
     return Service(
         "notifications",
         categories=(notification_category,),
-        handlers=(Handler(SendTestMail, send_test_mail), Handler(ListNotifications, list_notifications)),
+        command_flows=(CommandFlow(SendTestMail, prepare_test_mail),),
+        handlers=(Handler(ListNotifications, list_notifications),),
         outgoing=(GetUser,),
         policies={"builds": on_build_finished},
         event_recorder=create_recorder,

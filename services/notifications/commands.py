@@ -1,23 +1,21 @@
 from uuid import uuid5
 
 from contracts.errors import RequestRejected
-from contracts.messages import CommandReply
-from contracts.notifications import RequestNotification, SendTestMail
+from contracts.notifications import SendTestMail
 from libs.service.declaration import Context
+from services.notifications.domain.internal_commands import RequestNotification
 from services.notifications.mail import is_address
 from services.notifications.policies import NOTIFICATION_NAMESPACE
 
 
-async def send_test_mail(ctx: Context, command: SendTestMail) -> CommandReply:
-    """Request the test mail. Raise RequestRejected with MAIL_RECIPIENT_INVALID."""
+async def prepare_test_mail(ctx: Context, command: SendTestMail) -> RequestNotification:
+    """Address the test mail. Raise RequestRejected with MAIL_RECIPIENT_INVALID."""
     if not is_address(command.recipient):
         raise RequestRejected("MAIL_RECIPIENT_INVALID")
-    return await ctx.send(
-        RequestNotification(
-            notification_id=str(uuid5(NOTIFICATION_NAMESPACE, ctx.metadata.command_id)),
-            kind="test",
-            recipient=command.recipient,
-            title="Test mail from Headrace",
-            text="This is a test of the mail settings. They work.",
-        )
+    return RequestNotification(
+        notification_id=str(uuid5(NOTIFICATION_NAMESPACE, ctx.metadata.command_id)),
+        kind="test",
+        recipient=command.recipient,
+        title="Test mail from Headrace",
+        text="This is a test of the mail settings. They work.",
     )

@@ -4,19 +4,17 @@ from collections.abc import Sequence
 
 from contracts.errors import RequestRejected
 from contracts.identity import GetUser, UserView
-from contracts.notifications import (
-    AbandonNotification,
-    MarkNotificationSent,
-    NotificationRequested,
-    NotificationRow,
-    NotificationStatus,
-    RecordNotificationFailure,
-    SkipNotification,
-)
+from contracts.notifications import NotificationRequested, NotificationRow, NotificationStatus
 from libs.eventstore.decider import RecordedEvent
 from libs.security.erased_keys import KeyErased
 from libs.service.declaration import Context, RetryLater
 from libs.settings import MailSettings
+from services.notifications.domain.internal_commands import (
+    AbandonNotification,
+    MarkNotificationSent,
+    RecordNotificationFailure,
+    SkipNotification,
+)
 from services.notifications.mail import MailFailed, compose, is_address, send
 
 RETRY_DELAYS_SECONDS = (10.0, 60.0, 300.0, 1800.0)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from uuid import UUID, uuid5
 
 from contracts.builds import BuildFinished
-from contracts.messages import Command, Event
-from contracts.notifications import RequestNotification
-from libs.eventstore.decider import RecordedEvent
+from contracts.messages import Event
+from libs.eventstore.decider import AnyCommand, RecordedEvent
+from services.notifications.domain.internal_commands import RequestNotification
 
 NOTIFICATION_NAMESPACE = UUID("0e3b7a6c-92b5-4a53-8d4f-2f0c1b0f8b52")
 MAX_OUTPUT_LENGTH = 20_000  # characters; the end of the output shows the cause of the failure
 
 
-def on_build_finished(recorded: RecordedEvent[Event]) -> Sequence[Command]:
+def on_build_finished(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
     """Request a mail to the initiator of a build that failed or was killed. Without an initiator there is no mail."""
     match recorded.event:
         case BuildFinished(exit_code=code, initiator_id=user_id) as build if code != 0 and user_id:

@@ -4,13 +4,12 @@ import secrets
 
 from contracts.errors import RequestRejected
 from contracts.identity import GetOwner, ListUsers, Owner, Users
-from contracts.messages import Command, CommandReply
+from contracts.messages import Payload
 from contracts.projects import (
     ChangeRepository,
     CreateProject,
     DeleteProject,
     MoveProject,
-    RecordProject,
     RenewSignatureKey,
     SetDeveloperProjects,
     SetProjectCredential,
@@ -21,46 +20,46 @@ from contracts.projects import (
 from libs.normalization import sort_unique
 from libs.service.declaration import Context
 from libs.slugs import find_free_slug, make_slug, slug_family_regex
-from services.projects.domain.project import make_creation_events, require_executor_id, validate_alias
+from services.projects.domain.internal_commands import (
+    AddProject,
+    RemoveProject,
+    SelectProjects,
+    SelectSecrets,
+    SetProjectPath,
+    SetRepository,
+    SetSignatureKey,
+)
+from services.projects.domain.project import require_executor_id, validate_alias, validate_new_project
 from services.projects.domain.repository import extract_login, is_local_path, strip_login
 from services.projects.projections import CredentialRow, ExecutorRow, ProjectRow, SecretRow
 from services.projects.queries import list_secret_ids, require_all, require_project
 
-MAX_ALIAS_ATTEMPTS = 10
+
+def has_lost_alias(command: CreateProject, code: str) -> bool:
+    """Return whether the generated alias was taken concurrently, so that another one has to be generated."""
+    return code == "PROJECT_ALIAS_TAKEN" and not command.alias
 
 
-async def create_project(ctx: Context, command: CreateProject) -> CommandReply:
-    """Create a project. Retry with another generated alias if the first one was taken concurrently."""
-    record = RecordProject.model_validate(dict(command))
-    for _ in range(MAX_ALIAS_ATTEMPTS - 1):
-        try:
-            return await ctx.send(record)  # a rejected command leaves no record, so its id can be reused
-        except RequestRejected as rejected:
-            if rejected.code != "PROJECT_ALIAS_TAKEN" or command.alias:
-                raise
-    return await ctx.send(record)
-
-
-async def prepare_project(ctx: Context, command: RecordProject) -> RecordProject:
-    """Set the id, path, owner and signature key of a new project."""
-    # validates the fields: clients expect errors of single fields before errors of references
-    make_creation_events(command)
+async def prepare_project(ctx: Context, command: CreateProject) -> AddProject:
+    """Allocate the id of a new project, find its owner and path, and generate its signature key."""
+    validate_new_project(command)  # clients expect errors of single fields before errors of references
     reject_local_repository(ctx, command.repository)
     await require_references(ctx, command)
     owner = await resolve_owner(ctx, command.owner_alias) if command.owner_alias else owner_from_actor(ctx)
     default_alias = make_slug(command.name or "", "project")
     alias = validate_alias(command.alias) if command.alias else await find_free_alias(ctx, owner.alias, default_alias)
     project_id = await ctx.next_id("project")
-    return command.replace(
+    settings = {
+        **dict(command),
         **owner_fields(owner),
-        alias=alias,
-        project_id=project_id,
-        sealed_signature_key=await generate_signature_key(ctx, project_id),
         **await split_login(ctx, project_id, command.repository),
-    )
+        "alias": alias,
+    }
+    sealed_key = await generate_signature_key(ctx, project_id)
+    return AddProject(**settings, project_id=project_id, sealed_signature_key=sealed_key)
 
 
-async def prepare_repository_change(ctx: Context, command: ChangeRepository) -> ChangeRepository:
+async def prepare_repository_change(ctx: Context, command: ChangeRepository) -> SetRepository:
     """Split the login from the new URL.
 
     A URL without a login removes the stored login, which belonged to the former URL.
@@ -68,10 +67,12 @@ async def prepare_repository_change(ctx: Context, command: ChangeRepository) -> 
     reject_local_repository(ctx, command.repository)
     # encrypting for a deleted project would create a key that is never deleted
     await require_project(ctx, command.project_id)
-    return command.replace(**await split_login(ctx, command.project_id, command.repository))
+    return SetRepository(
+        project_id=command.project_id, **await split_login(ctx, command.project_id, command.repository)
+    )
 
 
-async def split_login(ctx: Context, project_id: int, repository: str | None) -> dict[str, str]:
+async def split_login(ctx: Context, project_id: int, repository: str | None) -> Payload:
     """Return the fields of a repository: its URL without the login, and the encrypted login."""
     login = extract_login(repository)
     sealed = await ctx.vault.encrypt(f"project-{project_id}", login) if login else ""
@@ -83,25 +84,30 @@ def reject_local_repository(ctx: Context, repository: str | None) -> None:
         raise RequestRejected("PROJECT_REPOSITORY_INVALID", "Local paths are not allowed on this server.")
 
 
-async def require_references(
-    ctx: Context,
-    command: RecordProject | SetProjectExecutor | SetProjectCredential | SetProjectDevelopers | SetProjectSecrets,
-) -> Command:
-    """Return the command. Raise RequestRejected if something it refers to does not exist.
+ReferenceChange = SetProjectExecutor | SetProjectCredential | SetProjectDevelopers
+
+
+async def prepare_reference_change(ctx: Context, command: ReferenceChange) -> ReferenceChange:
+    """Return the command. Raise RequestRejected if something it refers to does not exist."""
+    await require_references(ctx, command)
+    return command
+
+
+async def require_references(ctx: Context, command: CreateProject | SetProjectSecrets | ReferenceChange) -> None:
+    """Raise RequestRejected if something that the command refers to does not exist.
 
     The order of the checks is the order in which clients expect the errors.
     """
-    if not isinstance(command, RecordProject):
+    if not isinstance(command, CreateProject):
         await require_project(ctx, command.project_id)
-    if isinstance(command, RecordProject | SetProjectExecutor):
+    if isinstance(command, CreateProject | SetProjectExecutor):
         await require_all(ctx, ExecutorRow, "executor", (require_executor_id(command.executor_id),))
-    if isinstance(command, RecordProject | SetProjectCredential) and command.credential_id is not None:
+    if isinstance(command, CreateProject | SetProjectCredential) and command.credential_id is not None:
         await require_all(ctx, CredentialRow, "credential", (command.credential_id,))
-    if isinstance(command, RecordProject | SetProjectDevelopers) and command.developers_id:
+    if isinstance(command, CreateProject | SetProjectDevelopers) and command.developers_id:
         await ctx.query(ListUsers(user_ids=command.developers_id), Users)
-    if isinstance(command, RecordProject | SetProjectSecrets):
+    if isinstance(command, CreateProject | SetProjectSecrets):
         await require_all(ctx, SecretRow, "secret", command.secrets_id)
-    return command
 
 
 async def resolve_owner(ctx: Context, alias: str) -> Owner:
@@ -118,7 +124,7 @@ def owner_from_actor(ctx: Context) -> Owner:
     return Owner(alias=ctx.metadata.actor.name, kind="user", id=ctx.metadata.actor.id)
 
 
-def owner_fields(owner: Owner) -> dict[str, str | int | None]:
+def owner_fields(owner: Owner) -> Payload:
     """Return the owner as fields of a project: the alias in its path, and the id of the user or company."""
     is_company = owner.kind == "company"
     return {
@@ -134,52 +140,56 @@ async def find_free_alias(ctx: Context, owner: str, wanted: str) -> str:
     return find_free_slug(wanted, {row.alias async for row in ctx.read_model(ProjectRow).iterate(condition)})
 
 
-async def prepare_move(ctx: Context, command: MoveProject) -> MoveProject:
+async def prepare_move(ctx: Context, command: MoveProject) -> SetProjectPath:
     """Resolve the new owner. Without an alias in the command, choose an alias that is free for the new owner."""
     row = await require_project(ctx, command.project_id)
     alias = None if command.alias is None else validate_alias(command.alias)
     if not command.owner_alias:
-        return command.replace(owner_alias=None, alias=alias)
+        return SetProjectPath(project_id=row.id, alias=alias)
     owner = await resolve_owner(ctx, command.owner_alias)
     if alias is None and owner.alias.lower() != row.owner_key:
         alias = await find_free_alias(ctx, owner.alias, row.alias)
-    return command.replace(**owner_fields(owner), alias=alias)
+    return SetProjectPath(**owner_fields(owner), project_id=row.id, alias=alias)
 
 
-async def prepare_secret_selection(ctx: Context, command: SetProjectSecrets) -> SetProjectSecrets:
-    """Set the ids of the secrets to attach to and to detach from the project."""
+async def prepare_secret_selection(ctx: Context, command: SetProjectSecrets) -> SelectSecrets:
+    """Find the secrets to attach to and to detach from the project."""
     await require_references(ctx, command)
     requested = set(command.secrets_id)
     current = set(await list_secret_ids(ctx, command.project_id))
-    return command.replace(
+    return SelectSecrets(
+        project_id=command.project_id,
         secrets_id=sort_unique(command.secrets_id),
         attached=tuple(sorted(requested - current)),
         detached=tuple(sorted(current - requested)),
     )
 
 
-async def prepare_membership_selection(ctx: Context, command: SetDeveloperProjects) -> SetDeveloperProjects:
-    """Set the ids of the projects that the developer joins and leaves."""
+async def prepare_membership_selection(ctx: Context, command: SetDeveloperProjects) -> SelectProjects:
+    """Find the projects that the developer joins and leaves."""
     await require_all(ctx, ProjectRow, "project", command.projects_id)
     requested = set(command.projects_id)
     current = {row.id async for row in ctx.read_model(ProjectRow).iterate({"developers_id": command.developer_id})}
-    return command.replace(
+    return SelectProjects(
+        developer_id=command.developer_id,
         projects_id=sort_unique(command.projects_id),
         joined=tuple(sorted(requested - current)),
         left=tuple(sorted(current - requested)),
     )
 
 
-async def prepare_signature_key_renewal(ctx: Context, command: RenewSignatureKey) -> RenewSignatureKey:
+async def prepare_signature_key_renewal(ctx: Context, command: RenewSignatureKey) -> SetSignatureKey:
     # encrypting for a deleted project would create a key that is never deleted
     await require_project(ctx, command.project_id)
-    return command.replace(sealed_signature_key=await generate_signature_key(ctx, command.project_id))
+    sealed_key = await generate_signature_key(ctx, command.project_id)
+    return SetSignatureKey(project_id=command.project_id, sealed_signature_key=sealed_key)
 
 
 async def generate_signature_key(ctx: Context, project_id: int) -> str:
     return await ctx.vault.encrypt(f"project-{project_id}", secrets.token_hex(16))
 
 
-async def prepare_project_deletion(ctx: Context, command: DeleteProject) -> DeleteProject:
-    """Set the ids of the secrets to detach."""
-    return command.replace(secrets_id=await list_secret_ids(ctx, command.project_id))
+async def prepare_project_deletion(ctx: Context, command: DeleteProject) -> RemoveProject:
+    """Find the secrets to detach."""
+    secrets_id = await list_secret_ids(ctx, command.project_id)
+    return RemoveProject(project_id=command.project_id, secrets_id=secrets_id)

@@ -9,28 +9,30 @@ from contracts.projects import (
     DeleteCredential,
     GetCredential,
     ListCredentials,
-    RecordCredentialAccess,
     RevealCredential,
 )
+from libs.eventstore.repository import CommandResult
 from libs.service.declaration import Context
 from services.projects.domain.credential import validate_name
+from services.projects.domain.internal_commands import AddCredential, SetCredentialKey
 from services.projects.domain.validation import require_secret_text
 from services.projects.projections import CredentialRow, ProjectRow
 from services.projects.views import to_credential_view
 
 
-async def prepare_credential(ctx: Context, command: CreateCredential) -> CreateCredential:
-    validate_name(command.name)
+async def prepare_credential(ctx: Context, command: CreateCredential) -> AddCredential:
+    name = validate_name(command.name)
     key = require_secret_text(command.ssh_key, "CREDENTIAL_SSH_KEY_REQUIRED")
     credential_id = await ctx.next_id("credential")
     sealed_ssh_key = await ctx.vault.encrypt(f"credential-{credential_id}", key)
-    return command.replace(credential_id=credential_id, ssh_key=None, sealed_ssh_key=sealed_ssh_key)
+    return AddCredential(credential_id=credential_id, name=name, sealed_ssh_key=sealed_ssh_key)
 
 
-async def prepare_key_change(ctx: Context, command: ChangeCredentialKey) -> ChangeCredentialKey:
+async def prepare_key_change(ctx: Context, command: ChangeCredentialKey) -> SetCredentialKey:
     row = await require_credential(ctx, command.credential_id)
     key = require_secret_text(command.ssh_key, "CREDENTIAL_SSH_KEY_REQUIRED")
-    return command.replace(ssh_key=None, sealed_ssh_key=await ctx.vault.encrypt(f"credential-{row.id}", key))
+    sealed_ssh_key = await ctx.vault.encrypt(f"credential-{row.id}", key)
+    return SetCredentialKey(credential_id=row.id, sealed_ssh_key=sealed_ssh_key)
 
 
 async def prepare_credential_deletion(ctx: Context, command: DeleteCredential) -> DeleteCredential:
@@ -52,11 +54,11 @@ async def list_credentials(ctx: Context, _query: ListCredentials) -> Credentials
     return Credentials(credentials=tuple([to_credential_view(row) async for row in rows]))
 
 
-async def reveal_credential(ctx: Context, command: RevealCredential) -> CredentialView:
-    """Record the access, then return the credential with its key in plaintext."""
-    reply = await ctx.send(RecordCredentialAccess(credential_id=command.credential_id))
-    row = CredentialRow.model_validate(reply.row)
-    return to_credential_view(row, await ctx.vault.decrypt(reply.stream, row.sealed_ssh_key))
+async def show_revealed_credential(
+    ctx: Context, _command: RevealCredential, result: CommandResult[CredentialRow]
+) -> CredentialView:
+    """Return the credential with its key in plaintext, after the access was recorded."""
+    return to_credential_view(result.row, await ctx.vault.decrypt(result.stream, result.row.sealed_ssh_key))
 
 
 async def require_credential(ctx: Context, credential_id: int) -> CredentialRow:

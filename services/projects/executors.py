@@ -16,22 +16,25 @@ from contracts.projects import (
     ListExecutors,
 )
 from libs.service.declaration import Context
-from services.projects.domain.executor import DRIVER_VARIABLES, make_executor_created
+from services.projects.domain.executor import DRIVER_VARIABLES, validate_driver
+from services.projects.domain.internal_commands import AddExecutor, SetExecutorVariables
+from services.projects.domain.validation import require_line
 from services.projects.projections import ExecutorRow, ProjectRow
 from services.projects.views import to_executor_view
 
 
-async def prepare_executor(ctx: Context, command: CreateExecutor) -> CreateExecutor:
-    driver = make_executor_created(command).driver
-    executor_id = command.executor_id or await ctx.next_id("executor")
+async def prepare_executor(ctx: Context, command: CreateExecutor) -> AddExecutor:
+    name = require_line(command.name, "EXECUTOR_NAME_REQUIRED")
+    driver = validate_driver(command.driver)
+    executor_id = await ctx.next_id("executor")
     sealed_variables = await encrypt_variables(ctx, executor_id, DRIVER_VARIABLES[driver])
-    return command.replace(executor_id=executor_id, sealed_variables=sealed_variables)
+    return AddExecutor(executor_id=executor_id, name=name, driver=driver, sealed_variables=sealed_variables)
 
 
-async def prepare_variables_change(ctx: Context, command: ChangeExecutorVariables) -> ChangeExecutorVariables:
+async def prepare_variables_change(ctx: Context, command: ChangeExecutorVariables) -> SetExecutorVariables:
     row = await require_executor(ctx, command.executor_id)
     sealed_variables = await encrypt_variables(ctx, row.id, command.variables or {})
-    return command.replace(variables=None, sealed_variables=sealed_variables)
+    return SetExecutorVariables(executor_id=row.id, sealed_variables=sealed_variables)
 
 
 async def prepare_executor_deletion(ctx: Context, command: DeleteExecutor) -> DeleteExecutor:
@@ -63,7 +66,7 @@ async def ensure_default_executor(ctx: Context) -> None:
     stored = await agreed_ids.find_one({"_id": "default executor"})
     assert stored is not None  # noqa: S101  inserted above, by this or another replica
     try:
-        await ctx.send(CreateExecutor(name="default", driver="localDriver", executor_id=stored["executor_id"]))
+        await ctx.send(AddExecutor(executor_id=stored["executor_id"], name="default", driver="localDriver"))
     except RequestRejected as rejected:
         if rejected.code not in ("CONFLICT", "EXECUTOR_NOT_FOUND"):  # created by another replica, or deleted since
             raise

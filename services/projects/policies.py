@@ -1,21 +1,13 @@
 from collections.abc import Sequence
 
 from contracts.builds import QueueBuild
-from contracts.messages import Command, Event
-from contracts.projects import (
-    AddDeveloper,
-    AttachSecret,
-    DeliveryAccepted,
-    DetachSecret,
-    DeveloperProjectsSet,
-    ProjectDeleted,
-    ProjectSecretsSet,
-    RemoveDeveloper,
-)
-from libs.eventstore.decider import RecordedEvent
+from contracts.messages import Event
+from contracts.projects import DeliveryAccepted, DeveloperProjectsSet, ProjectDeleted, ProjectSecretsSet
+from libs.eventstore.decider import AnyCommand, RecordedEvent
+from services.projects.domain.internal_commands import AddDeveloper, AttachSecret, DetachSecret, RemoveDeveloper
 
 
-def on_project_event(recorded: RecordedEvent[Event]) -> Sequence[Command]:
+def on_project_event(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
     """Apply selections to secrets and members, queue builds of pushes, detach the secrets of a deleted project."""
     match recorded.event:
         case ProjectSecretsSet(project_id=project_id, attached=attached, detached=detached):

@@ -12,16 +12,17 @@ from contracts.projects import (
     JobSecrets,
     ListSecrets,
     ListSecretsPage,
-    RecordSecretAccess,
     RevealSecret,
     Secrets,
     SecretValue,
     SecretView,
     SetSecretProjects,
 )
+from libs.eventstore.repository import CommandResult
 from libs.projections.paging import Column, fetch_page, parse_number
 from libs.service.declaration import Context
-from services.projects.domain.secret import make_secret_created
+from services.projects.domain.internal_commands import AddSecret, SetSecretValue
+from services.projects.domain.secret import validate_variable_name
 from services.projects.domain.validation import require_secret_text
 from services.projects.projections import CredentialRow, ProjectRow, SecretRow
 from services.projects.queries import require_all, require_project
@@ -36,20 +37,28 @@ SECRET_COLUMNS = {
 }
 
 
-async def prepare_secret(ctx: Context, command: CreateSecret) -> CreateSecret:
-    make_secret_created(command)  # validates the fields: clients expect errors of single fields first
+async def prepare_secret(ctx: Context, command: CreateSecret) -> AddSecret:
+    name = validate_variable_name(command.name)  # clients expect errors of single fields first
     value = require_secret_text(command.value, "SECRET_VALUE_REQUIRED")
     await require_all(ctx, ProjectRow, "project", command.projects_id)
     secret_id = await ctx.next_id("secret")
     sealed_value = await ctx.vault.encrypt(f"secret-{secret_id}", value)
-    return command.replace(secret_id=secret_id, value=None, sealed_value=sealed_value)
+    return AddSecret(
+        secret_id=secret_id,
+        name=name,
+        sealed_value=sealed_value,
+        env=command.env,
+        escape_char=command.escape_char,
+        projects_id=command.projects_id,
+    )
 
 
-async def prepare_value_change(ctx: Context, command: ChangeSecretValue) -> ChangeSecretValue:
+async def prepare_value_change(ctx: Context, command: ChangeSecretValue) -> SetSecretValue:
     # encrypting for a deleted secret would create a key that is never deleted
     await require_secret(ctx, command.secret_id)
     value = require_secret_text(command.value, "SECRET_VALUE_REQUIRED")
-    return command.replace(value=None, sealed_value=await ctx.vault.encrypt(f"secret-{command.secret_id}", value))
+    sealed_value = await ctx.vault.encrypt(f"secret-{command.secret_id}", value)
+    return SetSecretValue(secret_id=command.secret_id, sealed_value=sealed_value)
 
 
 async def prepare_project_selection(ctx: Context, command: SetSecretProjects) -> SetSecretProjects:
@@ -80,11 +89,9 @@ def to_summary(row: SecretRow) -> Payload:
     }
 
 
-async def reveal_secret(ctx: Context, command: RevealSecret) -> SecretView:
-    """Record the access, then return the secret with its value in plaintext."""
-    reply = await ctx.send(RecordSecretAccess(secret_id=command.secret_id))
-    row = SecretRow.model_validate(reply.row)
-    return to_secret_view(row, await ctx.vault.decrypt(reply.stream, row.sealed_value))
+async def show_revealed_secret(ctx: Context, _command: RevealSecret, result: CommandResult[SecretRow]) -> SecretView:
+    """Return the secret with its value in plaintext, after the access was recorded."""
+    return to_secret_view(result.row, await ctx.vault.decrypt(result.stream, result.row.sealed_value))
 
 
 async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:

@@ -22,12 +22,12 @@ from contracts.projects import (
     ProjectCreated,
     ProjectDeleted,
     ProjectMoved,
-    RemoveDeveloper,
     SecretDeleted,
 )
 from libs.documents import Filter
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Worker
+from services.projects.domain.internal_commands import RemoveDeveloper
 from services.projects.projections import ProjectRow
 from services.projects.webhooks import payloads
 

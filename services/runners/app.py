@@ -3,7 +3,6 @@ from functools import partial
 from contracts.runners import (
     AuthenticateRunner,
     GetRunner,
-    IssueRegistrationToken,
     ListRunners,
     RecordRunnerHeartbeat,
     RegisterRunner,
@@ -14,8 +13,15 @@ from contracts.runners import (
     RunnerEdited,
     RunnerPaused,
 )
-from libs.service.declaration import Enricher, Handler, PeriodicTask, Service
-from services.runners.commands import authenticate_runner, record_runner_heartbeat, register_runner, reset_runner_token
+from libs.service.declaration import CommandFlow, Handler, PeriodicTask, Service
+from services.runners.commands import (
+    authenticate_runner,
+    finish_registration,
+    prepare_registration,
+    prepare_token_reset,
+    record_runner_heartbeat,
+    show_runner_token,
+)
 from services.runners.heartbeats import HeartbeatWriter, purge_heartbeats
 from services.runners.metrics import GAUGES
 from services.runners.offline_detection import detect_offline
@@ -23,8 +29,9 @@ from services.runners.projections import registration_category, runner_category
 from services.runners.queries import get_runner, list_runners
 from services.runners.registration_tokens import (
     issue_service_token,
-    prepare_registration_token,
-    reveal_registration_token,
+    prepare_first_token,
+    prepare_reset,
+    show_registration_token,
 )
 from services.runners.workers import WORKERS
 
@@ -36,18 +43,17 @@ def create_service() -> Service:
         categories=(runner_category, registration_category),
         is_public=True,
         hinted_events=(RunnerEdited, RunnerPaused, RunnerDeleted),  # gateways then check held job requests again
-        enrichers=(
-            Enricher(IssueRegistrationToken, prepare_registration_token),
-            Enricher(ResetRegistrationToken, prepare_registration_token),
+        command_flows=(
+            CommandFlow(RegisterRunner, prepare_registration, partial(finish_registration, heartbeats)),
+            CommandFlow(ResetRunnerToken, prepare_token_reset, show_runner_token),
+            CommandFlow(RevealRegistrationToken, prepare_first_token, show_registration_token),
+            CommandFlow(ResetRegistrationToken, prepare_reset),
         ),
         handlers=(
-            Handler(RegisterRunner, partial(register_runner, heartbeats)),
-            Handler(ResetRunnerToken, reset_runner_token),
             Handler(AuthenticateRunner, partial(authenticate_runner, heartbeats)),
             Handler(RecordRunnerHeartbeat, partial(record_runner_heartbeat, heartbeats)),
             Handler(GetRunner, get_runner),
             Handler(ListRunners, list_runners),
-            Handler(RevealRegistrationToken, reveal_registration_token),
         ),
         workers=WORKERS,
         gauges=GAUGES,

@@ -7,10 +7,7 @@ from contracts.errors import RequestRejected
 from contracts.messages import CommandReply
 from contracts.runners import (
     AuthenticateRunner,
-    MarkRunnerOnline,
-    RecordRunner,
     RecordRunnerHeartbeat,
-    RecordRunnerToken,
     RegisterRunner,
     RegistrationRow,
     ResetRunnerToken,
@@ -18,10 +15,11 @@ from contracts.runners import (
     RunnerProfile,
     RunnerRegistration,
     RunnerRow,
-    UpdateRunnerInfo,
 )
+from libs.eventstore.repository import CommandResult
 from libs.security.tokens import hash_token
 from libs.service.declaration import Context
+from services.runners.domain.internal_commands import AddRunner, MarkRunnerOnline, SetRunnerToken, UpdateRunnerInfo
 from services.runners.domain.registration import parse_scope, registration_stream
 from services.runners.domain.runner import MAX_TEXT_LENGTH, extract_settings, runner_stream
 from services.runners.heartbeats import HeartbeatWriter
@@ -36,8 +34,8 @@ INFO_UPDATE_INTERVAL = timedelta(minutes=5)
 TOKEN_PREFIX = "hr-"  # noqa: S105  not "glrt-": with that prefix `gitlab-runner register` sends no settings
 
 
-async def register_runner(heartbeats: HeartbeatWriter, ctx: Context, command: RegisterRunner) -> RunnerRegistration:
-    """Register a runner.
+async def prepare_registration(ctx: Context, command: RegisterRunner) -> AddRunner:
+    """Authenticate a registration and find the owner of the runner.
 
     Its UUID and token are derived from the command id, so that a repeated registration returns the same runner.
     """
@@ -48,38 +46,50 @@ async def register_runner(heartbeats: HeartbeatWriter, ctx: Context, command: Re
         raise RequestRejected("REGISTRATION_TOKEN")
     owner_type, owner_id = parse_scope(registration.scope)
     uuid = str(uuid5(RUNNER_NAMESPACE, ctx.metadata.command_id))
-    token = await ctx.derive_token(TOKEN_PREFIX)
     name = (
         command.name.strip()
         or command.description.strip()[:MAX_TEXT_LENGTH]
         or command.info.name
         or f"runner {uuid[:8]}"
     )
-    settings = extract_settings(command).replace(name=name)
-    reply = await ctx.send(
-        RecordRunner(
-            runner_uuid=uuid,
-            runner_id=await ctx.next_id("runner"),
-            token_hash=hash_token(token),
-            owner_type=owner_type,
-            owner_id=owner_id,
-            info=command.info,
-            **dict(settings),
-        )
+    return AddRunner(
+        runner_uuid=uuid,
+        runner_id=await ctx.next_id("runner"),
+        token_hash=hash_token(await ctx.derive_token(TOKEN_PREFIX)),
+        owner_type=owner_type,
+        owner_id=owner_id,
+        settings=extract_settings(command).replace(name=name),
+        info=command.info,
     )
-    if await ctx.read_model(RegistrationRow).get(registration_stream(registration.scope)) is None:
-        # the token was withdrawn concurrently: the deletion of the scope may have missed this runner
-        await delete_runner(ctx, uuid)
+
+
+async def finish_registration(
+    heartbeats: HeartbeatWriter, ctx: Context, command: RegisterRunner, result: CommandResult[RunnerRow]
+) -> RunnerRegistration:
+    """Record the first heartbeat of the runner, and return its token.
+
+    If the registration token was withdrawn concurrently, the deletion of its scope may have missed the runner: delete
+    it and raise RequestRejected with REGISTRATION_TOKEN.
+    """
+    runner = result.row
+    scope = "service" if runner.owner_id is None else f"{runner.owner_type.lower()}-{runner.owner_id}"
+    if await ctx.read_model(RegistrationRow).get(registration_stream(scope)) is None:
+        await delete_runner(ctx, runner.uuid)
         raise RequestRejected("REGISTRATION_TOKEN")
-    await heartbeats.record(ctx, uuid, command.ip_address, None, immediately=True)
-    return RunnerRegistration(id=reply.row["id"], uuid=uuid, token=token)
+    await heartbeats.record(ctx, runner.uuid, command.ip_address, None, immediately=True)
+    return await show_runner_token(ctx, command, result)
 
 
-async def reset_runner_token(ctx: Context, command: ResetRunnerToken) -> RunnerRegistration:
+async def prepare_token_reset(ctx: Context, command: ResetRunnerToken) -> SetRunnerToken:
     """Replace the token of a runner. The new one is derived from the command id."""
-    token = await ctx.derive_token(TOKEN_PREFIX)
-    reply = await ctx.send(RecordRunnerToken(runner_uuid=command.runner_uuid, token_hash=hash_token(token)))
-    return RunnerRegistration(id=reply.row["id"], uuid=command.runner_uuid, token=token)
+    return SetRunnerToken(command.runner_uuid, hash_token(await ctx.derive_token(TOKEN_PREFIX)))
+
+
+async def show_runner_token(
+    ctx: Context, _command: RegisterRunner | ResetRunnerToken, result: CommandResult[RunnerRow]
+) -> RunnerRegistration:
+    """Return the runner with the token that the command gave it."""
+    return RunnerRegistration(id=result.row.id, uuid=result.row.uuid, token=await ctx.derive_token(TOKEN_PREFIX))
 
 
 async def authenticate_runner(heartbeats: HeartbeatWriter, ctx: Context, command: AuthenticateRunner) -> RunnerProfile:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from contracts.runners import MarkRunnerOffline, RunnerRow
+from contracts.runners import RunnerRow
 from libs.service.declaration import Context
 from libs.service.outage_grace import compute_grace_deadline
+from services.runners.domain.internal_commands import MarkRunnerOffline
 from services.runners.heartbeats import load_last_contacts
 from services.runners.projections import LastContact
 

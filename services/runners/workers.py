@@ -3,9 +3,10 @@
 from contracts.errors import RequestRejected
 from contracts.identity import CompanyDeleted
 from contracts.projects import ProjectDeleted
-from contracts.runners import DeleteRunner, RunnerRow, WithdrawRegistrationToken
+from contracts.runners import DeleteRunner, RunnerRow
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Worker
+from services.runners.domain.internal_commands import WithdrawRegistrationToken
 from services.runners.domain.registration import parse_scope
 
 

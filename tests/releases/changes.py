@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from contracts.runners import MarkRunnerOffline
-from libs.messaging.nats_connection import connect, disconnect
-from libs.messaging.request_reply import MessageClient
+from services.runners.domain.internal_commands import MarkRunnerOffline
 from tests.support.in_process.build_system import PASSWORD, Body, BuildSystem
+from tests.support.in_process.internal_commands import issue_command
 
 IDEMPOTENCY_HEADERS = {"Idempotency-Key": "the-same-name-once-more"}
 FAILED_LOGINS = 11  # one more than are allowed without a wait
@@ -125,6 +124,4 @@ async def change_runners(system: BuildSystem) -> None:
     assert response.status_code == 204, response.text
     response = await system.http.post("/api/v4/runners/reset_authentication_token", json={"token": sexton.token})
     assert response.status_code == 201, response.text
-    bus = await connect(system.settings, "record")
-    await MessageClient(bus).send(MarkRunnerOffline(runner_uuid=sexton.uuid))
-    await disconnect(bus)
+    await issue_command(system.settings, MarkRunnerOffline(runner_uuid=sexton.uuid))

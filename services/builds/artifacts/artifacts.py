@@ -26,10 +26,7 @@ from contracts.builds import (
     JobDeleted,
     JobRow,
     JobStatus,
-    RecordArtifact,
-    RemoveArtifact,
     StartArtifactUpload,
-    StartJob,
 )
 from contracts.errors import RequestRejected
 from libs.eventstore.decider import RecordedEvent, runner_actor
@@ -37,6 +34,7 @@ from libs.security.tokens import constant_time_equals, hash_token
 from libs.service.declaration import Context
 from libs.settings import Settings
 from services.builds.artifacts.blob_store import BlobStore
+from services.builds.domain.internal_commands import RecordArtifact, RemoveArtifact, StartJob
 from services.builds.pipeline.keywords.durations import parse_duration
 
 DEFAULT_EXPIRY = timedelta(days=30)  # GitLab's default, used if neither the upload nor the job sets one

@@ -8,7 +8,6 @@ from pymongo.errors import DuplicateKeyError
 
 from contracts.builds import (
     ARCHIVE_TYPE,
-    AssignJob,
     Assignment,
     BuildRow,
     ClaimJob,
@@ -19,7 +18,6 @@ from contracts.builds import (
     JobStatus,
     JobVariable,
     KillBuild,
-    MarkJobLost,
     ReturnClaim,
     RunnerDescription,
 )
@@ -33,6 +31,7 @@ from services.builds.dispatch.registry_logins import find_registry_logins
 from services.builds.dispatch.runner_payload import with_pipeline_config
 from services.builds.dispatch.scheduler import FairScheduler
 from services.builds.dispatch.ssh_access import ssh_variables
+from services.builds.domain.internal_commands import AssignJob, MarkJobLost
 from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.build_spans import record_wait
 from services.builds.execution.script import CLEANUP_TIMEOUT_SECONDS, compile_cleanup, compile_steps

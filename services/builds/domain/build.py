@@ -3,26 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 from contracts.builds import (
-    BuildCommand,
     BuildDeleted,
     BuildEvent,
     BuildResumed,
     BuildStarted,
     BuildStatus,
-    CancelBuildJob,
     ChangeBuildPriority,
-    ContinueBuild,
     DeleteBuild,
-    FailBuild,
     JobStatus,
-    KillBuild,
-    PlanBuild,
-    PlayJob,
-    QueueBuild,
-    RecordJobResult,
     RetryBuild,
-    RetryJob,
-    StartBuild,
 )
 from contracts.errors import RequestRejected
 from libs.eventstore.decider import Decider
@@ -39,6 +28,18 @@ from services.builds.domain.build_events import (
     queued_event,
 )
 from services.builds.domain.build_state import Build, Phase, evolve
+from services.builds.domain.internal_commands import (
+    ContinueBuild,
+    FailBuild,
+    LaunchBuild,
+    PlanBuild,
+    PlayBuildJob,
+    RecordJobResult,
+    RerunBuildJob,
+    StartBuild,
+    StopBuild,
+    StopBuildJob,
+)
 from services.builds.domain.job_graph import (
     BLOCKING,
     FAILED,
@@ -46,11 +47,27 @@ from services.builds.domain.job_graph import (
     PASSED,
 )
 
+BuildCommand = (
+    LaunchBuild
+    | PlanBuild
+    | StartBuild
+    | FailBuild
+    | RecordJobResult
+    | PlayBuildJob
+    | RerunBuildJob
+    | StopBuildJob
+    | RetryBuild
+    | ContinueBuild
+    | StopBuild
+    | ChangeBuildPriority
+    | DeleteBuild
+)
+
 
 def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
     """Return the events that a command causes. Raises BUILD_NOT_FOUND, BUILD_STATUS, JOB_NOT_FOUND and JOB_STATUS."""
     match build.phase, command:
-        case Phase.NEW, QueueBuild():
+        case Phase.NEW, LaunchBuild():
             return [queued_event(command)]
         case Phase.NEW, _:
             raise RequestRejected("BUILD_NOT_FOUND")
@@ -73,27 +90,27 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             RecordJobResult(job_id=job_id),
         ) if job_id in build.graph.queued:
             return _on_job_finished(build, command)
-        case ((Phase.PLANNED | Phase.RUNNING), KillBuild()) if build.has_cleanup:
+        case ((Phase.PLANNED | Phase.RUNNING), StopBuild()) if build.has_cleanup:
             return [killed_event(build, graceful=True)]
-        case ((Phase.QUEUED | Phase.PLANNED | Phase.RESUMED | Phase.RUNNING | Phase.CANCELING), KillBuild()):
+        case ((Phase.QUEUED | Phase.PLANNED | Phase.RESUMED | Phase.RUNNING | Phase.CANCELING), StopBuild()):
             return [killed_event(build, graceful=False), finished_by_kill_event(build, command.duration_ms)]
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), ChangeBuildPriority(priority=priority)):
             return [] if priority == build.priority else [priority_changed_event(build, priority)]
-        case ((Phase.PLANNED | Phase.RUNNING | Phase.FINISHED), (PlayJob() | RetryJob() | RetryBuild())):
+        case ((Phase.PLANNED | Phase.RUNNING | Phase.FINISHED), (PlayBuildJob() | RerunBuildJob() | RetryBuild())):
             return list(rerun_jobs(build, command))
         case Phase.RESUMED, ContinueBuild():
             return [advanced_event(build, build.graph.rerun(build.rerun_job_ids), {})]
-        case ((Phase.PLANNED | Phase.RUNNING), CancelBuildJob(job_id=job_id)):
+        case ((Phase.PLANNED | Phase.RUNNING), StopBuildJob(job_id=job_id)):
             return _stop_job(build, job_id)
         case Phase.FINISHED, DeleteBuild(build_id=build_id):
             job_ids = tuple(sorted(build.ever_queued))
             return [BuildDeleted(build_id=build_id, project_id=build.launch.project_id, job_ids=job_ids)]
         case Phase.DELETED, (
-            ChangeBuildPriority() | DeleteBuild() | PlayJob() | RetryJob() | RetryBuild() | CancelBuildJob()
+            ChangeBuildPriority() | DeleteBuild() | PlayBuildJob() | RerunBuildJob() | RetryBuild() | StopBuildJob()
         ):
             raise RequestRejected("BUILD_NOT_FOUND")
-        case _, (PlanBuild() | FailBuild() | StartBuild() | RecordJobResult() | ContinueBuild() | KillBuild()):
-            return []  # already recorded, or the build is finished
+        case _, (PlanBuild() | FailBuild() | StartBuild() | RecordJobResult() | ContinueBuild() | StopBuild()):
+            return []  # already done, or the build is finished
         case _:
             raise RequestRejected("BUILD_STATUS", f"{command.wire_name} while {build.phase}")
 
@@ -146,7 +163,7 @@ def _stop_job(build: Build, job_id: int) -> list[BuildEvent]:
     )
 
 
-def rerun_jobs(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterator[BuildEvent]:
+def rerun_jobs(build: Build, command: PlayBuildJob | RerunBuildJob | RetryBuild) -> Iterator[BuildEvent]:
     """Yield the events that queue the jobs that a user plays or retries. A finished build is resumed first."""
     queued, statuses = build.launch, build.graph.statuses
     if isinstance(command, RetryBuild):
@@ -159,8 +176,8 @@ def rerun_jobs(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterat
         if status is None:
             raise RequestRejected("JOB_NOT_FOUND")
         if status is JobStatus.QUEUED:
-            return  # the job is already queued
-        allowed = {MANUAL} if isinstance(command, PlayJob) else FAILED | PASSED
+            return  # the job is queued already
+        allowed = {MANUAL} if isinstance(command, PlayBuildJob) else FAILED | PASSED
         if status not in allowed:
             raise RequestRejected("JOB_STATUS", f"{command.wire_name} while {status}")
     if build.phase is Phase.FINISHED:
@@ -178,17 +195,17 @@ def rerun_jobs(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterat
 
 build_decider = Decider[BuildCommand, Build, BuildEvent](
     commands=(
-        QueueBuild,
+        LaunchBuild,
         PlanBuild,
         StartBuild,
         FailBuild,
         RecordJobResult,
-        PlayJob,
-        RetryJob,
-        CancelBuildJob,
+        PlayBuildJob,
+        RerunBuildJob,
+        StopBuildJob,
         RetryBuild,
         ContinueBuild,
-        KillBuild,
+        StopBuild,
         ChangeBuildPriority,
         DeleteBuild,
     ),
@@ -196,5 +213,5 @@ build_decider = Decider[BuildCommand, Build, BuildEvent](
     initial=Build(),
     decide=decide,
     evolve=evolve,
-    initial_commands=(QueueBuild,),
+    initial_commands=(LaunchBuild,),
 )

@@ -13,11 +13,10 @@ from contracts.builds import (
     BuildStatus,
     JobStatus,
     JobStatusChange,
-    PlanBuild,
-    QueueBuild,
 )
 from contracts.errors import RequestRejected
 from services.builds.domain.build_state import Build, Phase, round_to_seconds
+from services.builds.domain.internal_commands import LaunchBuild, PlanBuild
 from services.builds.domain.job_graph import (
     CREATED,
     MANUAL,
@@ -28,10 +27,8 @@ from services.builds.domain.job_graph import (
 KILLED_EXIT_CODE, KILLED_MESSAGE = 143, "Deployment aborted by user"
 
 
-def queued_event(command: QueueBuild) -> BuildQueued:
+def queued_event(command: LaunchBuild) -> BuildQueued:
     project = command.project
-    if project is None or command.queued_at is None:
-        raise RequestRejected("PROJECT_NOT_FOUND")
     return BuildQueued(
         build_id=command.build_id,
         executor_id=command.executor_id,

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from contracts.builds import (
-    ConcurrencyGroupCommand,
     ConcurrencyGroupEvent,
     ConcurrencySlotGranted,
     ConcurrencySlotReleased,
     ConcurrencySlotRequested,
-    ReleaseConcurrencySlot,
-    RequestConcurrencySlot,
 )
 from libs.eventstore.decider import Decider
+from services.builds.domain.internal_commands import ReleaseConcurrencySlot, RequestConcurrencySlot
+
+ConcurrencyGroupCommand = RequestConcurrencySlot | ReleaseConcurrencySlot
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,23 @@ from collections.abc import Sequence
 
 from contracts.builds import (
     FINISHED_JOB_STATUSES,
-    AssignJob,
-    CancelJob,
-    ChangeJobPriority,
-    DeleteJob,
-    FinishJob,
     JobAssigned,
     JobCanceling,
-    JobCommand,
     JobDeleted,
     JobEvent,
     JobPriorityChanged,
     JobQueued,
     JobRetried,
     JobStatus,
+)
+from contracts.errors import RequestRejected
+from libs.eventstore.decider import Decider
+from services.builds.domain.internal_commands import (
+    AssignJob,
+    CancelJob,
+    ChangeJobPriority,
+    DeleteJob,
+    FinishJob,
     MarkJobLost,
     QueueJob,
     RecordArtifact,
@@ -25,8 +28,6 @@ from contracts.builds import (
     RemoveArtifact,
     StartJob,
 )
-from contracts.errors import RequestRejected
-from libs.eventstore.decider import Decider
 from services.builds.domain.job_events import (
     LOST_EXIT_CODE,
     canceled_event,
@@ -44,6 +45,20 @@ from services.builds.domain.job_state import Job, evolve
 
 # Headrace's failure reason -> its name in `retry: when`
 RETRY_REASONS = {"runner_lost": "runner_system_failure", "": "unknown_failure"}
+
+JobCommand = (
+    QueueJob
+    | AssignJob
+    | StartJob
+    | RecordSteps
+    | FinishJob
+    | CancelJob
+    | MarkJobLost
+    | ChangeJobPriority
+    | DeleteJob
+    | RecordArtifact
+    | RemoveArtifact
+)
 
 
 def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:

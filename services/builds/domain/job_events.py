@@ -12,12 +12,11 @@ from contracts.builds import (
     JobQueued,
     JobStarted,
     JobStatus,
-    QueueJob,
-    RecordArtifact,
     Section,
     StepFinished,
     StepStarted,
 )
+from services.builds.domain.internal_commands import QueueJob, RecordArtifact
 from services.builds.domain.job_state import Job
 
 LOST_EXIT_CODE = -2

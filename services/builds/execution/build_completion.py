@@ -1,8 +1,9 @@
 """Preparation of commands that may finish a build: look up the build, its duration and the time of its end."""
 
-from contracts.builds import BuildRow, FailBuild, KillBuild, PlanBuild, RecordJobResult
+from contracts.builds import BuildRow, KillBuild
 from contracts.errors import RequestRejected
 from libs.service.declaration import Context
+from services.builds.domain.internal_commands import EndJobOfBuild, FailBuild, PlanBuild, RecordJobResult, StopBuild
 from services.builds.domain.job_graph import JobGraph
 from services.builds.execution.attempt_durations import duration_ms_of_build, duration_ms_of_jobs
 from services.builds.execution.recent_ends import record_end
@@ -21,17 +22,14 @@ async def prepare_failure(ctx: Context, command: FailBuild) -> FailBuild:
     return command
 
 
-async def prepare_job_result(ctx: Context, command: RecordJobResult) -> RecordJobResult:
+async def prepare_job_result(ctx: Context, command: EndJobOfBuild) -> RecordJobResult:
     """Add the duration of the build so far, and record that the build may finish now."""
     await record_end(ctx, command.build_id)
-    return command.replace(duration_ms=await duration_ms_of_build(ctx, command.build_id))
+    return RecordJobResult(**vars(command), duration_ms=await duration_ms_of_build(ctx, command.build_id))
 
 
-async def prepare_kill(ctx: Context, command: KillBuild) -> KillBuild:
-    """Add the build's id and duration so far to the command, and record that the build may end now.
-
-    Raises EXECUTOR_NOT_FOUND if no unfinished build has the executor id.
-    """
+async def prepare_kill(ctx: Context, command: KillBuild) -> StopBuild:
+    """Find the build and its duration so far. Raises EXECUTOR_NOT_FOUND if no unfinished build has the executor id."""
     builds = ctx.read_model(BuildRow)
     if command.build_id:
         build = await builds.get(f"build-{command.build_id}")
@@ -40,6 +38,6 @@ async def prepare_kill(ctx: Context, command: KillBuild) -> KillBuild:
         if build is None or build.finished:
             raise RequestRejected("EXECUTOR_NOT_FOUND")
     if build is None:
-        return command
+        return StopBuild(command.build_id)
     await record_end(ctx, build.id)
-    return command.replace(build_id=build.id, duration_ms=await duration_ms_of_jobs(ctx, build.job_ids))
+    return StopBuild(build.id, duration_ms=await duration_ms_of_jobs(ctx, build.job_ids))

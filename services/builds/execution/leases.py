@@ -6,23 +6,13 @@ Replicas' clocks differ, so only times of the database's clock or of this proces
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from contracts.builds import (
-    FINISHED_JOB_STATUSES,
-    CancelJob,
-    FinishJob,
-    JobFinished,
-    JobLost,
-    JobRetried,
-    JobRow,
-    JobStatus,
-    MarkJobLost,
-)
+from contracts.builds import FINISHED_JOB_STATUSES, JobFinished, JobLost, JobRetried, JobRow, JobStatus
 from contracts.errors import RequestRejected
-from contracts.messages import Command
 from contracts.runners import RunnerDeleted
-from libs.eventstore.decider import RecordedEvent
+from libs.eventstore.decider import InternalCommand, RecordedEvent
 from libs.service.declaration import Context, RetryLater
 from libs.service.outage_grace import compute_grace_deadline
+from services.builds.domain.internal_commands import CancelJob, FinishJob, MarkJobLost
 from services.builds.domain.job_events import LOST_EXIT_CODE
 from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.build_spans import record_run
@@ -93,7 +83,7 @@ class Leases:
         reason = "the server was interrupted while it assigned the job or stored its result"
         await self._send_end(ctx, MarkJobLost(job_id=job.id, attempt=job.attempt, reason=reason), job)
 
-    async def _end_if_overdue(self, ctx: Context, job: JobRow, since: datetime, command: Command) -> None:
+    async def _end_if_overdue(self, ctx: Context, job: JobRow, since: datetime, command: InternalCommand) -> None:
         if ctx.clock.database_time() >= since + timedelta(seconds=_limit_seconds(job)):
             await self._send_end(ctx, command, job)
 
@@ -130,7 +120,7 @@ class Leases:
             )
             await self._send_end(ctx, deleted, job)
 
-    async def _send_end(self, ctx: Context, command: Command, job: JobRow) -> None:
+    async def _send_end(self, ctx: Context, command: InternalCommand, job: JobRow) -> None:
         try:
             await ctx.send(command, step=f"{job.id}#{job.attempt}")
             record_run(job, ctx.metadata.at, command.wire_name)

@@ -6,25 +6,14 @@ from typing import TypeVar
 
 from cachetools import LRUCache
 
-from contracts.builds import (
-    FINISHED_JOB_STATUSES,
-    AppendTrace,
-    FinishJob,
-    JobRow,
-    JobStatus,
-    MarkJobLost,
-    RecordSteps,
-    ReportJob,
-    Section,
-    StartJob,
-    TraceState,
-)
+from contracts.builds import FINISHED_JOB_STATUSES, AppendTrace, JobRow, JobStatus, ReportJob, Section, TraceState
 from contracts.errors import RequestRejected
 from contracts.runners import RecordRunnerHeartbeat
 from libs.eventstore.decider import Actor, runner_actor
 from libs.observability.tracing import add_link
 from libs.security.tokens import constant_time_equals, hash_token
 from libs.service.declaration import Context
+from services.builds.domain.internal_commands import FinishJob, MarkJobLost, RecordSteps, StartJob
 from services.builds.execution.attempts import Attempt, AttemptStore
 from services.builds.execution.build_spans import record_run, record_steps
 from services.builds.execution.script import STEP_FAILED_EXIT_CODE

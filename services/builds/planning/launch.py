@@ -7,12 +7,13 @@ from contracts.builds import LaunchedProject, QueueBuild
 from contracts.errors import RequestRejected
 from contracts.projects import GetLaunchSettings, LaunchSettings
 from libs.service.declaration import Context
+from services.builds.domain.internal_commands import LaunchBuild
 
 MAX_JOB_ATTEMPTS = 3
 
 
-async def prepare_launch(ctx: Context, command: QueueBuild) -> QueueBuild:
-    """Add settings, ids and initiator to the command. Raises LAUNCH_BUILD_NOT_ALLOWED and PROJECT_NOT_FOUND."""
+async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
+    """Fetch the project's settings and allocate the numbers. Raises LAUNCH_BUILD_NOT_ALLOWED and PROJECT_NOT_FOUND."""
     project_id = command.project_id
     settings, build_id, local_id = await asyncio.gather(
         ctx.query(GetLaunchSettings(project_id=project_id), LaunchSettings),
@@ -23,7 +24,8 @@ async def prepare_launch(ctx: Context, command: QueueBuild) -> QueueBuild:
     # the permission of a push was checked when the webhook delivery was accepted
     if not (settings.allowed or command.delivery_id):
         raise RequestRejected("LAUNCH_BUILD_NOT_ALLOWED")
-    return command.replace(
+    return LaunchBuild(
+        **dict(command),
         build_id=build_id,
         local_id=local_id,
         executor_id=command.delivery_id or str(uuid4()),

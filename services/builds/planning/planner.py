@@ -10,20 +10,17 @@ from contracts.builds import (
     BuildRow,
     BuildStatus,
     ConcurrencySlotGranted,
-    ContinueBuild,
-    FailBuild,
     KillBuild,
     LaunchedProject,
-    PlanBuild,
     PlannedJob,
     PlannedStep,
 )
-from contracts.messages import Command
 from libs import git_env
-from libs.eventstore.decider import RecordedEvent
+from libs.eventstore.decider import AnyCommand, RecordedEvent
 from libs.observability.tracing import child_span
 from libs.service.declaration import Context
 from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets
+from services.builds.domain.internal_commands import ContinueBuild, FailBuild, PlanBuild
 from services.builds.pipeline.compiler import Pipeline, compile_pipeline, is_pipeline
 from services.builds.pipeline.context import PipelineContext, create_context
 from services.builds.pipeline.document.includes import IncludesRequired
@@ -72,7 +69,7 @@ class Planner:
         build = await ctx.read_model(BuildRow).get(f"build-{recorded.event.build_id}")
         return build
 
-    async def _plan_or_fail(self, ctx: Context, build: BuildRow) -> Command:
+    async def _plan_or_fail(self, ctx: Context, build: BuildRow) -> AnyCommand:
         def failed(code: int, message: str, output: str | None = None) -> FailBuild:
             return FailBuild(build_id=build.id, exit_code=code, exit_message=message, output=output)
 

@@ -11,11 +11,12 @@ from contracts.identity import (
     AuthenticateToken,
     CreateApiToken,
     ListApiTokens,
-    RecordApiToken,
     TokenAccess,
 )
+from libs.eventstore.repository import CommandResult
 from libs.security.tokens import constant_time_equals, hash_token
 from libs.service.declaration import Context
+from services.identity.domain.internal_commands import AddApiToken
 from services.identity.projections import TokenRow, UserRow
 from services.identity.queries import require_user
 from services.identity.views import to_access
@@ -25,19 +26,20 @@ USE_RECORD_INTERVAL = timedelta(minutes=1)
 USE_RETENTION = timedelta(days=365)
 
 
-async def create_api_token(ctx: Context, command: CreateApiToken) -> ApiTokenView:
-    """Create a token. Its value is derived from the command id, so a repeated command returns the same token."""
-    value = await ctx.derive_token(TOKEN_PREFIX)
-    recorded = await ctx.send(
-        RecordApiToken(
-            **dict(command),
-            token_id=await ctx.next_id("token"),
-            token_uuid=str(uuid4()),
-            token_hash=hash_token(value),
-            today=ctx.metadata.at.date(),
-        )
+async def prepare_api_token(ctx: Context, command: CreateApiToken) -> AddApiToken:
+    """Allocate the ids. The value is derived from the command id, so a repeated command returns the same token."""
+    return AddApiToken(
+        **dict(command),
+        token_id=await ctx.next_id("token"),
+        token_uuid=str(uuid4()),
+        token_hash=hash_token(await ctx.derive_token(TOKEN_PREFIX)),
+        today=ctx.metadata.at.date(),
     )
-    return to_token_view(UserRow.model_validate(recorded.row).tokens[-1], None, value)
+
+
+async def show_api_token(ctx: Context, _command: CreateApiToken, result: CommandResult[UserRow]) -> ApiTokenView:
+    """Return the token that the command created, with its value."""
+    return to_token_view(result.row.tokens[-1], None, await ctx.derive_token(TOKEN_PREFIX))
 
 
 async def list_api_tokens(ctx: Context, query: ListApiTokens) -> ApiTokens:

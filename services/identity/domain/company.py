@@ -6,7 +6,6 @@ from typing import assert_never
 
 from contracts.identity import (
     ChangeCompanyTitle,
-    CompanyCommand,
     CompanyCreated,
     CompanyDeleted,
     CompanyEvent,
@@ -14,14 +13,15 @@ from contracts.identity import (
     CompanyRenamed,
     CompanyTitleChanged,
     DeleteCompany,
-    RecordCompany,
-    RemoveMember,
     RenameCompany,
     SetCompanyMembers,
 )
 from libs.eventstore.decider import Decider, Release, RequestRejected, Reservation, Reserve
 from libs.normalization import sort_unique
+from services.identity.domain.internal_commands import AddCompany, RemoveMember
 from services.identity.domain.validation import USERNAME_PATTERN
+
+CompanyCommand = AddCompany | ChangeCompanyTitle | RenameCompany | SetCompanyMembers | RemoveMember | DeleteCompany
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Company:
 def decide(company: Company, command: CompanyCommand) -> list[CompanyEvent]:
     company_id = command.company_id
     match company.settings, command:
-        case None, RecordCompany() if not company.deleted:
+        case None, AddCompany() if not company.deleted:
             return [make_company_created(command)]
         case None, _:
             raise RequestRejected("COMPANY_NOT_FOUND")
-        case _, RecordCompany():
+        case _, AddCompany():
             raise RequestRejected("CONFLICT", "This company already exists.")
         case CompanyCreated(title=before), ChangeCompanyTitle(title=text):
             title = validate_title(text)
@@ -60,7 +60,7 @@ def decide(company: Company, command: CompanyCommand) -> list[CompanyEvent]:
             raise AssertionError(f"{command.wire_name} is not a company command")
 
 
-def make_company_created(command: RecordCompany) -> CompanyCreated:
+def make_company_created(command: AddCompany) -> CompanyCreated:
     return CompanyCreated(
         company_id=command.company_id,
         title=validate_title(command.title),
@@ -118,11 +118,11 @@ def validate_alias(text: str | None) -> str:
 
 
 company_decider = Decider[CompanyCommand, Company, CompanyEvent](
-    commands=(RecordCompany, ChangeCompanyTitle, RenameCompany, SetCompanyMembers, RemoveMember, DeleteCompany),
+    commands=(AddCompany, ChangeCompanyTitle, RenameCompany, SetCompanyMembers, RemoveMember, DeleteCompany),
     stream=lambda command: f"company-{command.company_id}",
     initial=Company(),
     decide=decide,
     evolve=evolve,
     reservations=reserve_names,
-    initial_commands=(RecordCompany,),
+    initial_commands=(AddCompany,),
 )

@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 
 from contracts.errors import RequestRejected
-from contracts.identity import AddSshKey, RemoveSshKey, SshKeyAdded, SshKeyRemoved
+from contracts.identity import RemoveSshKey, SshKeyAdded, SshKeyRemoved
 from libs.eventstore.decider import Reserve
 from libs.security.ssh_keys import InvalidKey, UnexpectedPrivateKey, WeakKey, compute_fingerprint
+from services.identity.domain.internal_commands import AddKey
 
 MAX_KEYS_PER_USER = 500
 
 FingerprintsByUuid = Mapping[str, str]  # key UUID -> fingerprint
 
 
-def add_key(keys: FingerprintsByUuid, command: AddSshKey) -> SshKeyAdded:
+def add_key(keys: FingerprintsByUuid, command: AddKey) -> SshKeyAdded:
     """Return the event that adds the key. Raise RequestRejected if it is invalid, a duplicate, or one key too many."""
     title = (command.title or "").strip()
     if not title:
@@ -37,9 +38,10 @@ def add_key(keys: FingerprintsByUuid, command: AddSshKey) -> SshKeyAdded:
 
 
 def remove_key(keys: FingerprintsByUuid, command: RemoveSshKey) -> SshKeyRemoved:
-    if command.key_uuid not in keys:
+    key_uuid = command.key_uuid.lower()
+    if key_uuid not in keys:
         raise RequestRejected("KEY_NOT_FOUND")
-    return SshKeyRemoved(user_id=command.user_id, key_uuid=command.key_uuid)
+    return SshKeyRemoved(user_id=command.user_id, key_uuid=key_uuid)
 
 
 def validate_public_key(public_key: str) -> str:

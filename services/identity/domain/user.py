@@ -6,25 +6,20 @@ from enum import Enum
 from typing import assert_never
 
 from contracts.identity import (
-    AddSshKey,
     AdministratorAnchored,
     AnchorAdministrator,
     ApiTokenCreated,
     ApiTokenRevoked,
     ChangeEmail,
-    ChangePassword,
     ChangeProviderName,
     ChangeRoles,
     DeleteUser,
-    RecordApiToken,
-    RegisterUser,
     RemoveSshKey,
     RenameUser,
     RevokeApiToken,
     SetUserEnabled,
     SshKeyAdded,
     SshKeyRemoved,
-    UserCommand,
     UserDeleted,
     UserDisabled,
     UserEmailChanged,
@@ -39,10 +34,27 @@ from contracts.identity import (
 from libs.eventstore.decider import Decider, Release, RequestRejected, Reservation, Reserve
 from libs.normalization import blank_to_none
 from services.identity.domain import ssh_key
+from services.identity.domain.internal_commands import AddApiToken, AddKey, AddUser, SetPasswordHash
 from services.identity.domain.validation import validate_email, validate_roles, validate_username
 
 MAX_TOKENS_PER_USER = 100
 FORBIDDEN_NAME_CHARACTERS = frozenset("{}$")
+
+UserCommand = (
+    AddUser
+    | RenameUser
+    | ChangeEmail
+    | SetPasswordHash
+    | ChangeRoles
+    | SetUserEnabled
+    | ChangeProviderName
+    | AnchorAdministrator
+    | AddKey
+    | RemoveSshKey
+    | DeleteUser
+    | AddApiToken
+    | RevokeApiToken
+)
 
 
 class Status(Enum):
@@ -72,7 +84,7 @@ class User:
 
 def decide(user: User, command: UserCommand) -> list[UserEvent]:
     match user.status, command:
-        case Status.NEW, RegisterUser():
+        case Status.NEW, AddUser():
             return [make_user_registered(command)]
         case ((Status.NEW | Status.DELETED), _):
             raise RequestRejected("DEVELOPER_NOT_FOUND")
@@ -83,7 +95,7 @@ def decide(user: User, command: UserCommand) -> list[UserEvent]:
         case _, ChangeEmail(email=text):
             email = validate_email(text)
             return [UserEmailChanged(user_id=command.user_id, email=email)] if email != user.email else []
-        case _, ChangePassword(sealed_password_hash=sealed):
+        case _, SetPasswordHash(sealed_password_hash=sealed):
             return [
                 UserPasswordChanged(user_id=command.user_id, sealed_password_hash=sealed, epoch=user.epoch + 1),
             ]
@@ -107,14 +119,14 @@ def decide(user: User, command: UserCommand) -> list[UserEvent]:
             return [names] if evolve(user, names) != user else []
         case Status.ENABLED, AnchorAdministrator(anchor=anchor) if user.is_administrator:
             return [AdministratorAnchored(user_id=command.user_id, anchor=anchor)]
-        case _, AddSshKey():
+        case _, AddKey():
             return [ssh_key.add_key(user.keys, command)]
         case _, RemoveSshKey():
             return [ssh_key.remove_key(user.keys, command)]
         case _, DeleteUser(anchor=anchor):
             require_other_administrator(user, anchor)
             return [UserDeleted(user_id=command.user_id, username=user.username)]
-        case Status.ENABLED, RecordApiToken():
+        case Status.ENABLED, AddApiToken():
             return [make_token_created(user, command)]
         case _, RevokeApiToken(token_id=token_id):
             if token_id not in user.tokens:
@@ -208,7 +220,7 @@ def require_other_administrator(user: User, anchor: int) -> None:
         raise RequestRejected("DEVELOPER_LAST_ADMINISTRATOR")
 
 
-def make_user_registered(command: RegisterUser) -> UserRegistered:
+def make_user_registered(command: AddUser) -> UserRegistered:
     return UserRegistered(
         user_id=command.user_id,
         user_uuid=command.user_uuid,
@@ -230,7 +242,7 @@ def make_provider_names_changed(user: User, command: ChangeProviderName) -> User
     )
 
 
-def make_token_created(user: User, command: RecordApiToken) -> ApiTokenCreated:
+def make_token_created(user: User, command: AddApiToken) -> ApiTokenCreated:
     name = (command.name or "").strip()
     if not name:
         raise RequestRejected("TOKEN_NAME_REQUIRED")
@@ -253,18 +265,18 @@ def make_token_created(user: User, command: RecordApiToken) -> ApiTokenCreated:
 
 user_decider = Decider[UserCommand, User, UserEvent](
     commands=(
-        RegisterUser,
+        AddUser,
         RenameUser,
         ChangeEmail,
-        ChangePassword,
+        SetPasswordHash,
         ChangeRoles,
         SetUserEnabled,
         ChangeProviderName,
         AnchorAdministrator,
-        AddSshKey,
+        AddKey,
         RemoveSshKey,
         DeleteUser,
-        RecordApiToken,
+        AddApiToken,
         RevokeApiToken,
     ),
     stream=lambda command: f"user-{command.user_id}",
@@ -272,5 +284,5 @@ user_decider = Decider[UserCommand, User, UserEvent](
     decide=decide,
     evolve=evolve,
     reservations=reserve_names,
-    initial_commands=(RegisterUser,),
+    initial_commands=(AddUser,),
 )

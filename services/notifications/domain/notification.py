@@ -5,21 +5,26 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from contracts.notifications import (
-    AbandonNotification,
-    MarkNotificationSent,
     NotificationAbandoned,
-    NotificationCommand,
     NotificationEvent,
     NotificationFailed,
     NotificationRequested,
     NotificationSent,
     NotificationSkipped,
     NotificationStatus,
+)
+from libs.eventstore.decider import Decider, RequestRejected
+from services.notifications.domain.internal_commands import (
+    AbandonNotification,
+    MarkNotificationSent,
     RecordNotificationFailure,
     RequestNotification,
     SkipNotification,
 )
-from libs.eventstore.decider import Decider, RequestRejected
+
+NotificationCommand = (
+    RequestNotification | MarkNotificationSent | RecordNotificationFailure | AbandonNotification | SkipNotification
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ def decide(notification: Notification, command: NotificationCommand) -> Sequence
     notification_id = command.notification_id
     match notification.status, command:
         case NotificationStatus.NEW, RequestNotification():
-            return [NotificationRequested(**dict(command))]
+            return [NotificationRequested(**vars(command))]
         case NotificationStatus.NEW, _:
             raise RequestRejected("NOT_FOUND", "There is no such notification.")
         case NotificationStatus.REQUESTED, MarkNotificationSent():

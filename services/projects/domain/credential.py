@@ -4,9 +4,6 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from contracts.projects import (
-    ChangeCredentialKey,
-    CreateCredential,
-    CredentialCommand,
     CredentialCreated,
     CredentialDeleted,
     CredentialEvent,
@@ -14,11 +11,14 @@ from contracts.projects import (
     CredentialRenamed,
     CredentialRevealed,
     DeleteCredential,
-    RecordCredentialAccess,
     RenameCredential,
+    RevealCredential,
 )
 from libs.eventstore.decider import Decider, RequestRejected
+from services.projects.domain.internal_commands import AddCredential, SetCredentialKey
 from services.projects.domain.validation import require_line
+
+CredentialCommand = AddCredential | RenameCredential | SetCredentialKey | RevealCredential | DeleteCredential
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,16 @@ class Credential:
 def decide(credential: Credential, command: CredentialCommand) -> list[CredentialEvent]:
     id_ = command.credential_id
     match credential.exists, command:
-        case False, CreateCredential(name=name, sealed_ssh_key=sealed) if not credential.deleted:
+        case False, AddCredential(name=name, sealed_ssh_key=sealed) if not credential.deleted:
             return [CredentialCreated(credential_id=id_, name=validate_name(name), sealed_ssh_key=sealed)]
         case False, _:
             raise RequestRejected("CREDENTIAL_NOT_FOUND")
         case _, RenameCredential(name=name):
             name = validate_name(name)
             return [CredentialRenamed(credential_id=id_, name=name)] if name != credential.name else []
-        case _, ChangeCredentialKey(sealed_ssh_key=sealed):
+        case _, SetCredentialKey(sealed_ssh_key=sealed):
             return [CredentialKeyChanged(credential_id=id_, sealed_ssh_key=sealed)]
-        case _, RecordCredentialAccess():
+        case _, RevealCredential():
             return [CredentialRevealed(credential_id=id_)]
         case _, DeleteCredential():
             return [CredentialDeleted(credential_id=id_)]
@@ -68,10 +68,10 @@ def validate_name(text: str | None) -> str:
 
 
 credential_decider = Decider[CredentialCommand, Credential, CredentialEvent](
-    commands=(CreateCredential, RenameCredential, ChangeCredentialKey, RecordCredentialAccess, DeleteCredential),
+    commands=(AddCredential, RenameCredential, SetCredentialKey, RevealCredential, DeleteCredential),
     stream=lambda command: f"credential-{command.credential_id}",
     initial=Credential(),
     decide=decide,
     evolve=evolve,
-    initial_commands=(CreateCredential,),
+    initial_commands=(AddCredential,),
 )

@@ -6,15 +6,14 @@ from typing import assert_never
 
 from contracts.projects import (
     DeliveryAccepted,
-    DeliveryCommand,
     DeliveryEvent,
     DeliveryIgnored,
     DeliveryRejected,
     Push,
-    RecordDelivery,
     Sender,
 )
 from libs.eventstore.decider import Decider, RequestRejected
+from services.projects.domain.internal_commands import AddDelivery
 from services.projects.domain.repository import is_branch_name
 
 BRANCH_REF_PREFIX = "refs/heads/"
@@ -25,18 +24,14 @@ class Delivery:
     recorded: bool = False
 
 
-def decide(delivery: Delivery, command: DeliveryCommand) -> Sequence[DeliveryEvent]:
-    match command:
-        case _ if delivery.recorded:
-            return []  # a concurrent duplicate
-        case RecordDelivery():
-            return [decide_delivery(command)]
+def decide(delivery: Delivery, command: AddDelivery) -> Sequence[DeliveryEvent]:
+    return [] if delivery.recorded else [decide_delivery(command)]  # recorded: a concurrent duplicate
 
 
-def decide_delivery(command: RecordDelivery) -> DeliveryAccepted | DeliveryIgnored:
+def decide_delivery(command: AddDelivery) -> DeliveryAccepted | DeliveryIgnored:
     """Return the event for the delivery. Raise RequestRejected if a push to build has no valid branch or commit."""
     sender, push, code = command.sender, command.push, ignore_reason(command)
-    fields = command.model_dump(exclude={"branch", "sender", "push"})
+    fields = {name: value for name, value in vars(command).items() if name not in ("branch", "sender", "push")}
     fields |= {"user_id": sender and sender.user_id, "ref": push and push.ref, "sha": (push and push.sha) or None}
     if code:
         return DeliveryIgnored(**fields, code=code)
@@ -45,7 +40,7 @@ def decide_delivery(command: RecordDelivery) -> DeliveryAccepted | DeliveryIgnor
     return DeliveryAccepted(**fields, before_sha=push.before)
 
 
-def ignore_reason(command: RecordDelivery) -> str | None:
+def ignore_reason(command: AddDelivery) -> str | None:
     """Return the code of the first reason not to build the push, or None."""
     match command.sender, command.push:
         case None, _:
@@ -74,11 +69,11 @@ def evolve(_delivery: Delivery, event: DeliveryEvent) -> Delivery:
             assert_never(event)
 
 
-delivery_decider = Decider[DeliveryCommand, Delivery, DeliveryEvent](
-    commands=(RecordDelivery,),
+delivery_decider = Decider[AddDelivery, Delivery, DeliveryEvent](
+    commands=(AddDelivery,),
     stream=lambda command: f"delivery-{command.delivery_id}",
     initial=Delivery(),
     decide=decide,
     evolve=evolve,
-    initial_commands=(RecordDelivery,),
+    initial_commands=(AddDelivery,),
 )

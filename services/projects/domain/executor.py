@@ -4,10 +4,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from contracts.projects import (
-    ChangeExecutorVariables,
-    CreateExecutor,
     DeleteExecutor,
-    ExecutorCommand,
     ExecutorCreated,
     ExecutorDeleted,
     ExecutorEvent,
@@ -16,7 +13,10 @@ from contracts.projects import (
     RenameExecutor,
 )
 from libs.eventstore.decider import Decider, RequestRejected
+from services.projects.domain.internal_commands import AddExecutor, SetExecutorVariables
 from services.projects.domain.validation import require_line
+
+ExecutorCommand = AddExecutor | RenameExecutor | SetExecutorVariables | DeleteExecutor
 
 OPENSTACK_VARIABLES = ("FLAVOR_NAME", "IMAGE_NAME", "SECURITY_GROUP_NAME", "NETWORK_NAME", "VOLUME_ID")
 DRIVER_VARIABLES: dict[str, dict[str, str]] = {
@@ -36,14 +36,14 @@ class Executor:
 def decide(executor: Executor, command: ExecutorCommand) -> list[ExecutorEvent]:
     id_ = command.executor_id
     match executor.exists, command:
-        case False, CreateExecutor() if not executor.deleted:
+        case False, AddExecutor() if not executor.deleted:
             return [make_executor_created(command)]
         case False, _:
             raise RequestRejected("EXECUTOR_NOT_FOUND")
         case _, RenameExecutor(name=name):
             name = require_line(name, "EXECUTOR_NAME_REQUIRED")
             return [ExecutorRenamed(executor_id=id_, name=name)] if name != executor.name else []
-        case _, ChangeExecutorVariables(sealed_variables=sealed):
+        case _, SetExecutorVariables(sealed_variables=sealed):
             return [ExecutorVariablesChanged(executor_id=id_, sealed_variables=sealed)]
         case _, DeleteExecutor():
             return [ExecutorDeleted(executor_id=id_)]
@@ -65,7 +65,7 @@ def evolve(executor: Executor, event: ExecutorEvent) -> Executor:
             assert_never(event)
 
 
-def make_executor_created(command: CreateExecutor) -> ExecutorCreated:
+def make_executor_created(command: AddExecutor) -> ExecutorCreated:
     return ExecutorCreated(
         executor_id=command.executor_id,
         name=require_line(command.name, "EXECUTOR_NAME_REQUIRED"),
@@ -82,10 +82,10 @@ def validate_driver(text: str | None) -> str:
 
 
 executor_decider = Decider[ExecutorCommand, Executor, ExecutorEvent](
-    commands=(CreateExecutor, RenameExecutor, ChangeExecutorVariables, DeleteExecutor),
+    commands=(AddExecutor, RenameExecutor, SetExecutorVariables, DeleteExecutor),
     stream=lambda command: f"executor-{command.executor_id}",
     initial=Executor(),
     decide=decide,
     evolve=evolve,
-    initial_commands=(CreateExecutor,),
+    initial_commands=(AddExecutor,),
 )

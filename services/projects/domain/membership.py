@@ -1,20 +1,21 @@
 """The membership aggregate: the projects requested for a developer. A policy then updates the projects."""
 
-from contracts.projects import DeveloperProjectsSet, MembershipCommand, MembershipEvent
+from contracts.projects import DeveloperProjectsSet, MembershipEvent
 from libs.eventstore.decider import Decider
+from services.projects.domain.internal_commands import SelectProjects
 
 
-def decide(_project_ids: tuple[int, ...], command: MembershipCommand) -> list[MembershipEvent]:
+def decide(_project_ids: tuple[int, ...], command: SelectProjects) -> list[MembershipEvent]:
     """Record the request even if it is unchanged: the projects may have changed since the last request."""
-    return [DeveloperProjectsSet.model_validate(dict(command))]
+    return [DeveloperProjectsSet(**vars(command))]
 
 
 def evolve(_project_ids: tuple[int, ...], event: MembershipEvent) -> tuple[int, ...]:
     return event.projects_id
 
 
-membership_decider = Decider[MembershipCommand, tuple[int, ...], MembershipEvent](
-    commands=(MembershipCommand,),
+membership_decider = Decider[SelectProjects, tuple[int, ...], MembershipEvent](
+    commands=(SelectProjects,),
     stream=lambda command: f"membership-{command.developer_id}",
     initial=(),
     decide=decide,

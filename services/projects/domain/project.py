@@ -5,19 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from contracts.messages import Payload
 from contracts.projects import (
-    AddDeveloper,
     ChangeBranch,
     ChangeConcurrency,
-    ChangeRepository,
     ChangeRetention,
     ChangeSpecFilePath,
-    DeleteProject,
+    CreateProject,
     DescribeProject,
-    MoveProject,
     ProjectBranchChanged,
     ProjectBranchesProtected,
-    ProjectCommand,
     ProjectConcurrencyChanged,
     ProjectCreated,
     ProjectCredentialSet,
@@ -34,22 +31,49 @@ from contracts.projects import (
     ProjectSignatureKeyRenewed,
     ProjectSpecFilePathChanged,
     ProtectBranches,
-    RecordProject,
-    RemoveDeveloper,
     RenameProject,
-    RenewSignatureKey,
     SetProjectCredential,
     SetProjectDevelopers,
     SetProjectExecutor,
-    SetProjectSecrets,
 )
 from libs.eventstore.decider import Decider, Release, RequestRejected, Reservation, Reserve
 from libs.normalization import blank_to_none, sort_unique
+from services.projects.domain.internal_commands import (
+    AddDeveloper,
+    AddProject,
+    RemoveDeveloper,
+    RemoveProject,
+    SelectSecrets,
+    SetProjectPath,
+    SetRepository,
+    SetSignatureKey,
+)
 from services.projects.domain.repository import strip_login, validate_branch
 from services.projects.domain.validation import require_line
 
 ALIAS_PATTERN = re.compile(r"[a-z0-9_][a-z0-9._-]{0,63}")
 MAX_KEPT_BUILDS = 10**9
+
+ProjectCommand = (
+    AddProject
+    | RenameProject
+    | DescribeProject
+    | SetRepository
+    | ChangeBranch
+    | ChangeSpecFilePath
+    | ChangeRetention
+    | ChangeConcurrency
+    | ProtectBranches
+    | SetProjectDevelopers
+    | AddDeveloper
+    | RemoveDeveloper
+    | SelectSecrets
+    | SetProjectCredential
+    | SetProjectExecutor
+    | SetProjectPath
+    | SetSignatureKey
+    | RemoveProject
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +86,16 @@ class Project:
 
 def decide(project: Project, command: ProjectCommand) -> list[ProjectEvent]:
     match project.settings, command:
-        case None, RecordProject() if not project.deleted:
+        case None, AddProject() if not project.deleted:
             return make_creation_events(command)
         case None, _:
             raise RequestRejected("PROJECT_NOT_FOUND")
-        case _, RecordProject():
+        case _, AddProject():
             raise RequestRejected("CONFLICT", "This project already exists.")
-        case _, DeleteProject(project_id=project_id, secrets_id=secrets_id):
+        case _, RemoveProject(project_id=project_id, secrets_id=secrets_id):
             return [ProjectDeleted(project_id=project_id, secrets_id=secrets_id)]
-        case _, SetProjectSecrets():
-            return [ProjectSecretsSet.model_validate(dict(command))]
+        case _, SelectSecrets():
+            return [ProjectSecretsSet(**vars(command))]
         case ProjectCreated() as settings, (AddDeveloper() | RemoveDeveloper()):
             # recorded even without a change, so that a late duplicate of the command is recognized
             return [make_change_event(settings, command)]
@@ -80,25 +104,14 @@ def decide(project: Project, command: ProjectCommand) -> list[ProjectEvent]:
             return [event] if evolve(project, event) != project else []
 
 
-def make_creation_events(command: RecordProject) -> list[ProjectEvent]:
-    """Return the events of a new project. Fields are checked in the order in which clients expect the errors."""
+def make_creation_events(command: AddProject) -> list[ProjectEvent]:
     creation = ProjectCreated(
+        **validate_new_project(command),
         project_id=command.project_id,
-        name=require_line(command.name, "PROJECT_NAME_REQUIRED"),
-        repository=strip_login(command.repository),
-        branch=validate_branch(command.branch),
-        spec_file_path=require_line(command.spec_file_path, "PROJECT_SPEC_FILE_PATH_REQUIRED"),
-        allow_concurrent_execution=validate_concurrency(command.allow_concurrent_execution),
-        keep_number_build=validate_retention(command.keep_number_build),
-        description=blank_to_none(command.description),
-        executor_id=require_executor_id(command.executor_id),
-        credential_id=command.credential_id,
-        developers_id=sort_unique(command.developers_id),
-        protected_branches=command.protected_branches or None,
-        owner_alias=command.owner_alias or "",
+        owner_alias=command.owner_alias,
         owner_user_id=command.owner_user_id,
         company_id=command.company_id,
-        alias=command.alias or "",
+        alias=command.alias,
         sealed_signature_key=command.sealed_signature_key,
         sealed_login=command.sealed_login,
     )
@@ -108,6 +121,23 @@ def make_creation_events(command: RecordProject) -> list[ProjectEvent]:
     return [creation, ProjectSecretsSet(project_id=command.project_id, secrets_id=secrets, attached=secrets)]
 
 
+def validate_new_project(command: CreateProject | AddProject) -> Payload:
+    """Return the valid settings of a new project. They are checked in the order in which clients expect the errors."""
+    return {
+        "name": require_line(command.name, "PROJECT_NAME_REQUIRED"),
+        "repository": strip_login(command.repository),
+        "branch": validate_branch(command.branch),
+        "spec_file_path": require_line(command.spec_file_path, "PROJECT_SPEC_FILE_PATH_REQUIRED"),
+        "allow_concurrent_execution": validate_concurrency(command.allow_concurrent_execution),
+        "keep_number_build": validate_retention(command.keep_number_build),
+        "description": blank_to_none(command.description),
+        "executor_id": require_executor_id(command.executor_id),
+        "credential_id": command.credential_id,
+        "developers_id": sort_unique(command.developers_id),
+        "protected_branches": command.protected_branches or None,
+    }
+
+
 def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> ProjectEvent:
     id_ = settings.project_id
     match command:
@@ -115,7 +145,7 @@ def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> Proj
             return ProjectRenamed(project_id=id_, name=require_line(name, "PROJECT_NAME_REQUIRED"))
         case DescribeProject(description=description):
             return ProjectDescribed(project_id=id_, description=blank_to_none(description))
-        case ChangeRepository(repository=repository, sealed_login=sealed):
+        case SetRepository(repository=repository, sealed_login=sealed):
             bare = strip_login(repository)
             return ProjectRepositoryChanged(project_id=id_, repository=bare, sealed_login=sealed)
         case ChangeBranch(branch=branch):
@@ -142,18 +172,18 @@ def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> Proj
             return ProjectCredentialSet(project_id=id_, credential_id=credential_id)
         case SetProjectExecutor(executor_id=executor_id):
             return ProjectExecutorSet(project_id=id_, executor_id=require_executor_id(executor_id))
-        case MoveProject(owner_alias=None, alias=alias):
+        case SetProjectPath(owner_alias=None, alias=alias):
             return make_project_moved(settings, settings, alias)
-        case MoveProject(alias=alias):
+        case SetProjectPath(alias=alias):
             return make_project_moved(settings, command, alias)
-        case RenewSignatureKey(sealed_signature_key=sealed):
+        case SetSignatureKey(sealed_signature_key=sealed):
             return ProjectSignatureKeyRenewed(project_id=id_, sealed_signature_key=sealed)
         case _:
             raise AssertionError(f"{command.wire_name} does not change a setting")
 
 
 def make_project_moved(
-    settings: ProjectCreated, owner: ProjectCreated | MoveProject, alias: str | None
+    settings: ProjectCreated, owner: ProjectCreated | SetProjectPath, alias: str | None
 ) -> ProjectMoved:
     return ProjectMoved(
         project_id=settings.project_id,
@@ -236,10 +266,10 @@ def require_executor_id(executor_id: int | None) -> int:
 
 project_decider = Decider[ProjectCommand, Project, ProjectEvent](
     commands=(
-        RecordProject,
+        AddProject,
         RenameProject,
         DescribeProject,
-        ChangeRepository,
+        SetRepository,
         ChangeBranch,
         ChangeSpecFilePath,
         ChangeRetention,
@@ -248,17 +278,17 @@ project_decider = Decider[ProjectCommand, Project, ProjectEvent](
         SetProjectDevelopers,
         AddDeveloper,
         RemoveDeveloper,
-        SetProjectSecrets,
+        SelectSecrets,
         SetProjectCredential,
         SetProjectExecutor,
-        MoveProject,
-        RenewSignatureKey,
-        DeleteProject,
+        SetProjectPath,
+        SetSignatureKey,
+        RemoveProject,
     ),
     stream=lambda command: f"project-{command.project_id}",
     initial=Project(),
     decide=decide,
     evolve=evolve,
     reservations=reserve_names,
-    initial_commands=(RecordProject,),
+    initial_commands=(AddProject,),
 )

@@ -5,16 +5,11 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from contracts.projects import (
-    AttachSecret,
     ChangeEscapedCharacters,
-    ChangeSecretValue,
-    CreateSecret,
     DeleteSecret,
-    DetachSecret,
-    RecordSecretAccess,
     RenameSecret,
+    RevealSecret,
     SecretAttached,
-    SecretCommand,
     SecretCreated,
     SecretDeleted,
     SecretDetached,
@@ -30,9 +25,23 @@ from contracts.projects import (
 )
 from libs.eventstore.decider import Decider, RequestRejected
 from libs.normalization import blank_to_none, sort_unique
+from services.projects.domain.internal_commands import AddSecret, AttachSecret, DetachSecret, SetSecretValue
 from services.projects.domain.validation import require_line
 
 VARIABLE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+SecretCommand = (
+    AddSecret
+    | RenameSecret
+    | SetSecretValue
+    | SetSecretEnvironment
+    | ChangeEscapedCharacters
+    | SetSecretProjects
+    | AttachSecret
+    | DetachSecret
+    | RevealSecret
+    | DeleteSecret
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class Secret:
 def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:
     id_ = command.secret_id
     match secret.exists, command:
-        case False, CreateSecret() if not secret.deleted:
+        case False, AddSecret() if not secret.deleted:
             return [make_secret_created(command)]
         case False, (AttachSecret() | DetachSecret()):
             return []  # deleted while a project selected it
@@ -59,7 +68,7 @@ def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:
         case _, RenameSecret(name=name):
             name = validate_variable_name(name)
             return [SecretRenamed(secret_id=id_, name=name)] if name != secret.name else []
-        case _, ChangeSecretValue(sealed_value=sealed):
+        case _, SetSecretValue(sealed_value=sealed):
             return [SecretValueChanged(secret_id=id_, sealed_value=sealed)]
         case _, SetSecretEnvironment(env=env):
             env = blank_to_none(env)
@@ -76,7 +85,7 @@ def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:
             return [SecretAttached(secret_id=id_, project_id=project_id)]
         case _, DetachSecret(project_id=project_id):
             return [SecretDetached(secret_id=id_, project_id=project_id)]
-        case _, RecordSecretAccess():
+        case _, RevealSecret():
             return [SecretRevealed(secret_id=id_)]
         case _, DeleteSecret():
             if secret.projects_id:
@@ -118,7 +127,7 @@ def remove_project(ids: tuple[int, ...], project_id: int) -> tuple[int, ...]:
     return tuple(other for other in ids if other != project_id)
 
 
-def make_secret_created(command: CreateSecret) -> SecretCreated:
+def make_secret_created(command: AddSecret) -> SecretCreated:
     return SecretCreated(
         secret_id=command.secret_id,
         name=validate_variable_name(command.name),
@@ -138,20 +147,20 @@ def validate_variable_name(text: str | None) -> str:
 
 secret_decider = Decider[SecretCommand, Secret, SecretEvent](
     commands=(
-        CreateSecret,
+        AddSecret,
         RenameSecret,
-        ChangeSecretValue,
+        SetSecretValue,
         SetSecretEnvironment,
         ChangeEscapedCharacters,
         SetSecretProjects,
         AttachSecret,
         DetachSecret,
-        RecordSecretAccess,
+        RevealSecret,
         DeleteSecret,
     ),
     stream=lambda command: f"secret-{command.secret_id}",
     initial=Secret(),
     decide=decide,
     evolve=evolve,
-    initial_commands=(CreateSecret,),
+    initial_commands=(AddSecret,),
 )

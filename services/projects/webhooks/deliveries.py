@@ -11,7 +11,6 @@ from contracts.projects import (
     GetDeliveryKey,
     Provider,
     ReceiveWebhook,
-    RecordDelivery,
     RejectWebhook,
     Sender,
 )
@@ -22,6 +21,7 @@ from libs.security.webhook_signatures import is_signature_valid
 from libs.service.declaration import Context
 from services.projects.domain import webhook
 from services.projects.domain.delivery import ignore_reason
+from services.projects.domain.internal_commands import AddDelivery
 from services.projects.projections import ProjectRow
 from services.projects.queries import fetch_company_members, may_launch, require_project
 from services.projects.webhooks import payloads, rejections
@@ -101,7 +101,7 @@ async def _record_delivery(
 ) -> DeliveryRow:
     content, parsed = webhook.parse_request(provider, command.event, command.content_type, command.body)
     actor, sender = await _identify_sender(ctx, project, provider, parsed.sender)
-    record = RecordDelivery(
+    record = AddDelivery(
         delivery_id=delivery_id,
         project_id=project.id,
         provider=provider,

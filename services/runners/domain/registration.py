@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contracts.runners import (
-    IssueRegistrationToken,
     OwnerType,
-    RegistrationCommand,
     RegistrationEvent,
     RegistrationTokenReset,
     RegistrationTokenWithdrawn,
-    ResetRegistrationToken,
-    WithdrawRegistrationToken,
 )
 from libs.eventstore.decider import Decider, RequestRejected
+from services.runners.domain.internal_commands import (
+    IssueRegistrationToken,
+    ReplaceRegistrationToken,
+    WithdrawRegistrationToken,
+)
+
+RegistrationCommand = IssueRegistrationToken | ReplaceRegistrationToken | WithdrawRegistrationToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ def decide_registration(registration: Registration, command: RegistrationCommand
             raise RequestRejected(f"{command.scope.partition('-')[0].upper()}_NOT_FOUND")
         case IssueRegistrationToken() if registration.issued:
             return []
-        case IssueRegistrationToken() | ResetRegistrationToken():
+        case IssueRegistrationToken() | ReplaceRegistrationToken():
             return [
                 RegistrationTokenReset(
                     scope=command.scope, token_hash=command.token_hash, token_sealed=command.token_sealed
@@ -43,7 +46,7 @@ def evolve_registration(_registration: Registration, event: RegistrationEvent) -
 
 
 registration_decider = Decider[RegistrationCommand, Registration, RegistrationEvent](
-    commands=(IssueRegistrationToken, ResetRegistrationToken, WithdrawRegistrationToken),
+    commands=(IssueRegistrationToken, ReplaceRegistrationToken, WithdrawRegistrationToken),
     stream=lambda command: registration_stream(command.scope),
     initial=Registration(),
     decide=decide_registration,

@@ -8,12 +8,7 @@ from typing import assert_never
 from contracts.runners import (
     DeleteRunner,
     EditRunner,
-    MarkRunnerOffline,
-    MarkRunnerOnline,
     PauseRunner,
-    RecordRunner,
-    RecordRunnerToken,
-    RunnerCommand,
     RunnerDeleted,
     RunnerEdited,
     RunnerEvent,
@@ -25,14 +20,31 @@ from contracts.runners import (
     RunnerRegistered,
     RunnerSettings,
     RunnerTokenReset,
-    UpdateRunnerInfo,
 )
 from libs.eventstore.decider import Decider, RequestRejected
+from services.runners.domain.internal_commands import (
+    AddRunner,
+    MarkRunnerOffline,
+    MarkRunnerOnline,
+    SetRunnerToken,
+    UpdateRunnerInfo,
+)
 
 MAX_TEXT_LENGTH = 255
 MAX_DESCRIPTION_LENGTH = 4096
 MAX_TAGS = 100
 MAX_TIMEOUT_SECONDS = 10**9
+
+RunnerCommand = (
+    AddRunner
+    | EditRunner
+    | PauseRunner
+    | DeleteRunner
+    | SetRunnerToken
+    | UpdateRunnerInfo
+    | MarkRunnerOnline
+    | MarkRunnerOffline
+)
 
 
 class RunnerState(StrEnum):
@@ -86,9 +98,9 @@ def decide(runner: Runner, command: RunnerCommand) -> Sequence[RunnerEvent]:
     uuid = command.runner_uuid
     identity = {"runner_uuid": uuid, "runner_id": runner.id, "name": runner.settings.name}
     match runner.state, command:
-        case RunnerState.NEW, RecordRunner():
+        case RunnerState.NEW, AddRunner():
             return [make_runner_registered(command)]
-        case _, RecordRunner():
+        case _, AddRunner():
             return []  # a repeated registration
         case RunnerState.DELETED, (UpdateRunnerInfo() | MarkRunnerOnline() | MarkRunnerOffline()):
             return []  # sent before the deletion
@@ -101,7 +113,7 @@ def decide(runner: Runner, command: RunnerCommand) -> Sequence[RunnerEvent]:
             return [RunnerPaused(**identity)] if runner.settings.active else []
         case RunnerState.REGISTERED, DeleteRunner():
             return [RunnerDeleted(**identity)]
-        case RunnerState.REGISTERED, RecordRunnerToken(token_hash=token_hash):
+        case RunnerState.REGISTERED, SetRunnerToken(token_hash=token_hash):
             return [RunnerTokenReset(runner_uuid=uuid, runner_id=runner.id, token_hash=token_hash)]
         case RunnerState.REGISTERED, MarkRunnerOnline():
             return [] if runner.online else [RunnerOnline(**identity)]
@@ -113,7 +125,7 @@ def decide(runner: Runner, command: RunnerCommand) -> Sequence[RunnerEvent]:
             raise RequestRejected("RUNNER_NOT_FOUND")
 
 
-def make_runner_registered(command: RecordRunner) -> RunnerRegistered:
+def make_runner_registered(command: AddRunner) -> RunnerRegistered:
     return RunnerRegistered(
         runner_uuid=command.runner_uuid,
         runner_id=command.runner_id,
@@ -121,7 +133,7 @@ def make_runner_registered(command: RecordRunner) -> RunnerRegistered:
         owner_type=command.owner_type,
         owner_id=command.owner_id,
         info=command.info,
-        **dict(validate_settings(extract_settings(command))),
+        **dict(validate_settings(command.settings)),
     )
 
 
@@ -149,11 +161,11 @@ def evolve(runner: Runner, event: RunnerEvent) -> Runner:
 
 runner_decider = Decider[RunnerCommand, Runner, RunnerEvent](
     commands=(
-        RecordRunner,
+        AddRunner,
         EditRunner,
         PauseRunner,
         DeleteRunner,
-        RecordRunnerToken,
+        SetRunnerToken,
         UpdateRunnerInfo,
         MarkRunnerOnline,
         MarkRunnerOffline,
@@ -162,7 +174,7 @@ runner_decider = Decider[RunnerCommand, Runner, RunnerEvent](
     initial=Runner(),
     decide=decide,
     evolve=evolve,
-    initial_commands=(RecordRunner,),
+    initial_commands=(AddRunner,),
 )
 
 

@@ -18,7 +18,6 @@ from contracts.builds import (
     JobRow,
     LaunchedProject,
     PlannedJob,
-    QueueJob,
     RunnerDescription,
 )
 from contracts.projects import GetJobSecrets, JobSecrets
@@ -33,6 +32,7 @@ from libs.settings import Settings
 from services.builds.app import service
 from services.builds.dispatch.job_dispatch import JobDispatcher
 from services.builds.dispatch.scheduler import FairScheduler
+from services.builds.domain.internal_commands import QueueJob
 from services.builds.projections import job_category as category
 from tests.support.in_process.gateway_stage import FakeServices
 

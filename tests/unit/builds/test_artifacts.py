@@ -18,16 +18,14 @@ from contracts.builds import (
     JobStarted,
     JobStatus,
     LaunchedProject,
-    MarkJobLost,
     PlannedJob,
-    RecordArtifact,
-    RemoveArtifact,
 )
 from contracts.errors import RequestRejected
 from gateway.adapters.gitflic.job_list import GitFlicJob
 from libs.eventstore.decider import SYSTEM, CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
 from services.builds.artifacts.artifacts import DEFAULT_EXPIRY, parse_expiry
+from services.builds.domain.internal_commands import MarkJobLost, RecordArtifact, RemoveArtifact
 from services.builds.domain.job import job_decider
 from services.builds.projections import project_job
 

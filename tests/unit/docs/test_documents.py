@@ -16,10 +16,9 @@ from contracts.builds import BuildFinished, GetBuild, QueueBuild
 from contracts.errors import CODES
 from contracts.identity import ChangePassword, GetUser, LogIn, UserRegistered
 from contracts.messages import Command, Event, Payload, Query
-from contracts.notifications import RequestNotification
 from contracts.projects import IGNORE_REASONS, GetJobSecrets, GetLaunchSettings
 from infra.docgen import asyncapi, error_codes, generator
-from infra.docgen.call_graph import find_matched_events, find_sent_messages, reachable_sources
+from infra.docgen.call_graph import find_issued_commands, find_matched_events, find_sent_messages, reachable_sources
 from infra.docgen.declarations import ServiceDeclaration, collect_declarations, event_types, find_unhandled
 from infra.docgen.field_descriptions import DESCRIPTIONS
 from infra.docgen.field_types import describe_fields, sealed_fields
@@ -29,6 +28,7 @@ from infra.service_catalog import PUBLIC_SERVICES, load_services
 from services.builds.app import service as builds
 from services.identity.app import service as identity
 from services.notifications.app import service as notifications
+from services.notifications.domain.internal_commands import RequestNotification
 from services.notifications.policies import on_build_finished
 
 DECLARED = collect_declarations(load_services())
@@ -105,7 +105,7 @@ def test_encrypted_fields_are_marked(document: Payload) -> None:
 
 
 def test_a_reaction_lists_its_events_and_commands() -> None:
-    assert (find_matched_events(on_build_finished), find_sent_messages(on_build_finished)) == (
+    assert (find_matched_events(on_build_finished), find_issued_commands(on_build_finished)) == (
         [BuildFinished],
         [RequestNotification],
     )
@@ -120,10 +120,9 @@ def test_queries_of_a_method_are_found_through_its_object() -> None:
     assert GetJobSecrets in find_sent_messages(planner.run)
 
 
-def test_queries_of_a_command_enricher_are_found() -> None:
-    assert GetLaunchSettings in find_sent_messages(
-        *(enricher.run for enricher in builds.enrichers if enricher.command is QueueBuild)
-    )
+def test_queries_of_the_preparation_of_a_command_are_found() -> None:
+    [launch] = [flow for flow in builds.command_flows if flow.command is QueueBuild]
+    assert GetLaunchSettings in find_sent_messages(launch.prepare)
 
 
 WRITING_CALLS = frozenset(

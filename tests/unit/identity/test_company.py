@@ -2,7 +2,6 @@ import pytest
 
 from contracts.identity import (
     ChangeCompanyTitle,
-    CompanyCommand,
     CompanyCreated,
     CompanyDeleted,
     CompanyEvent,
@@ -10,16 +9,15 @@ from contracts.identity import (
     CompanyRenamed,
     CompanyTitleChanged,
     DeleteCompany,
-    RecordCompany,
-    RemoveMember,
     RenameCompany,
     SetCompanyMembers,
 )
 from libs.eventstore.decider import Release, Reservation, Reserve
 from libs.testing.scenario import Scenario
-from services.identity.domain.company import Company, company_decider, reserve_names
+from services.identity.domain.company import Company, CompanyCommand, company_decider, reserve_names
+from services.identity.domain.internal_commands import AddCompany, RemoveMember
 
-record = RecordCompany(company_id=4, title="Mill Works", alias="Mill", members_id=(7, 8))
+record = AddCompany(company_id=4, title="Mill Works", alias="Mill", members_id=(7, 8))
 created = CompanyCreated(company_id=4, title="Mill Works", alias="Mill", members_id=(7, 8))
 renamed = CompanyRenamed(company_id=4, alias="wheel", former_alias="Mill")
 deleted = CompanyDeleted(company_id=4, alias="Mill")

@@ -6,7 +6,6 @@ import pytest
 from contracts.identity import (
     ApiTokenCreated,
     ApiTokenRevoked,
-    RecordApiToken,
     RevokeApiToken,
     TokenScope,
     UserDeleted,
@@ -19,13 +18,14 @@ from contracts.identity import (
 )
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
+from services.identity.domain.internal_commands import AddApiToken
 from services.identity.domain.user import MAX_TOKENS_PER_USER, user_decider
 from services.identity.projections import TokenRow, UserRow, apply_user_event
 
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 
 registered = UserRegistered(user_id=7, user_uuid="u7", username="Ivan", sealed_password_hash="sealed", roles=())
-record = RecordApiToken(
+record = AddApiToken(
     user_id=7,
     token_id=3,
     token_uuid="t3",

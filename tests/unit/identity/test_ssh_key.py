@@ -5,7 +5,6 @@ from datetime import date
 import pytest
 
 from contracts.identity import (
-    AddSshKey,
     DeleteUser,
     RemoveSshKey,
     SshKeyAdded,
@@ -16,6 +15,7 @@ from contracts.identity import (
 from libs.eventstore.decider import Release, Reserve
 from libs.security.ssh_keys import compute_fingerprint
 from libs.testing.scenario import Scenario
+from services.identity.domain.internal_commands import AddKey
 from services.identity.domain.ssh_key import MAX_KEYS_PER_USER
 from services.identity.domain.user import User, evolve, reserve_names, user_decider
 from tests.support.external.ssh_keys import WEAK_RSA_KEY, generate_public_key
@@ -25,7 +25,7 @@ OTHER = generate_public_key()
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n"
 
 registered = UserRegistered(user_id=7, user_uuid="u7", username="Ivan", sealed_password_hash="sealed", roles=())
-add = AddSshKey(user_id=7, public_key=PUBLIC, title=" Laptop ", key_uuid="k1", today=date(2030, 5, 1))
+add = AddKey(user_id=7, public_key=PUBLIC, title=" Laptop ", key_uuid="k1", today=date(2030, 5, 1))
 added = SshKeyAdded(
     user_id=7, key_uuid="k1", public_key=PUBLIC, title="Laptop", fingerprint=compute_fingerprint(PUBLIC)
 )
@@ -56,7 +56,7 @@ def test_an_ssh_key_may_have_an_expiry_date(day: date) -> None:
         (add.replace(expires_at=date(2030, 4, 30)), "KEY_EXPIRES_AT_PAST"),
     ],
 )
-def test_each_invalid_ssh_key_field_has_an_error_code(command: AddSshKey, code: str) -> None:
+def test_each_invalid_ssh_key_field_has_an_error_code(command: AddKey, code: str) -> None:
     ivan.when(command).then_refused(code)
 
 

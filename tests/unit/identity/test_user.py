@@ -4,11 +4,9 @@ from contracts.identity import (
     AdministratorAnchored,
     AnchorAdministrator,
     ChangeEmail,
-    ChangePassword,
     ChangeProviderName,
     ChangeRoles,
     DeleteUser,
-    RegisterUser,
     RenameUser,
     SetUserEnabled,
     UserDeleted,
@@ -23,11 +21,12 @@ from contracts.identity import (
 )
 from libs.eventstore.decider import Release, Reserve
 from libs.testing.scenario import Scenario
+from services.identity.domain.internal_commands import AddUser, SetPasswordHash
 from services.identity.domain.user import User, evolve, reserve_names, user_decider
 
 ADMIN, DEVELOPER = "ROLE_ADMIN", "ROLE_DEVELOPER"
 
-register = RegisterUser(username="Ivan", user_id=7, user_uuid="u7", sealed_password_hash="sealed")
+register = AddUser(username="Ivan", user_id=7, user_uuid="u7", sealed_password_hash="sealed")
 registered = UserRegistered(user_id=7, user_uuid="u7", username="Ivan", sealed_password_hash="sealed", roles=())
 administrator = registered.replace(roles=(ADMIN, DEVELOPER))
 disabled = UserDisabled(user_id=7, epoch=1)
@@ -74,7 +73,12 @@ def test_unknown_or_missing_roles_are_rejected() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [RenameUser(user_id=7, username="x"), ChangePassword(user_id=7), DeleteUser(user_id=7), SetUserEnabled(user_id=7)],
+    [
+        RenameUser(user_id=7, username="x"),
+        SetPasswordHash(user_id=7, sealed_password_hash=""),
+        DeleteUser(user_id=7),
+        SetUserEnabled(user_id=7),
+    ],
 )
 def test_a_missing_user_cannot_be_changed(command: RenameUser) -> None:
     user.when(command).then_refused("DEVELOPER_NOT_FOUND")
@@ -111,7 +115,7 @@ def test_each_change_of_access_starts_a_new_epoch() -> None:
     password = UserPasswordChanged(user_id=7, sealed_password_hash="other", epoch=1)
     roles = UserRolesChanged(user_id=7, roles=(DEVELOPER,), epoch=2)
     off, on = UserDisabled(user_id=7, epoch=3), UserEnabled(user_id=7, epoch=4)
-    user.given(registered).when(ChangePassword(user_id=7, sealed_password_hash="other")).then(password)
+    user.given(registered).when(SetPasswordHash(user_id=7, sealed_password_hash="other")).then(password)
     user.given(registered, password).when(ChangeRoles(user_id=7, roles=(DEVELOPER,))).then(roles)
     user.given(registered, password, roles).when(SetUserEnabled(user_id=7, enabled=False)).then(off)
     user.given(registered, password, roles, off).when(SetUserEnabled(user_id=7, enabled=True)).then(on)

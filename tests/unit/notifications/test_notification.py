@@ -1,19 +1,21 @@
 import pytest
 
 from contracts.notifications import (
-    AbandonNotification,
-    MarkNotificationSent,
     NotificationAbandoned,
     NotificationEvent,
     NotificationFailed,
     NotificationRequested,
     NotificationSent,
     NotificationSkipped,
+)
+from libs.testing.scenario import Scenario
+from services.notifications.domain.internal_commands import (
+    AbandonNotification,
+    MarkNotificationSent,
     RecordNotificationFailure,
     RequestNotification,
     SkipNotification,
 )
-from libs.testing.scenario import Scenario
 from services.notifications.domain.notification import notification_decider
 
 request = RequestNotification(notification_id="n", kind="test", recipient="a@example.org", title="Hello", text="Works.")

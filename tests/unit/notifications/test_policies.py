@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from contracts.builds import BuildFinished, BuildStatus
-from contracts.notifications import RequestNotification
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
+from services.notifications.domain.internal_commands import RequestNotification
 from services.notifications.policies import MAX_OUTPUT_LENGTH, on_build_finished
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

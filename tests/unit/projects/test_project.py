@@ -1,18 +1,13 @@
 import pytest
 
 from contracts.projects import (
-    AddDeveloper,
     ChangeBranch,
     ChangeConcurrency,
-    ChangeRepository,
     ChangeRetention,
     ChangeSpecFilePath,
-    DeleteProject,
     DescribeProject,
-    MoveProject,
     ProjectBranchChanged,
     ProjectBranchesProtected,
-    ProjectCommand,
     ProjectConcurrencyChanged,
     ProjectCreated,
     ProjectCredentialSet,
@@ -29,21 +24,27 @@ from contracts.projects import (
     ProjectSignatureKeyRenewed,
     ProjectSpecFilePathChanged,
     ProtectBranches,
-    RecordProject,
-    RemoveDeveloper,
     RenameProject,
-    RenewSignatureKey,
     SetProjectCredential,
     SetProjectDevelopers,
     SetProjectExecutor,
-    SetProjectSecrets,
 )
 from libs.eventstore.decider import Release, Reserve
 from libs.slugs import make_slug
 from libs.testing.scenario import Scenario
-from services.projects.domain.project import Project, evolve, project_decider, reserve_names
+from services.projects.domain.internal_commands import (
+    AddDeveloper,
+    AddProject,
+    RemoveDeveloper,
+    RemoveProject,
+    SelectSecrets,
+    SetProjectPath,
+    SetRepository,
+    SetSignatureKey,
+)
+from services.projects.domain.project import Project, ProjectCommand, evolve, project_decider, reserve_names
 
-record = RecordProject(
+record = AddProject(
     name=" Shop ",
     repository="https://forge.example/shop.git",
     branch="main",
@@ -81,13 +82,13 @@ def test_a_project_is_created_with_trimmed_values() -> None:
 def test_no_event_contains_repository_credentials_in_plain_text() -> None:
     address, bare_url = "https://ada:hush@forge.example/shop.git", "https://forge.example/shop.git"
     project.when(record.replace(repository=address, sealed_login="s1")).then(created.replace(sealed_login="s1"))
-    change = ChangeRepository(project_id=3, repository=address, sealed_login="s2")
+    change = SetRepository(project_id=3, repository=address, sealed_login="s2")
     changed = ProjectRepositoryChanged(project_id=3, repository=bare_url, sealed_login="s2")
     project.given(created.replace(sealed_login="s1")).when(change).then(changed)
 
 
 def test_a_url_without_credentials_removes_the_stored_ones() -> None:
-    change = ChangeRepository(project_id=3, repository="https://forge.example/shop.git")
+    change = SetRepository(project_id=3, repository="https://forge.example/shop.git")
     changed = ProjectRepositoryChanged(project_id=3, repository="https://forge.example/shop.git")
     project.given(created.replace(sealed_login="s1")).when(change).then(changed)
 
@@ -95,7 +96,7 @@ def test_a_url_without_credentials_removes_the_stored_ones() -> None:
 def test_the_repr_of_a_command_hides_the_repository_credentials() -> None:
     address = "https://ada:hush@forge.example/shop.git"
     assert "hush" not in repr(record.replace(repository=address))
-    assert "hush" not in repr(ChangeRepository(project_id=3, repository=address))
+    assert "hush" not in repr(SetRepository(project_id=3, repository=address))
 
 
 def test_the_secrets_of_a_new_project_are_a_separate_event() -> None:
@@ -123,7 +124,7 @@ def test_missing_project_fields_are_reported_in_a_fixed_order(missing: tuple[str
     [
         (RenameProject(project_id=3, name=" "), "PROJECT_NAME_REQUIRED"),
         (RenameProject(project_id=3, name="a\x1b[31m"), "REQUEST_INVALID"),
-        (ChangeRepository(project_id=3, repository=""), "PROJECT_REPOSITORY_REQUIRED"),
+        (SetRepository(project_id=3, repository=""), "PROJECT_REPOSITORY_REQUIRED"),
         (ChangeBranch(project_id=3), "PROJECT_BRANCH_REQUIRED"),
         (ChangeSpecFilePath(project_id=3, spec_file_path="\t"), "PROJECT_SPEC_FILE_PATH_REQUIRED"),
         (ChangeRetention(project_id=3, keep_number_build=-1), "PROJECT_KEEP_NUMBER_BUILD_INVALID"),
@@ -142,7 +143,7 @@ def test_project_changes_are_validated_like_the_creation(command: ProjectCommand
     [
         (RenameProject(project_id=3, name="Store"), ProjectRenamed(project_id=3, name="Store")),
         (DescribeProject(project_id=3, description="d"), ProjectDescribed(project_id=3, description="d")),
-        (ChangeRepository(project_id=3, repository="h:p"), ProjectRepositoryChanged(project_id=3, repository="h:p")),
+        (SetRepository(project_id=3, repository="h:p"), ProjectRepositoryChanged(project_id=3, repository="h:p")),
         (ChangeBranch(project_id=3, branch="*"), ProjectBranchChanged(project_id=3, branch="*")),
         (
             ChangeSpecFilePath(project_id=3, spec_file_path="/a"),
@@ -168,16 +169,16 @@ def test_project_changes_are_validated_like_the_creation(command: ProjectCommand
         (RemoveDeveloper(project_id=3, developer_id=7), ProjectDevelopersSet(project_id=3, developers_id=(8,))),
         (SetProjectCredential(project_id=3, credential_id=2), ProjectCredentialSet(project_id=3, credential_id=2)),
         (SetProjectExecutor(project_id=3, executor_id=2), ProjectExecutorSet(project_id=3, executor_id=2)),
-        (MoveProject(project_id=3, alias="store"), ProjectMoved(project_id=3, owner_alias="Ivan", alias="store")),
+        (SetProjectPath(project_id=3, alias="store"), ProjectMoved(project_id=3, owner_alias="Ivan", alias="store")),
         (
-            RenewSignatureKey(project_id=3, sealed_signature_key="new"),
+            SetSignatureKey(project_id=3, sealed_signature_key="new"),
             ProjectSignatureKeyRenewed(project_id=3, sealed_signature_key="new"),
         ),
         (
-            SetProjectSecrets(project_id=3, secrets_id=(4,), attached=(4,), detached=(5,)),
+            SelectSecrets(project_id=3, secrets_id=(4,), attached=(4,), detached=(5,)),
             ProjectSecretsSet(project_id=3, secrets_id=(4,), attached=(4,), detached=(5,)),
         ),
-        (DeleteProject(project_id=3, secrets_id=(4,)), ProjectDeleted(project_id=3, secrets_id=(4,))),
+        (RemoveProject(project_id=3, secrets_id=(4,)), ProjectDeleted(project_id=3, secrets_id=(4,))),
     ],
 )
 def test_each_command_records_one_event(command: ProjectCommand, event: ProjectEvent) -> None:
@@ -202,7 +203,7 @@ def test_adding_and_removing_a_developer_is_always_recorded(command: ProjectComm
     project.given(created).when(command).then(ProjectDevelopersSet(project_id=3, developers_id=(7, 8)))
 
 
-@pytest.mark.parametrize("command", [RenameProject(project_id=3, name="x"), DeleteProject(project_id=3), record])
+@pytest.mark.parametrize("command", [RenameProject(project_id=3, name="x"), RemoveProject(project_id=3), record])
 def test_a_deleted_project_cannot_be_changed(command: ProjectCommand) -> None:
     project.given(created, deleted).when(command).then_refused("PROJECT_NOT_FOUND")
 

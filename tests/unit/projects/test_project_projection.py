@@ -7,8 +7,6 @@ import pytest
 from contracts.builds import BuildPlanned, LaunchedProject
 from contracts.messages import Event
 from contracts.projects import (
-    AttachSecret,
-    DetachSecret,
     LastBuild,
     LaunchSettings,
     ProjectBranchChanged,
@@ -34,6 +32,7 @@ from services.projects.build_activity import (
     finished_builds_projection,
     project_steps_projection,
 )
+from services.projects.domain.internal_commands import AttachSecret, DetachSecret
 from services.projects.policies import on_project_event
 from services.projects.projections import (
     ProjectRow,

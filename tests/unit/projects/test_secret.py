@@ -1,16 +1,11 @@
 import pytest
 
 from contracts.projects import (
-    AttachSecret,
     ChangeEscapedCharacters,
-    ChangeSecretValue,
-    CreateSecret,
     DeleteSecret,
-    DetachSecret,
-    RecordSecretAccess,
     RenameSecret,
+    RevealSecret,
     SecretAttached,
-    SecretCommand,
     SecretCreated,
     SecretDeleted,
     SecretDetached,
@@ -25,9 +20,10 @@ from contracts.projects import (
     SetSecretProjects,
 )
 from libs.testing.scenario import Scenario
-from services.projects.domain.secret import Secret, evolve, secret_decider
+from services.projects.domain.internal_commands import AddSecret, AttachSecret, DetachSecret, SetSecretValue
+from services.projects.domain.secret import Secret, SecretCommand, evolve, secret_decider
 
-create = CreateSecret(name="TOKEN", secret_id=4, sealed_value="sealed")
+create = AddSecret(name="TOKEN", secret_id=4, sealed_value="sealed")
 created = SecretCreated(secret_id=4, name="TOKEN", sealed_value="sealed")
 attached = SecretAttached(secret_id=4, project_id=3)
 detached = SecretDetached(secret_id=4, project_id=3)
@@ -55,7 +51,7 @@ def test_a_secret_name_must_be_a_valid_variable_name(name: str) -> None:
     ("command", "event"),
     [
         (RenameSecret(secret_id=4, name="KEY"), SecretRenamed(secret_id=4, name="KEY")),
-        (ChangeSecretValue(secret_id=4, sealed_value="s2"), SecretValueChanged(secret_id=4, sealed_value="s2")),
+        (SetSecretValue(secret_id=4, sealed_value="s2"), SecretValueChanged(secret_id=4, sealed_value="s2")),
         (SetSecretEnvironment(secret_id=4, env="test"), SecretEnvironmentChanged(secret_id=4, env="test")),
         (
             ChangeEscapedCharacters(secret_id=4, escape_char=",$,!,"),
@@ -64,7 +60,7 @@ def test_a_secret_name_must_be_a_valid_variable_name(name: str) -> None:
         (SetSecretProjects(secret_id=4, projects_id=(3,)), SecretProjectsSet(secret_id=4, projects_id=(3,))),
         (AttachSecret(secret_id=4, project_id=3), attached),
         (DetachSecret(secret_id=4, project_id=3), detached),
-        (RecordSecretAccess(secret_id=4), SecretRevealed(secret_id=4)),
+        (RevealSecret(secret_id=4), SecretRevealed(secret_id=4)),
         (DeleteSecret(secret_id=4), deleted),
     ],
 )

@@ -12,12 +12,12 @@ from contracts.projects import (
     DeliveryIgnored,
     DeliveryRejected,
     Push,
-    RecordDelivery,
     Sender,
 )
 from libs.eventstore.decider import Actor, CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
 from services.projects.domain.delivery import delivery_decider
+from services.projects.domain.internal_commands import AddDelivery
 from services.projects.policies import on_project_event
 from services.projects.webhooks.delivery_projection import DeliveryRow, apply_delivery_event, to_delivery_view
 
@@ -26,7 +26,7 @@ AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 BEFORE = "1" * 40
 main = Push(ref="refs/heads/main", sha=SHA, deleted=False, before=BEFORE)
 ada = Sender(user_id=7, enabled=True, allowed=True)
-record = RecordDelivery(
+record = AddDelivery(
     delivery_id="d1",
     project_id=3,
     provider="github",
@@ -65,7 +65,7 @@ refused = DeliveryRejected(
 delivery = Scenario(delivery_decider)
 
 
-def ignored(command: RecordDelivery) -> DeliveryIgnored:
+def ignored(command: AddDelivery) -> DeliveryIgnored:
     [event] = delivery.when(command).events
     assert isinstance(event, DeliveryIgnored)
     return event
@@ -98,7 +98,7 @@ def test_a_push_to_any_branch_is_accepted_if_the_project_names_none() -> None:
         (record.replace(push=main.replace(ref="refs/heads/topic", sha="")), "WEBHOOK_BRANCH_IGNORED"),
     ],
 )
-def test_an_ignored_push_reports_the_first_reason(command: RecordDelivery, code: str) -> None:
+def test_an_ignored_push_reports_the_first_reason(command: AddDelivery, code: str) -> None:
     assert ignored(command).code == code
     assert code in IGNORE_REASONS
 

@@ -3,15 +3,9 @@ import pytest
 from contracts.runners import (
     DeleteRunner,
     EditRunner,
-    IssueRegistrationToken,
-    MarkRunnerOffline,
-    MarkRunnerOnline,
     PauseRunner,
-    RecordRunner,
-    RecordRunnerToken,
     RegistrationTokenReset,
     RegistrationTokenWithdrawn,
-    ResetRegistrationToken,
     RunnerDeleted,
     RunnerEdited,
     RunnerInfo,
@@ -20,23 +14,27 @@ from contracts.runners import (
     RunnerOnline,
     RunnerPaused,
     RunnerRegistered,
+    RunnerSettings,
     RunnerTokenReset,
+)
+from libs.testing.scenario import Scenario
+from services.runners.domain.internal_commands import (
+    AddRunner,
+    IssueRegistrationToken,
+    MarkRunnerOffline,
+    MarkRunnerOnline,
+    ReplaceRegistrationToken,
+    SetRunnerToken,
     UpdateRunnerInfo,
     WithdrawRegistrationToken,
 )
-from libs.testing.scenario import Scenario
 from services.runners.domain.registration import parse_scope, registration_decider, registration_stream
 from services.runners.domain.runner import runner_decider
 
 UUID = "74af2044-1111-4111-8111-47d0ef20639a"
 LINUX = RunnerInfo(version="17.0", platform="linux", architecture="amd64", executor="shell")
 
-record = RecordRunner(
-    runner_uuid=UUID,
-    runner_id=3,
-    token_hash="h1",
-    owner_type="COMPANY",
-    owner_id=4,
+SETTINGS = RunnerSettings(
     name="Gloin",
     description="Agent of a company",
     tags=("docker", "linux"),
@@ -44,6 +42,14 @@ record = RecordRunner(
     locked=True,
     protected=True,
     max_timeout_seconds=100,
+)
+record = AddRunner(
+    runner_uuid=UUID,
+    runner_id=3,
+    token_hash="h1",
+    owner_type="COMPANY",
+    owner_id=4,
+    settings=SETTINGS,
     info=LINUX,
 )
 registered = RunnerRegistered(
@@ -94,12 +100,14 @@ def test_registering_the_same_runner_again_changes_nothing() -> None:
 
 
 def test_runner_names_and_tags_are_trimmed_and_deduplicated() -> None:
-    untidy = record.replace(name=" Gloin ", tags=("docker", "", " linux ", "docker"))
+    untidy = record.replace(settings=SETTINGS.replace(name=" Gloin ", tags=("docker", "", " linux ", "docker")))
     runner.when(untidy).then(registered)
 
 
 def test_a_runner_timeout_of_zero_means_no_limit() -> None:
-    runner.when(record.replace(max_timeout_seconds=0)).then(registered.replace(max_timeout_seconds=None))
+    runner.when(record.replace(settings=SETTINGS.replace(max_timeout_seconds=0))).then(
+        registered.replace(max_timeout_seconds=None)
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +123,7 @@ def test_a_runner_timeout_of_zero_means_no_limit() -> None:
     ],
 )
 def test_invalid_runner_settings_are_rejected(wrong: dict[str, object]) -> None:
-    runner.when(record.replace(**wrong)).then_refused("RUNNER_INVALID")
+    runner.when(record.replace(settings=SETTINGS.replace(**wrong))).then_refused("RUNNER_INVALID")
     runner.given(registered).when(EditRunner(runner_uuid=UUID).replace(**wrong)).then_refused("RUNNER_INVALID")
 
 
@@ -166,7 +174,7 @@ def test_a_runner_that_never_connected_cannot_go_offline() -> None:
 
 
 def test_a_new_runner_token_replaces_the_old_one() -> None:
-    reset = RecordRunnerToken(runner_uuid=UUID, token_hash="h2")
+    reset = SetRunnerToken(runner_uuid=UUID, token_hash="h2")
     runner.given(registered).when(reset).then(RunnerTokenReset(runner_uuid=UUID, runner_id=3, token_hash="h2"))
 
 
@@ -180,7 +188,7 @@ def test_a_runner_is_deleted() -> None:
         EditRunner(runner_uuid=UUID, name="Balin"),
         PauseRunner(runner_uuid=UUID),
         DeleteRunner(runner_uuid=UUID),
-        RecordRunnerToken(runner_uuid=UUID, token_hash="h2"),
+        SetRunnerToken(runner_uuid=UUID, token_hash="h2"),
     ],
 )
 def test_a_missing_runner_cannot_be_changed(command: DeleteRunner) -> None:
@@ -207,7 +215,7 @@ def test_a_scope_keeps_its_registration_token() -> None:
 
 
 def test_a_reset_always_creates_a_new_registration_token() -> None:
-    reset = ResetRegistrationToken(scope="service", token_hash="h2", token_sealed="s2")
+    reset = ReplaceRegistrationToken(scope="service", token_hash="h2", token_sealed="s2")
     token.given(first_token).when(reset).then(second_token)
 
 
@@ -225,11 +233,11 @@ def test_a_deleted_scope_never_gets_a_registration_token_again() -> None:
 def test_the_owner_of_a_deleted_scope_is_not_found(scope: str, code: str) -> None:
     deleted_scope = token.given(RegistrationTokenWithdrawn(scope=scope))
     deleted_scope.when(IssueRegistrationToken(scope=scope, token_hash="h", token_sealed="s")).then_refused(code)
-    deleted_scope.when(ResetRegistrationToken(scope=scope, token_hash="h", token_sealed="s")).then_refused(code)
+    deleted_scope.when(ReplaceRegistrationToken(scope=scope, token_hash="h", token_sealed="s")).then_refused(code)
 
 
 def test_each_registration_scope_has_its_own_stream() -> None:
-    assert registration_decider.stream(IssueRegistrationToken(scope="company-4")) == registration_stream("company-4")
+    assert registration_decider.stream(WithdrawRegistrationToken(scope="company-4")) == registration_stream("company-4")
 
 
 def test_the_registration_scope_decides_the_owner_of_a_runner() -> None:

@@ -2,7 +2,6 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 
 from contracts.runners import (
-    MarkRunnerOffline,
     RunnerDeleted,
     RunnerEvent,
     RunnerInfo,
@@ -14,6 +13,7 @@ from contracts.runners import (
     RunnerTokenReset,
 )
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
+from services.runners.domain.internal_commands import MarkRunnerOffline
 from services.runners.offline_detection import offline_commands
 from services.runners.projections import LastContact, runner_category
 from services.runners.views import to_profile, to_view

@@ -8,20 +8,13 @@ import pytest
 from nats.aio.client import Client
 from pymongo.asynchronous.database import AsyncDatabase
 
-from contracts.builds import (
-    JobRequirements,
-    JobRow,
-    JobStatus,
-    ReportJob,
-    ReturnClaim,
-    RunnerDescription,
-    StartJob,
-)
+from contracts.builds import JobRequirements, JobRow, JobStatus, ReportJob, ReturnClaim, RunnerDescription
 from contracts.errors import RequestRejected
 from libs.documents import Document
 from libs.settings import Settings
 from services.builds.dispatch.job_dispatch import JobDispatcher
 from services.builds.dispatch.scheduler import FairScheduler
+from services.builds.domain.internal_commands import StartJob
 from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.runner_reports import RunnerReports
 from tests.support.in_process.dispatch_stage import ANY_RUNNER, DispatchReplica, dispatch_replicas, queued_job_document

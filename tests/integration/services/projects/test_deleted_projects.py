@@ -16,7 +16,6 @@ from contracts.builds import (
     BuildStatus,
     ClaimJob,
     ClaimResult,
-    PlanBuild,
     PlannedJob,
     PlannedStep,
     QueueBuild,
@@ -38,6 +37,7 @@ from libs.service.service_context import ServiceContext
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.dispatch.job_dispatch import JobDispatcher
+from services.builds.domain.internal_commands import PlanBuild
 from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.retention import Retention
 from services.builds.logs.log_masking import log_key_name

@@ -3,13 +3,9 @@
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 
-from contracts.builds import (
-    AppendArtifactUpload,
-    DeleteBuild,
-    FinishArtifactUpload,
-    MarkJobLost,
-)
+from contracts.builds import AppendArtifactUpload, DeleteBuild, FinishArtifactUpload
 from libs.documents import Document
+from services.builds.domain.internal_commands import MarkJobLost
 from tests.integration.whole.artifacts.artifact_requests import (
     LARGE,
     SMALL,
@@ -25,6 +21,7 @@ from tests.integration.whole.artifacts.artifact_requests import (
     upload_like_python_runner,
 )
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner
+from tests.support.in_process.internal_commands import issue_command
 from tests.support.waiting import eventually
 
 
@@ -98,7 +95,7 @@ async def has_no_artifacts(system: BuildSystem, job: Body) -> bool:
 async def test_a_retried_job_starts_without_artifacts(system: BuildSystem, job: Body, runner: FakeRunner) -> None:
     await upload_like_python_runner(system, job, SMALL)
     (artifact,) = await list_artifacts(system, job)
-    await send_command(system, MarkJobLost(job_id=job["id"], attempt=1, reason="silent"))
+    await issue_command(system.settings, MarkJobLost(job_id=job["id"], attempt=1, reason="silent"))
     assert await list_artifacts(system, job) == []
     assert (await upload_like_python_runner(system, job, SMALL)).status_code == 403
     await eventually(lambda: has_no_stored_bytes(system, artifact["id"]))

@@ -13,15 +13,10 @@ import pytest
 
 from agent.config import Config
 from agent.runner import run
-from contracts.builds import (
-    GetJob,
-    LaunchedProject,
-    PlannedArtifacts,
-    PlannedJob,
-    QueueJob,
-)
+from contracts.builds import GetJob, LaunchedProject, PlannedArtifacts, PlannedJob
 from libs.messaging.nats_connection import connect
 from libs.messaging.request_reply import MessageClient
+from services.builds.domain.internal_commands import QueueJob
 from tests.integration.whole.artifacts.artifact_requests import (
     BOUNDARY,
     CHUNK_SIZE,
@@ -32,12 +27,12 @@ from tests.integration.whole.artifacts.artifact_requests import (
     list_artifacts,
     multipart_body,
     open_builds_database,
-    send_command,
     upload_like_go_runner,
     upload_like_python_runner,
 )
 from tests.support.external.repositories import commit_files
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner
+from tests.support.in_process.internal_commands import issue_command
 from tests.support.waiting import eventually
 
 PIPELINE = """
@@ -70,8 +65,8 @@ async def queue_job_in_same_build(system: BuildSystem, job: Body, **options: Any
     )
     planned = PlannedJob(job_id=number, job_uuid=f"uuid-{number}", **options)
     build_id, sha = job["job_info"]["pipeline_id"], job["git_info"]["sha"]
-    await send_command(
-        system, QueueJob(job_id=number, build_id=build_id, project=project, job=planned, ref="main", sha=sha)
+    await issue_command(
+        system.settings, QueueJob(job_id=number, build_id=build_id, project=project, job=planned, ref="main", sha=sha)
     )
     return number
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from contracts.builds import LaunchedProject, PlannedJob, QueueJob
+from contracts.builds import LaunchedProject, PlannedJob
 from contracts.history import GetState, StreamState, aggregate_types
-from contracts.notifications import RequestNotification
 from libs.messaging.request_reply import MessageClient
+from services.builds.domain.internal_commands import QueueJob
+from services.notifications.domain.internal_commands import RequestNotification
 from tests.integration.whole.history.history_requests import (
     PRIVATE_KEY,
     create_developer,
@@ -19,6 +20,7 @@ from tests.integration.whole.history.history_requests import (
     patch_resource,
     register_runner,
 )
+from tests.support.in_process.internal_commands import issue_command
 from tests.support.in_process.running_system import RunningSystem
 from tests.support.waiting import eventually
 
@@ -145,8 +147,7 @@ def queue_job_command(job_id: int, project_id: int) -> QueueJob:
 async def test_events_caused_by_a_runner_have_the_runner_as_actor(system: RunningSystem) -> None:
     runner = await register_runner(system)
     created = await create_project(system)
-    async with system.stage.connected() as bus:
-        await MessageClient(bus).send(queue_job_command(901, created["id"]))
+    await issue_command(system.settings, queue_job_command(901, created["id"]))
     taken = await system.http.post("/api/v4/jobs/request", json={"token": runner.token})
     assert taken.status_code == 201
     report = {"token": taken.json()["token"], "state": "success"}
@@ -166,9 +167,8 @@ async def test_every_aggregate_type_has_a_history_and_a_state(system: RunningSys
     ids["build"] = launch.json()["build_id"]
     ids |= {"job": 900, "notification": "0b0f5e0c-54a5-4f2b-9d0c-7a1d9a2f6c31"}
     mail = RequestNotification(notification_id=ids["notification"], kind="test", title="t", text="t")
-    async with system.stage.connected() as bus:
-        await MessageClient(bus).send(queue_job_command(900, ids["project"]))
-        await MessageClient(bus).send(mail)
+    await issue_command(system.settings, queue_job_command(900, ids["project"]))
+    await issue_command(system.settings, mail)
     assert set(ids) <= set(aggregate_types())
     for kind, id_ in ids.items():
         found = await get_history(system, f"{kind}/{id_}")

@@ -11,18 +11,14 @@ from contracts.builds import (
     BuildQueued,
     BuildStarted,
     BuildStatus,
-    FailBuild,
     JobStatus,
-    KillBuild,
     LaunchedProject,
-    PlanBuild,
     PlannedJob,
     PlannedStep,
-    RecordJobResult,
-    StartBuild,
 )
 from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
+from services.builds.domain.internal_commands import FailBuild, PlanBuild, RecordJobResult, StartBuild, StopBuild
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PROJECT = LaunchedProject(
@@ -65,7 +61,7 @@ aborted = BuildFinished(
     queued_at=NOON,
     held_lane=True,
 )
-kill = KillBuild(build_id=17)
+kill = StopBuild(build_id=17)
 job_ended = RecordJobResult(build_id=17, job_id=42, status=JobStatus.SUCCESS, exit_code=0)
 
 build = Scenario(build_decider)

@@ -6,28 +6,24 @@ from typing import TypeVar
 import pytest
 
 from contracts.builds import (
-    AssignJob,
     BuildDeleted,
     BuildFinished,
     BuildPlanned,
     BuildQueued,
     BuildStatus,
-    CancelJob,
     DeleteBuild,
-    DeleteJob,
     JobDeleted,
     JobFinished,
     JobQueued,
     JobStatus,
-    KillBuild,
     LaunchedProject,
     PlannedJob,
-    RecordJobResult,
 )
 from contracts.messages import Event
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
+from services.builds.domain.internal_commands import AssignJob, CancelJob, DeleteJob, RecordJobResult, StopBuild
 from services.builds.domain.job import job_decider
 from services.builds.policies import on_build_event
 from services.builds.projections import build_category as build_category
@@ -116,7 +112,7 @@ def test_a_deleted_build_is_not_found() -> None:
 def test_commands_for_a_deleted_build_change_nothing() -> None:
     deleted_aggregate = build.given(queued, planned, finished, deleted)
     deleted_aggregate.when(RecordJobResult(build_id=7, job_id=5, status=JobStatus.CANCELED, exit_code=143)).then()
-    deleted_aggregate.when(KillBuild(build_id=7)).then()
+    deleted_aggregate.when(StopBuild(build_id=7)).then()
 
 
 def test_a_finished_build_records_its_duration() -> None:

@@ -3,9 +3,6 @@
 import pytest
 
 from contracts.builds import (
-    AssignJob,
-    CancelJob,
-    FinishJob,
     JobAssigned,
     JobCanceling,
     JobEvent,
@@ -15,15 +12,13 @@ from contracts.builds import (
     JobStarted,
     JobStatus,
     LaunchedProject,
-    MarkJobLost,
     PlannedJob,
     PlannedStep,
-    RecordSteps,
     Section,
-    StartJob,
     StepStarted,
 )
 from libs.testing.scenario import Scenario
+from services.builds.domain.internal_commands import AssignJob, CancelJob, FinishJob, MarkJobLost, RecordSteps, StartJob
 from services.builds.domain.job import job_decider
 
 PROJECT = LaunchedProject(

@@ -10,20 +10,22 @@ from contracts.builds import (
     BuildQueued,
     BuildResumed,
     BuildStatus,
-    CancelBuildJob,
-    ContinueBuild,
     JobStatus,
     JobStatusChange,
-    KillBuild,
     LaunchedProject,
     PlannedJob,
-    PlayJob,
-    RecordJobResult,
     RetryBuild,
-    RetryJob,
 )
 from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
+from services.builds.domain.internal_commands import (
+    ContinueBuild,
+    PlayBuildJob,
+    RecordJobResult,
+    RerunBuildJob,
+    StopBuild,
+    StopBuildJob,
+)
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PROJECT = LaunchedProject(
@@ -121,7 +123,7 @@ def test_a_killed_build_records_only_the_time_since_it_was_resumed() -> None:
         duration=15,
         duration_ms=15_000,
     )
-    total = KillBuild(build_id=17, duration_ms=75_000)
+    total = StopBuild(build_id=17, duration_ms=75_000)
     build.given(queued, planned, first_failed, earlier_end, waits).when(total).then(killed, end)
 
 
@@ -129,12 +131,12 @@ def test_a_resumed_build_waits_for_its_concurrency_slot() -> None:
     with_slot = (queued.replace(needs_lane=True), planned, first_failed, failed_build.replace(held_lane=True))
     waits = resumed.replace(needs_lane=True)
     restarted = advanced(first.replace(round=1), waiting=(status_change(2, "CREATED"), status_change(3, "CREATED")))
-    build.given(*with_slot).when(RetryJob(build_id=17, job_id=1)).then(waits)
+    build.given(*with_slot).when(RerunBuildJob(build_id=17, job_id=1)).then(waits)
     build.given(*with_slot, waits).when(ContinueBuild(build_id=17)).then(restarted)
 
 
 def test_a_manual_job_can_be_played_after_the_build_ended() -> None:
-    play = PlayJob(build_id=17, job_id=3)
+    play = PlayBuildJob(build_id=17, job_id=3)
     build.given(queued, planned, second_released, last, successful_build).when(play).then(
         resumed.replace(job_ids=(3,)), advanced(manual)
     )
@@ -142,7 +144,7 @@ def test_a_manual_job_can_be_played_after_the_build_ended() -> None:
 
 
 def test_retrying_a_queued_job_changes_nothing() -> None:
-    build.given(queued, planned).when(RetryJob(build_id=17, job_id=1)).then()
+    build.given(queued, planned).when(RerunBuildJob(build_id=17, job_id=1)).then()
 
 
 def test_a_build_that_did_not_fail_cannot_be_retried() -> None:
@@ -153,8 +155,8 @@ def test_a_build_that_did_not_fail_cannot_be_retried() -> None:
 
 def test_a_queued_job_is_canceled_by_its_runner_and_a_waiting_one_immediately() -> None:
     aborted = {"exit_code": 143, "exit_message": "Deployment aborted by user"}
-    build.given(queued, planned).when(CancelBuildJob(build_id=17, job_id=1)).then(advanced(stopped=(1,)))
-    build.given(queued, planned).when(CancelBuildJob(build_id=17, job_id=2)).then(
+    build.given(queued, planned).when(StopBuildJob(build_id=17, job_id=1)).then(advanced(stopped=(1,)))
+    build.given(queued, planned).when(StopBuildJob(build_id=17, job_id=2)).then(
         advanced(ended=(status_change(2, "CANCELED"),), **aborted)
     )
 
@@ -166,4 +168,4 @@ def test_canceling_a_build_cancels_its_queued_and_running_jobs() -> None:
     aborted = failed_build.replace(
         status=BuildStatus.KILLED, exit_code=143, exit_message=message, output=output, ran=False
     )
-    build.given(queued, planned, second_released).when(KillBuild(build_id=17)).then(killed, aborted)
+    build.given(queued, planned, second_released).when(StopBuild(build_id=17)).then(killed, aborted)

@@ -6,30 +6,32 @@ import pytest
 from pydantic import ValidationError
 
 from contracts.builds import (
-    AssignJob,
     BuildFinished,
     BuildPlanned,
     BuildPriorityChanged,
     BuildQueued,
     BuildStatus,
     ChangeBuildPriority,
-    ChangeJobPriority,
-    FinishJob,
     JobAssigned,
     JobLost,
     JobPriorityChanged,
     JobQueued,
     JobStatus,
     LaunchedProject,
-    MarkJobLost,
-    PlanBuild,
     PlannedJob,
-    QueueJob,
 )
 from contracts.messages import Event
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
+from services.builds.domain.internal_commands import (
+    AssignJob,
+    ChangeJobPriority,
+    FinishJob,
+    MarkJobLost,
+    PlanBuild,
+    QueueJob,
+)
 from services.builds.domain.job import job_decider
 from services.builds.policies import on_build_event
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from contracts.builds import (
-    FinishJob,
     JobAssigned,
     JobFinished,
     JobLost,
@@ -13,11 +12,10 @@ from contracts.builds import (
     JobRetried,
     JobStatus,
     LaunchedProject,
-    MarkJobLost,
     PlannedJob,
-    QueueJob,
 )
 from libs.testing.scenario import Scenario
+from services.builds.domain.internal_commands import FinishJob, MarkJobLost, QueueJob
 from services.builds.domain.job import job_decider
 
 PROJECT = LaunchedProject(

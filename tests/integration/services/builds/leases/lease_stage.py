@@ -3,24 +3,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from contracts.builds import (
-    AssignJob,
-    CancelJob,
-    JobRow,
-    LaunchedProject,
-    PlannedJob,
-    PlannedStep,
-    QueueJob,
-    ReportJob,
-    StartJob,
-    TraceState,
-)
+from contracts.builds import JobRow, LaunchedProject, PlannedJob, PlannedStep, ReportJob, TraceState
 from contracts.heartbeat import Heartbeat
 from libs.clock import Clock, now
 from libs.eventstore.decider import CommandMetadata
 from libs.security.tokens import hash_token
 from libs.service.runtime import Runtime
 from libs.service.service_context import ServiceContext
+from services.builds.domain.internal_commands import AssignJob, CancelJob, QueueJob, StartJob
 from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.leases import Leases
 from services.builds.execution.runner_reports import RunnerReports

@@ -5,13 +5,9 @@ from typing import Any
 
 import pytest
 
-from contracts.builds import (
-    AppendTrace,
-    CancelJob,
-    JobRow,
-    ReportJob,
-)
+from contracts.builds import AppendTrace, JobRow, ReportJob
 from libs.service.declaration import Context
+from services.builds.domain.internal_commands import CancelJob
 from services.builds.execution.runner_reports import RunnerReports
 from tests.integration.services.builds.leases.lease_stage import TOKEN, LeaseStage, status_and_attempt
 

@@ -16,7 +16,6 @@ from contracts.projects import (
     ListProjects,
     ListProjectsPage,
     Projects,
-    SetDeveloperProjects,
     SetProjectDevelopers,
 )
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
@@ -25,6 +24,7 @@ from libs.eventstore.repository import CommandHandler
 from libs.messaging import cloudevents
 from libs.messaging.request_reply import MessageClient
 from libs.service.connections import create_mongo_client, create_vault, get_database
+from services.projects.domain.internal_commands import SelectProjects
 from services.projects.projections import membership_category
 from tests.integration.services.projects.resources.project_queries import get_project, send_for_id
 from tests.support.in_process.service_stage import ServiceStage
@@ -55,7 +55,7 @@ async def test_a_command_whose_reactions_were_lost_is_completed_by_the_subscript
     developer = await send_for_id(caller, RegisterUser(username="batch-member", password="millwheel-7"))
     joined = await send_for_id(caller, new_project.replace(name="Joined"))
     left = await send_for_id(caller, new_project.replace(name="Left", developers_id=(developer,)))
-    command = SetDeveloperProjects(developer_id=developer, projects_id=(joined,), joined=(joined,), left=(left,))
+    command = SelectProjects(developer_id=developer, projects_id=(joined,), joined=(joined,), left=(left,))
     async with create_mongo_client(stage.settings, "test") as client:
         database = get_database(client, stage.settings, "projects")
         store = MongoEventStore(database, create_vault(database, stage.settings))

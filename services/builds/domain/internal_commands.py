@@ -1,0 +1,248 @@
+"""Internal commands of the builds service: what its policies, workers and handlers give to its deciders."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from contracts.builds import Artifact, JobStatus, LaunchedProject, PlannedJob, Priority, Section
+from libs.eventstore.decider import InternalCommand
+
+
+@dataclass(frozen=True)
+class LaunchBuild(InternalCommand, wire_name="QueueBuild"):
+    """Launch a build with its numbers, its initiator and the settings that its project has now."""
+
+    project_id: int
+    build_id: int
+    local_id: int
+    executor_id: str
+    queued_at: datetime
+    project: LaunchedProject
+    initiator_id: int
+    initiator_name: str
+    ignore_steps: tuple[str, ...] = ()
+    sha: str | None = None  # the pushed commit, if a webhook launched the build
+    ref: str | None = None  # the pushed ref; None: the project's branch
+    before_sha: str = ""  # commit of the ref before the push
+    source: str = "web"  # push, web (after a login) or api (with a personal token)
+    delivery_id: str | None = None  # webhook delivery that launched the build
+    timeout_seconds: int = 3600
+    max_attempts: int = 3
+
+
+@dataclass(frozen=True)
+class PlanBuild(InternalCommand):
+    """Record the plan of a build: its commit and jobs."""
+
+    build_id: int
+    sha: str
+    ref: str
+    available_steps: tuple[str, ...]
+    jobs: tuple[PlannedJob, ...]
+    warnings: tuple[str, ...] = ()
+    default_branch: str = ""
+    message: str = ""
+    served_by_hash: bool = False
+
+
+@dataclass(frozen=True)
+class StartBuild(InternalCommand):
+    """Mark a build as started, when its first job was assigned to a runner."""
+
+    build_id: int
+    runner_name: str
+
+
+@dataclass(frozen=True)
+class FailBuild(InternalCommand):
+    """Finish a build that cannot be planned."""
+
+    build_id: int
+    exit_code: int
+    exit_message: str
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class EndJobOfBuild(InternalCommand):
+    """Report the result of a job to its build."""
+
+    build_id: int
+    job_id: int
+    status: JobStatus
+    exit_code: int
+    exit_message: str | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class RecordJobResult(EndJobOfBuild):
+    """Record the result of a job in its build, with the duration of the build so far."""
+
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True)
+class StopBuild(InternalCommand, wire_name="KillBuild"):
+    """Kill a build, with its duration so far. Its cleanup steps run first. A second kill finishes it immediately."""
+
+    build_id: int
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True)
+class PlayBuildJob(InternalCommand, wire_name="PlayJob"):
+    """Start a manual job of a build."""
+
+    build_id: int
+    job_id: int
+
+
+@dataclass(frozen=True)
+class RerunBuildJob(InternalCommand, wire_name="RetryJob"):
+    """Run a finished job of a build again."""
+
+    build_id: int
+    job_id: int
+
+
+@dataclass(frozen=True)
+class StopBuildJob(InternalCommand, wire_name="StopJob"):
+    """Cancel a running, queued or waiting job of a build."""
+
+    build_id: int
+    job_id: int
+
+
+@dataclass(frozen=True)
+class ContinueBuild(InternalCommand, wire_name="GoOnBuild"):
+    """Continue a resumed build that has got the concurrency slot of its project."""
+
+    build_id: int
+
+
+@dataclass(frozen=True)
+class QueueJob(InternalCommand):
+    """Queue a planned job for a runner."""
+
+    job_id: int
+    build_id: int
+    project: LaunchedProject
+    job: PlannedJob
+    ref: str
+    sha: str
+    protected: bool = False
+    build_local_id: int = 0
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class AssignJob(InternalCommand):
+    """Assign the job to a runner. Of concurrent claims exactly one succeeds."""
+
+    job_id: int
+    attempt: int
+    runner_id: int
+    runner_uuid: str
+    runner_name: str
+    token_hash: str
+    cancels_gracefully: bool = False
+    reports_late: bool = False
+
+
+@dataclass(frozen=True)
+class StartJob(InternalCommand):
+    """Mark a job as running, at its runner's first report."""
+
+    job_id: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class RecordSteps(InternalCommand):
+    """Record all sections of the log so far. Sections that are already recorded have no effect."""
+
+    job_id: int
+    attempt: int
+    steps: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class FinishJob(InternalCommand):
+    """Record the result of a job."""
+
+    job_id: int
+    attempt: int
+    status: JobStatus
+    exit_code: int
+    reason: str = ""  # stable code: script_failure, job_execution_timeout, ...
+    message: str | None = None  # readable text
+    output: str | None = None
+    steps: tuple[Section, ...] = ()  # all sections of the log, as in RecordSteps
+
+
+@dataclass(frozen=True)
+class CancelJob(InternalCommand):
+    """Cancel a job: immediately, or if `graceful` after its runner has run the cleanup steps, if any."""
+
+    job_id: int
+    graceful: bool = False
+
+
+@dataclass(frozen=True)
+class ChangeJobPriority(InternalCommand):
+    """Change the priority of a job, after the priority of its build was changed."""
+
+    job_id: int
+    priority: Priority
+
+
+@dataclass(frozen=True)
+class DeleteJob(InternalCommand):
+    """Delete a job of a deleted build."""
+
+    job_id: int
+
+
+@dataclass(frozen=True)
+class MarkJobLost(InternalCommand, wire_name="LoseJob"):
+    """Record that a job lost its runner, for example because the lease expired or the runner was deleted."""
+
+    job_id: int
+    attempt: int
+    reason: str
+    delivered: bool = True  # False: the runner never received the job; without effect if the attempt has started
+    steps: tuple[Section, ...] = ()  # as in RecordSteps
+
+
+@dataclass(frozen=True)
+class RecordArtifact(InternalCommand):
+    """Record a completely uploaded file."""
+
+    job_id: int
+    attempt: int
+    artifact: Artifact
+
+
+@dataclass(frozen=True)
+class RemoveArtifact(InternalCommand):
+    """Remove an artifact, for example because it has expired. Removing it again has no effect."""
+
+    job_id: int
+    artifact_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RequestConcurrencySlot(InternalCommand, wire_name="RequestLane"):
+    """Request the concurrency slot of a project for a build."""
+
+    project_id: int
+    build_id: int
+
+
+@dataclass(frozen=True)
+class ReleaseConcurrencySlot(InternalCommand, wire_name="ReleaseLane"):
+    """Release the slot, or withdraw the request, of a build."""
+
+    project_id: int
+    build_id: int

@@ -1,0 +1,33 @@
+"""Internal commands, which are not callable over NATS: tests give them to the deciders of the service themselves."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from opentelemetry.metrics import NoOpMeterProvider
+
+from contracts.messages import CommandReply
+from infra.service_catalog import load_service
+from libs.eventstore.decider import CommandMetadata, InternalCommand
+from libs.messaging.nats_connection import connect, disconnect
+from libs.observability.metrics import Metrics
+from libs.service.connections import create_mongo_client, create_vault, get_database
+from libs.service.runtime import Runtime
+from libs.settings import Settings
+
+
+async def issue_command(settings: Settings, command: InternalCommand) -> CommandReply:
+    """Have another replica of the command's service execute it, with its reactions."""
+    service = load_service(type(command).__module__.split(".")[1])
+    metrics = Metrics.create(NoOpMeterProvider().get_meter("test"))
+    bus = await connect(settings, "test")
+    try:
+        async with create_mongo_client(settings, "test") as client:
+            database = get_database(client, settings, service.name)
+            runtime = Runtime(service, settings, database, bus, create_vault(database, settings), metrics)
+            now = datetime.now(UTC)
+            metadata = CommandMetadata(str(uuid4()), now.replace(microsecond=0), command=command.wire_name)
+            reply = await runtime.send(command, metadata)
+            await runtime.finish(5)
+            return reply
+    finally:
+        await disconnect(bus)
