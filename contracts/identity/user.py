@@ -52,19 +52,19 @@ class ChangePassword(Command):
 class ChangeRoles(Command):
     """Change the roles of a user."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"anchor"})
+
     user_id: int
     roles: Names | None = None
-    # filled in by the service
-    anchor: int = 0
 
 
 class SetUserEnabled(Command):
     """Enable or disable a user."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"anchor"})
+
     user_id: int
     enabled: bool | None = None
-    # filled in by the service
-    anchor: int = 0
 
 
 class ChangeProviderName(Command):
@@ -78,9 +78,9 @@ class ChangeProviderName(Command):
 class DeleteUser(Command):
     """Delete a user and erase the personal data."""
 
+    former_fields: ClassVar[frozenset[str]] = frozenset({"anchor"})
+
     user_id: int
-    # filled in by the service
-    anchor: int = 0
 
 
 class SetUserProjects(Command, wire_name="ChooseProjectsOfUser"):
@@ -93,12 +93,7 @@ class SetUserProjects(Command, wire_name="ChooseProjectsOfUser"):
     projects_id: Annotated[tuple[int, ...], Field(max_length=1000)]
 
 
-class AnchorAdministrator(Command):
-    """Assign the next anchor to an administrator, who then cannot be removed. See AdministratorAnchored. Internal."""
-
-    user_id: int
-    # filled in by the service
-    anchor: int = 0
+# events
 
 
 class UserRegistered(Event):
@@ -174,7 +169,7 @@ class UserProviderNamesChanged(Event):
 
 
 class AdministratorAnchored(Event):
-    """An administrator was anchored, and cannot be removed until another administrator gets a higher anchor."""
+    """Releases up to 0.2.0 recorded this event to keep one administrator; later ones do not, but must still read it."""
 
     user_id: int
     anchor: int

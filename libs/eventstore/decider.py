@@ -3,7 +3,7 @@
 See https://thinkbeforecoding.com/post/2021/12/17/functional-event-sourcing-decider.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
@@ -23,6 +23,7 @@ __all__ = [
     "RecordedEvent",
     "Release",
     "RequestRejected",
+    "RequireOther",
     "Reservation",
     "Reserve",
 ]
@@ -126,7 +127,19 @@ class Release:
     key: str
 
 
-Reservation = Reserve | Release
+@dataclass(frozen=True, slots=True)
+class RequireOther:
+    """Require another stream of the category whose row has these values, or the command is rejected with `code`.
+
+    The commands with one key are serialized by a document of that key, so that no two streams rely on each other.
+    """
+
+    key: str
+    row: Mapping[str, str | int | bool]
+    code: str
+
+
+Reservation = Reserve | Release | RequireOther
 
 
 def no_reservations(_before: S, _event: E) -> Sequence[Reservation]:
@@ -135,7 +148,10 @@ def no_reservations(_before: S, _event: E) -> Sequence[Reservation]:
 
 @dataclass(frozen=True)
 class Decider(Generic[C, S, E]):
-    """The pure functions of an aggregate. `reservations` returns the names that an event reserves or releases."""
+    """The pure functions of an aggregate.
+
+    `reservations` returns the names that an event reserves or releases, and the other streams that it requires.
+    """
 
     commands: tuple[type[C], ...]
     stream: Callable[[C], str]

@@ -11,10 +11,9 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, ExecutionTimeout, PyMongoError
 
-from contracts.errors import RequestRejected
 from libs.documents import Document
-from libs.eventstore.decider import Reserve
-from libs.eventstore.mapping import REF_FIELDS, head_write, read_commit_ref, reservation_writes, to_document
+from libs.eventstore.mapping import REF_FIELDS, head_write, read_commit_ref, to_document
+from libs.eventstore.reservations import Rejections, Reservations
 from libs.eventstore.store import (
     CommitRef,
     DuplicateCommand,
@@ -32,8 +31,6 @@ MAX_BATCH_ATTEMPTS = 6
 MAX_INDIVIDUAL_TRANSACTIONS = 16  # running concurrently; leaves connections of the pool to other callers
 MAX_BACKOFF_SECONDS = 0.4
 OUTAGE_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult")
-
-Rejections = dict[str, Exception]  # command id -> why its commit was not written
 
 
 class PendingAppend(NamedTuple):
@@ -71,7 +68,7 @@ class GroupCommitter:
         self._client = database.client
         self._streams = database["streams"]
         self._commits = database["commits"]
-        self._reservations = database["claims"]
+        self._reservations = Reservations(database)
         self._vault = vault
         self._pending: list[PendingAppend] = []
         self._individual_tasks: set[asyncio.Task[None]] = set()
@@ -197,7 +194,7 @@ class GroupCommitter:
         async def body(session: AsyncClientSession) -> list[Exception | None]:
             if next(attempts) > max_attempts:
                 raise LockContention("another transaction holds a lock on the stream or a reservation")
-            rejections = await self._check_reservations(_all_commits(batch), session)
+            rejections = await self._reservations.check(_all_commits(batch), session)
             candidates = _remaining(batch, rejections)
             conflicts = await self._advance_heads(_all_commits(candidates), session)
             if conflicts and any(pending.is_partial(conflicts) for pending in candidates):
@@ -205,7 +202,7 @@ class GroupCommitter:
             if rejections := rejections | conflicts:
                 rejections |= await self._find_duplicates(list(rejections), session)
             if accepted := _remaining(batch, rejections):
-                await self._apply_reservations(_all_commits(accepted), session)
+                await self._reservations.apply(_all_commits(accepted), session)
                 documents = [document for pending in accepted for document in pending.documents]
                 await self._commits.insert_many(documents, ordered=False, session=session)
             return [pending.failure(rejections) for pending in batch]
@@ -235,30 +232,6 @@ class GroupCommitter:
         """Return a DuplicateCommand for each command in the log, even if another check rejected the command first."""
         documents = self._commits.find({"_id": {"$in": command_ids}}, REF_FIELDS, session=session)
         return {document["_id"]: DuplicateCommand(read_commit_ref(document)) async for document in documents}
-
-    async def _check_reservations(self, commits: Sequence[PendingCommit], session: AsyncClientSession) -> Rejections:
-        """Reject commits that reserve a name held by another stream."""
-        keys = [
-            reservation.key
-            for commit in commits
-            for reservation in commit.reservations
-            if isinstance(reservation, Reserve)
-        ]
-        if not keys:
-            return {}
-        documents = self._reservations.find({"_id": {"$in": keys}}, session=session)
-        owners = {document["_id"]: document["stream"] async for document in documents}
-        return {
-            commit.metadata.command_id: RequestRejected(reservation.code)
-            for commit in commits
-            for reservation in reversed(commit.reservations)  # the first conflicting reservation decides
-            if isinstance(reservation, Reserve) and owners.get(reservation.key, commit.stream) != commit.stream
-        }
-
-    async def _apply_reservations(self, commits: Sequence[PendingCommit], session: AsyncClientSession) -> None:
-        writes = [write for commit in commits for write in reservation_writes(commit)]
-        if writes:
-            await self._reservations.bulk_write(writes, ordered=False, session=session)
 
 
 def _resolve(batch: Sequence[PendingAppend], outcomes: Sequence[Exception | None]) -> None:

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from pymongo import DeleteOne, UpdateOne
+from pymongo import UpdateOne
 
 from contracts.messages import Event, Payload, parse_event, personal_fields
 from libs.documents import Document
-from libs.eventstore.decider import Actor, AnyEvent, CommandMetadata, RecordedEvent, Release, Reserve
+from libs.eventstore.decider import Actor, AnyEvent, CommandMetadata, RecordedEvent
 from libs.eventstore.store import CommitRef, PendingCommit
 from libs.security.envelope_encryption import Encryption
 from libs.security.erased_keys import KeyErased
@@ -67,21 +67,6 @@ async def _decrypt_event(stream: str, stored: Document, vault: Encryption | None
                 except KeyErased:
                     payload[name] = ERASED_PLACEHOLDER
     return parse_event(stored["name"], stored["version"], payload)
-
-
-def reservation_writes(commit: PendingCommit) -> list[UpdateOne | DeleteOne]:
-    """Return the writes of a commit's reservations. Of several reservations of one name only the last one counts."""
-    writes: list[UpdateOne | DeleteOne] = []
-    for reservation in {reservation.key: reservation for reservation in commit.reservations}.values():
-        document = {"_id": reservation.key, "stream": commit.stream}
-        match reservation:
-            case Reserve():
-                # idempotent for the owner; if another stream has reserved the name since the check, the transaction
-                # aborts
-                writes.append(UpdateOne(document, {"$set": {"stream": commit.stream}}, upsert=True))
-            case Release():
-                writes.append(DeleteOne(document))
-    return writes
 
 
 def head_write(commit: PendingCommit) -> UpdateOne:

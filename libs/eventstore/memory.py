@@ -2,7 +2,7 @@
 
 from contracts.errors import RequestRejected
 from contracts.messages import ReadModelRow
-from libs.eventstore.decider import AnyEvent, CommandMetadata, Release, Reserve
+from libs.eventstore.decider import AnyEvent, CommandMetadata, Release, RequireOther, Reserve
 from libs.eventstore.store import CommitRef, DuplicateCommand, PendingCommit, WrongExpectedVersion
 
 
@@ -29,6 +29,13 @@ class MemoryEventStore:
             owner = self._reservations.get(reservation.key, commit.stream)
             if isinstance(reservation, Reserve) and owner != commit.stream:
                 raise RequestRejected(reservation.code)
+            if isinstance(reservation, RequireOther) and not self._has_other(commit, reservation):
+                raise RequestRejected(reservation.code)
+
+    def _has_other(self, commit: PendingCommit, required: RequireOther) -> bool:
+        others = (row for stream, row in self.rows.items() if stream != commit.stream and row is not None)
+        of_category = (row for row in others if isinstance(row, type(commit.category.initial_row)))
+        return any(all(getattr(row, name) == value for name, value in required.row.items()) for row in of_category)
 
     def _record(self, commit: PendingCommit) -> None:
         for reservation in commit.reservations:

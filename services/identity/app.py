@@ -1,13 +1,10 @@
 from contracts.identity import (
     AddSshKey,
-    AnchorAdministrator,
     AuthenticateToken,
     ChangePassword,
-    ChangeRoles,
     CreateApiToken,
     CreateCompany,
     DeleteCompany,
-    DeleteUser,
     GetAccess,
     GetCompany,
     GetOwner,
@@ -25,7 +22,6 @@ from contracts.identity import (
     RegisterUser,
     RotateSigningKeys,
     SetCompanyMembers,
-    SetUserEnabled,
     SetUserProjects,
 )
 from contracts.projects import GetProjectCount, ListMemberships, SetDeveloperProjects
@@ -36,7 +32,6 @@ from services.identity.authentication.login import log_in
 from services.identity.authentication.login_throttling import FAILURES_COLLECTION
 from services.identity.bootstrap_admin import ensure_first_administrator
 from services.identity.commands import prepare_password_change, prepare_registration, set_user_projects
-from services.identity.last_admin_guard import prepare_admin_removal, prepare_anchor
 from services.identity.projections import company_category, membership_projection, user_category
 from services.identity.queries import (
     get_access,
@@ -61,10 +56,6 @@ service = Service(
     command_flows=(
         CommandFlow(RegisterUser, prepare_registration),
         CommandFlow(ChangePassword, prepare_password_change),
-        CommandFlow(ChangeRoles, prepare_admin_removal),
-        CommandFlow(SetUserEnabled, prepare_admin_removal),
-        CommandFlow(DeleteUser, prepare_admin_removal),
-        CommandFlow(AnchorAdministrator, prepare_anchor),
         CommandFlow(
             CreateCompany, companies.prepare_company, retry=companies.has_lost_alias, recorded_as="RecordCompany"
         ),

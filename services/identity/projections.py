@@ -68,7 +68,7 @@ class UserRow(ReadModelRow):
     github_key: str | None = None  # lower case
     gitlab_key: str | None = None  # lower case
     epoch: int = 0  # incremented by each change of password, roles or status
-    anchor: int = 0  # see last_admin_guard.py; 0: none
+    anchor: int = 0  # only replicas of 0.2.0 use it, to choose the administrator that cannot be removed
     sealed_password_hash: str = ""
     tokens: tuple[TokenRow, ...] = ()  # a change of password, roles or status removes them
     keys: tuple[SshKeyRow, ...] = ()  # oldest first
@@ -97,11 +97,12 @@ def apply_user_event(row: UserRow, recorded: RecordedEvent[UserEvent]) -> UserRo
         case UserPasswordChanged(sealed_password_hash=sealed, epoch=epoch):
             return row.replace(sealed_password_hash=sealed, epoch=epoch, tokens=())
         case UserRolesChanged(roles=roles, epoch=epoch):
-            return row.replace(**_role_fields(roles), epoch=epoch, tokens=())
+            anchor = row.anchor if "ROLE_ADMIN" in roles else 0
+            return row.replace(**_role_fields(roles), epoch=epoch, tokens=(), anchor=anchor)
         case UserEnabled(epoch=epoch):
             return row.replace(enabled=True, epoch=epoch, tokens=())
         case UserDisabled(epoch=epoch):
-            return row.replace(enabled=False, epoch=epoch, tokens=())
+            return row.replace(enabled=False, epoch=epoch, tokens=(), anchor=0)
         case UserProviderNamesChanged() as event:
             return row.replace(**_provider_name_fields(event))
         case AdministratorAnchored(anchor=anchor):
@@ -170,6 +171,7 @@ user_category = Category(
         ("github_key",),
         ("gitlab_key",),
         ("-anchor",),
+        ("role", "enabled"),
         ("tokens.token_hash",),
     ),
     is_deleted=lambda row: row.id == 0,

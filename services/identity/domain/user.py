@@ -7,7 +7,6 @@ from typing import assert_never
 
 from contracts.identity import (
     AdministratorAnchored,
-    AnchorAdministrator,
     ApiTokenCreated,
     ApiTokenRevoked,
     ChangeEmail,
@@ -31,7 +30,7 @@ from contracts.identity import (
     UserRenamed,
     UserRolesChanged,
 )
-from libs.eventstore.decider import Decider, Release, RequestRejected, Reservation, Reserve
+from libs.eventstore.decider import Decider, Release, RequestRejected, RequireOther, Reservation, Reserve
 from libs.normalization import blank_to_none
 from services.identity.domain import ssh_key
 from services.identity.domain.internal_commands import AddApiToken, AddKey, AddUser, SetPasswordHash
@@ -39,6 +38,9 @@ from services.identity.domain.validation import validate_email, validate_roles, 
 
 MAX_TOKENS_PER_USER = 100
 FORBIDDEN_NAME_CHARACTERS = frozenset("{}$")
+ANOTHER_ADMINISTRATOR = RequireOther(
+    "administrators", {"role": "ROLE_ADMIN", "enabled": True}, "DEVELOPER_LAST_ADMINISTRATOR"
+)
 
 UserCommand = (
     AddUser
@@ -48,7 +50,6 @@ UserCommand = (
     | ChangeRoles
     | SetUserEnabled
     | ChangeProviderName
-    | AnchorAdministrator
     | AddKey
     | RemoveSshKey
     | DeleteUser
@@ -73,7 +74,6 @@ class User:
     github_username: str | None = None
     gitlab_username: str | None = None
     epoch: int = 0  # incremented by each change of password, roles or status
-    anchor: int = 0  # see last_admin_guard.py; 0: none
     tokens: tuple[int, ...] = ()  # ids of API tokens
     keys: ssh_key.FingerprintsByUuid = field(default_factory=dict)
 
@@ -99,32 +99,26 @@ def decide(user: User, command: UserCommand) -> list[UserEvent]:
             return [
                 UserPasswordChanged(user_id=command.user_id, sealed_password_hash=sealed, epoch=user.epoch + 1),
             ]
-        case _, ChangeRoles(roles=texts, anchor=anchor):
+        case _, ChangeRoles(roles=texts):
             roles = validate_roles(texts)
-            if "ROLE_ADMIN" not in roles:
-                require_other_administrator(user, anchor)
             changed = UserRolesChanged(user_id=command.user_id, roles=roles, epoch=user.epoch + 1)
             return [changed] if roles != user.roles else []
         case _, SetUserEnabled(enabled=None):
             raise RequestRejected("DEVELOPER_ENABLED_REQUIRED")
         case Status.DISABLED, SetUserEnabled(enabled=True):
             return [UserEnabled(user_id=command.user_id, epoch=user.epoch + 1)]
-        case Status.ENABLED, SetUserEnabled(enabled=False, anchor=anchor):
-            require_other_administrator(user, anchor)
+        case Status.ENABLED, SetUserEnabled(enabled=False):
             return [UserDisabled(user_id=command.user_id, epoch=user.epoch + 1)]
         case _, SetUserEnabled():
             return []
         case _, ChangeProviderName():
             names = make_provider_names_changed(user, command)
             return [names] if evolve(user, names) != user else []
-        case Status.ENABLED, AnchorAdministrator(anchor=anchor) if user.is_administrator:
-            return [AdministratorAnchored(user_id=command.user_id, anchor=anchor)]
         case _, AddKey():
             return [ssh_key.add_key(user.keys, command)]
         case _, RemoveSshKey():
             return [ssh_key.remove_key(user.keys, command)]
-        case _, DeleteUser(anchor=anchor):
-            require_other_administrator(user, anchor)
+        case _, DeleteUser():
             return [UserDeleted(user_id=command.user_id, username=user.username)]
         case Status.ENABLED, AddApiToken():
             return [make_token_created(user, command)]
@@ -156,8 +150,8 @@ def evolve(user: User, event: UserEvent) -> User:
             return replace(user, status=Status.DISABLED, epoch=epoch, tokens=())
         case UserProviderNamesChanged(github_username=github, gitlab_username=gitlab):
             return replace(user, github_username=github, gitlab_username=gitlab)
-        case AdministratorAnchored(anchor=anchor):
-            return replace(user, anchor=anchor)
+        case AdministratorAnchored():
+            return user
         case SshKeyAdded(key_uuid=uuid, fingerprint=fingerprint):
             return replace(user, keys={**user.keys, uuid: fingerprint})
         case SshKeyRemoved(key_uuid=uuid):
@@ -183,21 +177,28 @@ def reserve_names(user: User, event: UserEvent) -> Sequence[Reservation]:
                 *(Release(former.key) for former in _email_reservations(user.email)),
                 *_email_reservations(event.email),
             ]
-        case AdministratorAnchored(anchor=anchor):
-            return [Reserve(f"anchor:{anchor}", "CONFLICT")]
         case SshKeyAdded(fingerprint=fingerprint):
             return [ssh_key.fingerprint_reservation(fingerprint)]
         case SshKeyRemoved(key_uuid=uuid):
             return [Release(ssh_key.fingerprint_reservation(user.keys[uuid]).key)]
+        case UserDisabled():
+            return _require_other_administrator(user)
+        case UserRolesChanged(roles=roles) if "ROLE_ADMIN" not in roles:
+            return _require_other_administrator(user)
         case UserDeleted():
             reserved = (
                 _username_reservation(user.username),
                 *_email_reservations(user.email),
                 *map(ssh_key.fingerprint_reservation, user.keys.values()),
             )
-            return [Release(reservation.key) for reservation in reserved]
+            return [*_require_other_administrator(user), *(Release(reservation.key) for reservation in reserved)]
         case _:
             return []
+
+
+def _require_other_administrator(user: User) -> list[RequireOther]:
+    """Return the requirement that another enabled administrator remains, if the user is one."""
+    return [ANOTHER_ADMINISTRATOR] if user.is_administrator else []
 
 
 def _username_reservation(username: str) -> Reserve:
@@ -207,17 +208,6 @@ def _username_reservation(username: str) -> Reserve:
 
 def _email_reservations(email: str | None) -> list[Reserve]:
     return [Reserve(f"email:{email.lower()}", "DEVELOPER_EMAIL_TAKEN")] if email else []
-
-
-def require_other_administrator(user: User, anchor: int) -> None:
-    """Raise RequestRejected if the user could be the last enabled administrator.
-
-    `anchor` is the number held by another administrator, or 0. Only a user with a lower anchor can be
-    removed, so the holder of the highest anchor stays, and two administrators who remove each other concurrently cannot
-    both succeed.
-    """
-    if user.is_administrator and anchor <= user.anchor:
-        raise RequestRejected("DEVELOPER_LAST_ADMINISTRATOR")
 
 
 def make_user_registered(command: AddUser) -> UserRegistered:
@@ -272,7 +262,6 @@ user_decider = Decider[UserCommand, User, UserEvent](
         ChangeRoles,
         SetUserEnabled,
         ChangeProviderName,
-        AnchorAdministrator,
         AddKey,
         RemoveSshKey,
         DeleteUser,

@@ -10,7 +10,7 @@ from libs.eventstore import (
     EventStore,
     WrongExpectedVersion,
 )
-from libs.eventstore.decider import Release, Reserve
+from libs.eventstore.decider import Release, RequireOther, Reserve
 from tests.support.counters.commits import make_commit
 
 
@@ -75,3 +75,26 @@ async def test_only_one_of_many_concurrent_reservations_succeeds(store: EventSto
     attempts = [make_commit(f"counter-{number}", claims=reserve) for number in range(20)]
     outcomes = await asyncio.gather(*map(store.append, attempts), return_exceptions=True)
     assert Counter(type(outcome) for outcome in outcomes) == {type(None): 1, RequestRejected: 19}
+
+
+OTHER = RequireOther("counters", {"value": 1}, "BUILD_STATUS")
+"""Requires another counter with the value 1, which is that of a counter with one commit."""
+
+
+async def test_a_commit_that_requires_another_stream_is_rejected_without_one(store: EventStore) -> None:
+    await store.append(make_commit("counter-1"))
+    with pytest.raises(RequestRejected, match="BUILD_STATUS"):
+        await store.append(make_commit("counter-1", 1, claims=(OTHER,)))
+    await store.append(make_commit("counter-2"))
+    await store.append(make_commit("counter-1", 1, claims=(OTHER,)))
+    assert len(await store.read("counter-1")) == 2
+
+
+async def test_of_streams_that_require_each_other_one_remains(store: EventStore) -> None:
+    streams = [f"counter-{number}" for number in range(6)]
+    for stream in streams:
+        await store.append(make_commit(stream))
+    outcomes = await asyncio.gather(
+        *(store.append(make_commit(stream, 1, claims=(OTHER,))) for stream in streams), return_exceptions=True
+    )
+    assert Counter(type(outcome) for outcome in outcomes) == {type(None): 5, RequestRejected: 1}

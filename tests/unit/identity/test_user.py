@@ -1,8 +1,9 @@
+from functools import reduce
+
 import pytest
 
 from contracts.identity import (
     AdministratorAnchored,
-    AnchorAdministrator,
     ChangeEmail,
     ChangeProviderName,
     ChangeRoles,
@@ -13,6 +14,7 @@ from contracts.identity import (
     UserDisabled,
     UserEmailChanged,
     UserEnabled,
+    UserEvent,
     UserPasswordChanged,
     UserProviderNamesChanged,
     UserRegistered,
@@ -22,7 +24,7 @@ from contracts.identity import (
 from libs.eventstore.decider import Release, Reserve
 from libs.testing.scenario import Scenario
 from services.identity.domain.internal_commands import AddUser, SetPasswordHash
-from services.identity.domain.user import User, evolve, reserve_names, user_decider
+from services.identity.domain.user import ANOTHER_ADMINISTRATOR, User, decide, evolve, reserve_names, user_decider
 
 ADMIN, DEVELOPER = "ROLE_ADMIN", "ROLE_DEVELOPER"
 
@@ -34,6 +36,10 @@ deleted = UserDeleted(user_id=7, username="Ivan")
 anchored = AdministratorAnchored(user_id=7, anchor=3)
 
 user = Scenario(user_decider)
+
+
+def fold(*events: UserEvent) -> User:
+    return reduce(evolve, events, User())
 
 
 def test_a_user_is_registered_enabled_with_trimmed_values() -> None:
@@ -129,25 +135,28 @@ def test_enabled_must_be_true_or_false() -> None:
     "command",
     [ChangeRoles(user_id=7, roles=(DEVELOPER,)), SetUserEnabled(user_id=7, enabled=False), DeleteUser(user_id=7)],
 )
-class TestAnEnabledAdministrator:
-    def test_the_last_administrator_cannot_be_demoted_disabled_or_deleted(self, command: DeleteUser) -> None:
-        user.given(administrator).when(command).then_refused("DEVELOPER_LAST_ADMINISTRATOR")
+class TestTheRemovalOfAnAdministrator:
+    def test_an_enabled_administrator_is_removed_if_another_remains(self, command: DeleteUser) -> None:
+        [event] = decide(fold(administrator), command)
+        assert ANOTHER_ADMINISTRATOR in reserve_names(fold(administrator), event)
 
-    def test_the_administrator_with_the_highest_anchor_cannot_be_removed(self, command: DeleteUser) -> None:
-        user.given(administrator, anchored).when(command.replace(anchor=3)).then_refused("DEVELOPER_LAST_ADMINISTRATOR")
+    def test_a_disabled_administrator_is_removed_unconditionally(self, command: DeleteUser) -> None:
+        before = fold(administrator, disabled)
+        assert not any(ANOTHER_ADMINISTRATOR in reserve_names(before, event) for event in decide(before, command))
 
-    def test_an_administrator_can_be_removed_if_another_has_a_higher_anchor(self, command: DeleteUser) -> None:
-        assert user.given(administrator, anchored).when(command.replace(anchor=4)).refusal is None
-
-    def test_a_disabled_administrator_can_be_removed(self, command: DeleteUser) -> None:
-        assert user.given(administrator, disabled).when(command).refusal is None
+    def test_a_developer_is_removed_unconditionally(self, command: DeleteUser) -> None:
+        before = fold(registered)
+        assert not any(ANOTHER_ADMINISTRATOR in reserve_names(before, event) for event in decide(before, command))
 
 
-def test_only_an_enabled_administrator_becomes_an_anchor() -> None:
-    anchor = AnchorAdministrator(user_id=7, anchor=3)
-    user.given(administrator).when(anchor).then(anchored)
-    user.given(registered).when(anchor).then_refused("CONFLICT")
-    user.given(administrator, disabled).when(anchor).then_refused("CONFLICT")
+def test_an_administrator_who_keeps_the_role_requires_no_other() -> None:
+    changed = UserRolesChanged(user_id=7, roles=(ADMIN,), epoch=1)
+    assert reserve_names(fold(administrator), changed) == []
+
+
+def test_an_anchor_of_an_earlier_release_has_no_effect() -> None:
+    assert fold(administrator, anchored) == fold(administrator)
+    assert reserve_names(fold(administrator), anchored) == []
 
 
 USERNAME, EMAIL = "DEVELOPER_USERNAME_TAKEN", "DEVELOPER_EMAIL_TAKEN"
@@ -174,7 +183,3 @@ def test_a_change_of_case_reserves_nothing() -> None:
 
 def test_deleting_a_user_releases_all_reservations() -> None:
     assert reserve_names(with_email, deleted) == [Release("owner:ivan"), Release("email:i@x.org")]
-
-
-def test_an_anchor_number_is_reserved_once() -> None:
-    assert reserve_names(User(), anchored) == [Reserve("anchor:3", "CONFLICT")]
