@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import from_json, to_json
 
 Payload = dict[str, Any]
@@ -90,6 +90,14 @@ class Event(Message):
         known = EVENTS.setdefault(cls.wire_name, cls)
         if known.__module__ != cls.__module__:
             raise TypeError(f"two events are called {cls.wire_name}: event names are unique in the whole system")
+
+
+class ChangedFields(Message):
+    """Base class of events with the fields that changed. Its JSON has no other fields: a missing one is unchanged."""
+
+    @model_serializer(mode="wrap")
+    def _omit_unchanged(self, serialize: SerializerFunctionWrapHandler) -> Payload:
+        return {name: value for name, value in serialize(self).items() if name in self.model_fields_set}
 
 
 class ReadModelRow(Message):

@@ -1,4 +1,4 @@
-from contracts.messages import Event
+from contracts.messages import ChangedFields, Event
 
 
 class ProjectCreated(Event):
@@ -24,6 +24,72 @@ class ProjectCreated(Event):
     company_id: int | None = None  # set if a company is the owner
 
 
+class ProjectSettingsChanged(ChangedFields, Event):
+    """Settings of a project changed. Contains the changed ones; a missing field is unchanged."""
+
+    project_id: int
+    name: str = ""
+    description: str | None = None
+    branch: str = ""
+    spec_file_path: str = ""
+    keep_number_build: int | None = None  # None: keep all builds
+    allow_concurrent_execution: bool = False
+    protected_branches: tuple[str, ...] | None = None  # None: the project's branch; if that is `*`, `main` and `master`
+    credential_id: int | None = None  # None: no credential
+    executor_id: int = 0
+
+
+class ProjectRepositoryChanged(Event):
+    """The repository of a project changed."""
+
+    project_id: int
+    repository: str
+    sealed_login: str = ""  # empty: no login, and a former login is removed
+
+
+class ProjectDevelopersSet(Event, wire_name="ProjectDevelopersChosen"):
+    """The developers of a project changed."""
+
+    project_id: int
+    developers_id: tuple[int, ...]
+
+
+class ProjectSecretsSet(Event, wire_name="ProjectSecretsChosen"):
+    """The secrets of a project were set. The streams of the secrets record the change, too."""
+
+    project_id: int
+    secrets_id: tuple[int, ...]
+    attached: tuple[int, ...] = ()
+    detached: tuple[int, ...] = ()
+
+
+class ProjectMoved(Event):
+    """The owner or alias of a project changed."""
+
+    project_id: int
+    owner_alias: str
+    alias: str
+    owner_user_id: int | None = None  # set if a user is the owner
+    company_id: int | None = None  # set if a company is the owner
+
+
+class ProjectSignatureKeyRenewed(Event):
+    """The webhook signature key of a project was renewed."""
+
+    project_id: int
+    sealed_signature_key: str
+
+
+class ProjectDeleted(Event):
+    """A project was deleted."""
+
+    project_id: int
+    secrets_id: tuple[int, ...] = ()  # secrets that are detached from the project
+
+
+# Recorded by releases up to 0.2.0; later ones record ProjectSettingsChanged.
+
+
 class ProjectRenamed(Event):
     """The name of a project changed."""
 
@@ -36,14 +102,6 @@ class ProjectDescribed(Event):
 
     project_id: int
     description: str | None = None
-
-
-class ProjectRepositoryChanged(Event):
-    """The repository of a project changed."""
-
-    project_id: int
-    repository: str
-    sealed_login: str = ""  # empty: no login, and a former login is removed
 
 
 class ProjectBranchChanged(Event):
@@ -81,22 +139,6 @@ class ProjectBranchesProtected(Event):
     protected_branches: tuple[str, ...] | None = None
 
 
-class ProjectDevelopersSet(Event, wire_name="ProjectDevelopersChosen"):
-    """The developers of a project changed."""
-
-    project_id: int
-    developers_id: tuple[int, ...]
-
-
-class ProjectSecretsSet(Event, wire_name="ProjectSecretsChosen"):
-    """The secrets of a project were set. The streams of the secrets record the change, too."""
-
-    project_id: int
-    secrets_id: tuple[int, ...]
-    attached: tuple[int, ...] = ()
-    detached: tuple[int, ...] = ()
-
-
 class ProjectCredentialSet(Event, wire_name="ProjectCredentialChosen"):
     """The credential of a project changed."""
 
@@ -111,32 +153,9 @@ class ProjectExecutorSet(Event, wire_name="ProjectExecutorChosen"):
     executor_id: int
 
 
-class ProjectMoved(Event):
-    """The owner or alias of a project changed."""
-
-    project_id: int
-    owner_alias: str
-    alias: str
-    owner_user_id: int | None = None  # set if a user is the owner
-    company_id: int | None = None  # set if a company is the owner
-
-
-class ProjectSignatureKeyRenewed(Event):
-    """The webhook signature key of a project was renewed."""
-
-    project_id: int
-    sealed_signature_key: str
-
-
-class ProjectDeleted(Event):
-    """A project was deleted."""
-
-    project_id: int
-    secrets_id: tuple[int, ...] = ()  # secrets that are detached from the project
-
-
 ProjectEvent = (
     ProjectCreated
+    | ProjectSettingsChanged
     | ProjectRenamed
     | ProjectDescribed
     | ProjectRepositoryChanged

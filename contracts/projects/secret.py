@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from contracts.messages import Command, Event, Message, Query, Sensitive
+from contracts.messages import ChangedFields, Command, Event, Message, Query, Sensitive
 from contracts.paging import PageQuery
 from contracts.projects.fields import MAX_SECRET_LENGTH, Ids, Name
 
@@ -81,8 +81,17 @@ class SecretCreated(Event):
     projects_id: tuple[int, ...] = ()  # empty: every project may use the secret
 
 
+class SecretSettingsChanged(ChangedFields, Event):
+    """Settings of a secret changed. Contains the changed ones; a missing field is unchanged."""
+
+    secret_id: int
+    name: str = ""
+    env: str | None = None
+    escape_char: str | None = None
+
+
 class SecretRenamed(Event):
-    """The name of a secret changed."""
+    """The name of a secret changed. Recorded by releases up to 0.2.0; later ones record SecretSettingsChanged."""
 
     secret_id: int
     name: str
@@ -96,14 +105,14 @@ class SecretValueChanged(Event):
 
 
 class SecretEnvironmentChanged(Event, wire_name="SecretLabelled"):
-    """The environment label of a secret changed."""
+    """The environment label of a secret changed. Recorded by releases up to 0.2.0."""
 
     secret_id: int
     env: str | None = None
 
 
 class SecretEscapedCharactersChanged(Event):
-    """The escaped characters of a secret changed."""
+    """The escaped characters of a secret changed. Recorded by releases up to 0.2.0."""
 
     secret_id: int
     escape_char: str | None = None
@@ -190,6 +199,7 @@ class JobSecrets(Message):
 
 SecretEvent = (
     SecretCreated
+    | SecretSettingsChanged
     | SecretRenamed
     | SecretValueChanged
     | SecretEnvironmentChanged

@@ -12,7 +12,13 @@ from libs.service.declaration import Service
 from tests.releases.dump import read_documents
 from tests.releases.jetstream import read_streams
 
-ABSENT_EVENTS = {"DeliveryRefused": "is not recorded after 0.2.0; the dump of that release has it"}
+EARLIER_EVENTS = (
+    *("AdministratorAnchored", "DeliveryRefused", "SecretRenamed", "SecretLabelled", "SecretEscapedCharactersChanged"),
+    *("ProjectRenamed", "ProjectDescribed", "ProjectBranchChanged", "ProjectSpecFilePathChanged"),
+    *("ProjectRetentionChanged", "ProjectConcurrencyChanged", "ProjectBranchesProtected"),
+    *("ProjectCredentialChosen", "ProjectExecutorChosen"),
+)
+ABSENT_EVENTS = dict.fromkeys(EARLIER_EVENTS, "is not recorded after 0.2.0; the dump of that release has it")
 ABSENT_COLLECTIONS = {
     "recent_ends": "has a document only in the first seconds after the end of a build",
     "handled": "is only in a system that was restored from a backup",

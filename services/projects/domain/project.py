@@ -28,6 +28,7 @@ from contracts.projects import (
     ProjectRepositoryChanged,
     ProjectRetentionChanged,
     ProjectSecretsSet,
+    ProjectSettingsChanged,
     ProjectSignatureKeyRenewed,
     ProjectSpecFilePathChanged,
     ProtectBranches,
@@ -142,23 +143,23 @@ def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> Proj
     id_ = settings.project_id
     match command:
         case RenameProject(name=name):
-            return ProjectRenamed(project_id=id_, name=require_line(name, "PROJECT_NAME_REQUIRED"))
+            return ProjectSettingsChanged(project_id=id_, name=require_line(name, "PROJECT_NAME_REQUIRED"))
         case DescribeProject(description=description):
-            return ProjectDescribed(project_id=id_, description=blank_to_none(description))
+            return ProjectSettingsChanged(project_id=id_, description=blank_to_none(description))
         case SetRepository(repository=repository, sealed_login=sealed):
             bare = strip_login(repository)
             return ProjectRepositoryChanged(project_id=id_, repository=bare, sealed_login=sealed)
         case ChangeBranch(branch=branch):
-            return ProjectBranchChanged(project_id=id_, branch=validate_branch(branch))
+            return ProjectSettingsChanged(project_id=id_, branch=validate_branch(branch))
         case ChangeSpecFilePath(spec_file_path=path):
             path = require_line(path, "PROJECT_SPEC_FILE_PATH_REQUIRED")
-            return ProjectSpecFilePathChanged(project_id=id_, spec_file_path=path)
+            return ProjectSettingsChanged(project_id=id_, spec_file_path=path)
         case ChangeRetention(keep_number_build=number):
-            return ProjectRetentionChanged(project_id=id_, keep_number_build=validate_retention(number))
+            return ProjectSettingsChanged(project_id=id_, keep_number_build=validate_retention(number))
         case ChangeConcurrency(allow_concurrent_execution=allow):
-            return ProjectConcurrencyChanged(project_id=id_, allow_concurrent_execution=validate_concurrency(allow))
+            return ProjectSettingsChanged(project_id=id_, allow_concurrent_execution=validate_concurrency(allow))
         case ProtectBranches(protected_branches=branches):
-            return ProjectBranchesProtected(project_id=id_, protected_branches=branches or None)
+            return ProjectSettingsChanged(project_id=id_, protected_branches=branches or None)
         case SetProjectDevelopers(developers_id=ids):
             return ProjectDevelopersSet(project_id=id_, developers_id=sort_unique(ids))
         case AddDeveloper(developer_id=developer_id):
@@ -169,9 +170,9 @@ def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> Proj
             others = tuple(other for other in settings.developers_id if other != developer_id)
             return ProjectDevelopersSet(project_id=id_, developers_id=others)
         case SetProjectCredential(credential_id=credential_id):
-            return ProjectCredentialSet(project_id=id_, credential_id=credential_id)
+            return ProjectSettingsChanged(project_id=id_, credential_id=credential_id)
         case SetProjectExecutor(executor_id=executor_id):
-            return ProjectExecutorSet(project_id=id_, executor_id=require_executor_id(executor_id))
+            return ProjectSettingsChanged(project_id=id_, executor_id=require_executor_id(executor_id))
         case SetProjectPath(owner_alias=None, alias=alias):
             return make_project_moved(settings, settings, alias)
         case SetProjectPath(alias=alias):
@@ -203,22 +204,24 @@ def evolve(project: Project, event: ProjectEvent) -> Project:
         case ProjectDeleted():
             return Project(deleted=True)
         case (
-            ProjectRenamed()
-            | ProjectDescribed()
+            ProjectSettingsChanged()
             | ProjectRepositoryChanged()
+            | ProjectDevelopersSet()
+            | ProjectMoved()
+            | ProjectSignatureKeyRenewed()
+            # recorded by releases up to 0.2.0
+            | ProjectRenamed()
+            | ProjectDescribed()
             | ProjectBranchChanged()
             | ProjectSpecFilePathChanged()
             | ProjectRetentionChanged()
             | ProjectConcurrencyChanged()
             | ProjectBranchesProtected()
-            | ProjectDevelopersSet()
             | ProjectCredentialSet()
             | ProjectExecutorSet()
-            | ProjectMoved()
-            | ProjectSignatureKeyRenewed()
         ):
             # change events use the same field names as ProjectCreated
-            return Project(project.settings.replace(**dict(event)) if project.settings else None)
+            return Project(project.settings.replace(**event.model_dump()) if project.settings else None)
         case _:
             assert_never(event)
 

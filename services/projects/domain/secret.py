@@ -19,6 +19,7 @@ from contracts.projects import (
     SecretProjectsSet,
     SecretRenamed,
     SecretRevealed,
+    SecretSettingsChanged,
     SecretValueChanged,
     SetSecretEnvironment,
     SetSecretProjects,
@@ -67,15 +68,15 @@ def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:
             raise RequestRejected("SECRET_NOT_FOUND")
         case _, RenameSecret(name=name):
             name = validate_variable_name(name)
-            return [SecretRenamed(secret_id=id_, name=name)] if name != secret.name else []
+            return [SecretSettingsChanged(secret_id=id_, name=name)] if name != secret.name else []
         case _, SetSecretValue(sealed_value=sealed):
             return [SecretValueChanged(secret_id=id_, sealed_value=sealed)]
         case _, SetSecretEnvironment(env=env):
             env = blank_to_none(env)
-            return [SecretEnvironmentChanged(secret_id=id_, env=env)] if env != secret.env else []
+            return [SecretSettingsChanged(secret_id=id_, env=env)] if env != secret.env else []
         case _, ChangeEscapedCharacters(escape_char=characters):
             characters = (characters or "").removeprefix(",").removesuffix(",") or None
-            changed = SecretEscapedCharactersChanged(secret_id=id_, escape_char=characters)
+            changed = SecretSettingsChanged(secret_id=id_, escape_char=characters)
             return [changed] if characters != secret.escape_char else []
         case _, SetSecretProjects(projects_id=ids):
             chosen = SecretProjectsSet(secret_id=id_, projects_id=sort_unique(ids))
@@ -99,6 +100,8 @@ def evolve(secret: Secret, event: SecretEvent) -> Secret:
     match event:
         case SecretCreated(name=name, env=env, escape_char=characters, projects_id=ids):
             return Secret(True, False, name, env, characters, ids, is_global=not ids)
+        case SecretSettingsChanged():
+            return replace(secret, **event.model_dump(exclude={"secret_id"}))
         case SecretRenamed(name=name):
             return replace(secret, name=name)
         case SecretEnvironmentChanged(env=env):

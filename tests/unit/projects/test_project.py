@@ -21,6 +21,7 @@ from contracts.projects import (
     ProjectRepositoryChanged,
     ProjectRetentionChanged,
     ProjectSecretsSet,
+    ProjectSettingsChanged,
     ProjectSignatureKeyRenewed,
     ProjectSpecFilePathChanged,
     ProtectBranches,
@@ -73,6 +74,7 @@ created = ProjectCreated(
 deleted = ProjectDeleted(project_id=3)
 
 project = Scenario(project_decider)
+existing_project = evolve(Project(), created)
 
 
 def test_a_project_is_created_with_trimmed_values() -> None:
@@ -141,25 +143,25 @@ def test_project_changes_are_validated_like_the_creation(command: ProjectCommand
 @pytest.mark.parametrize(
     ("command", "event"),
     [
-        (RenameProject(project_id=3, name="Store"), ProjectRenamed(project_id=3, name="Store")),
-        (DescribeProject(project_id=3, description="d"), ProjectDescribed(project_id=3, description="d")),
+        (RenameProject(project_id=3, name="Store"), ProjectSettingsChanged(project_id=3, name="Store")),
+        (DescribeProject(project_id=3, description="d"), ProjectSettingsChanged(project_id=3, description="d")),
         (SetRepository(project_id=3, repository="h:p"), ProjectRepositoryChanged(project_id=3, repository="h:p")),
-        (ChangeBranch(project_id=3, branch="*"), ProjectBranchChanged(project_id=3, branch="*")),
+        (ChangeBranch(project_id=3, branch="*"), ProjectSettingsChanged(project_id=3, branch="*")),
         (
             ChangeSpecFilePath(project_id=3, spec_file_path="/a"),
-            ProjectSpecFilePathChanged(project_id=3, spec_file_path="/a"),
+            ProjectSettingsChanged(project_id=3, spec_file_path="/a"),
         ),
         (
             ChangeRetention(project_id=3, keep_number_build=0),
-            ProjectRetentionChanged(project_id=3, keep_number_build=0),
+            ProjectSettingsChanged(project_id=3, keep_number_build=0),
         ),
         (
             ChangeConcurrency(project_id=3, allow_concurrent_execution=True),
-            ProjectConcurrencyChanged(project_id=3, allow_concurrent_execution=True),
+            ProjectSettingsChanged(project_id=3, allow_concurrent_execution=True),
         ),
         (
             ProtectBranches(project_id=3, protected_branches=("v*",)),
-            ProjectBranchesProtected(project_id=3, protected_branches=("v*",)),
+            ProjectSettingsChanged(project_id=3, protected_branches=("v*",)),
         ),
         (
             SetProjectDevelopers(project_id=3, developers_id=(9, 9)),
@@ -167,8 +169,8 @@ def test_project_changes_are_validated_like_the_creation(command: ProjectCommand
         ),
         (AddDeveloper(project_id=3, developer_id=1), ProjectDevelopersSet(project_id=3, developers_id=(1, 7, 8))),
         (RemoveDeveloper(project_id=3, developer_id=7), ProjectDevelopersSet(project_id=3, developers_id=(8,))),
-        (SetProjectCredential(project_id=3, credential_id=2), ProjectCredentialSet(project_id=3, credential_id=2)),
-        (SetProjectExecutor(project_id=3, executor_id=2), ProjectExecutorSet(project_id=3, executor_id=2)),
+        (SetProjectCredential(project_id=3, credential_id=2), ProjectSettingsChanged(project_id=3, credential_id=2)),
+        (SetProjectExecutor(project_id=3, executor_id=2), ProjectSettingsChanged(project_id=3, executor_id=2)),
         (SetProjectPath(project_id=3, alias="store"), ProjectMoved(project_id=3, owner_alias="Ivan", alias="store")),
         (
             SetSignatureKey(project_id=3, sealed_signature_key="new"),
@@ -188,12 +190,43 @@ def test_each_command_records_one_event(command: ProjectCommand, event: ProjectE
 @pytest.mark.parametrize(
     ("command", "event"),
     [
-        (RenameProject(project_id=3, name="Store"), ProjectRenamed(project_id=3, name="Store")),
-        (ProtectBranches(project_id=3, protected_branches=()), ProjectRenamed(project_id=3, name="Store")),
+        (RenameProject(project_id=3, name="Store"), ProjectSettingsChanged(project_id=3, name="Store")),
+        (ProtectBranches(project_id=3, protected_branches=()), ProjectSettingsChanged(project_id=3, name="Store")),
     ],
 )
 def test_project_commands_without_effect_record_nothing(command: ProjectCommand, event: ProjectEvent) -> None:
     project.given(created, event).when(command).then()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ProjectRenamed(project_id=3, name="Store"),
+        ProjectDescribed(project_id=3, description="d"),
+        ProjectBranchChanged(project_id=3, branch="*"),
+        ProjectSpecFilePathChanged(project_id=3, spec_file_path="/a"),
+        ProjectRetentionChanged(project_id=3, keep_number_build=0),
+        ProjectConcurrencyChanged(project_id=3, allow_concurrent_execution=True),
+        ProjectBranchesProtected(project_id=3, protected_branches=("v*",)),
+        ProjectCredentialSet(project_id=3, credential_id=2),
+        ProjectExecutorSet(project_id=3, executor_id=2),
+    ],
+)
+def test_an_event_of_an_earlier_release_has_the_effect_of_the_event_that_replaced_it(event: ProjectEvent) -> None:
+    replacement = ProjectSettingsChanged.model_validate(event.model_dump())
+    assert evolve(existing_project, event) == evolve(existing_project, replacement) != existing_project
+
+
+def test_a_setting_that_changes_to_null_is_distinguished_from_one_that_is_unchanged() -> None:
+    unlimited = ProjectSettingsChanged(project_id=3, keep_number_build=None)
+    assert unlimited.model_dump() == {"project_id": 3, "keep_number_build": None}
+    assert unlimited.model_dump_json() == '{"project_id":3,"keep_number_build":null}'
+    limited = evolve(existing_project, ProjectSettingsChanged(project_id=3, keep_number_build=5))
+    assert limited.settings == created.replace(keep_number_build=5)
+    assert evolve(limited, unlimited) == existing_project
+    assert evolve(limited, ProjectSettingsChanged(project_id=3, name="Store")).settings == created.replace(
+        keep_number_build=5, name="Store"
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +242,6 @@ def test_a_deleted_project_cannot_be_changed(command: ProjectCommand) -> None:
 
 
 SHOP, STORE = "project:ivan/shop", "project:olga/store"
-existing_project = evolve(Project(), created)
 moved = ProjectMoved(project_id=3, owner_alias="Olga", alias="store")
 
 

@@ -15,6 +15,7 @@ from contracts.projects import (
     SecretProjectsSet,
     SecretRenamed,
     SecretRevealed,
+    SecretSettingsChanged,
     SecretValueChanged,
     SetSecretEnvironment,
     SetSecretProjects,
@@ -50,12 +51,12 @@ def test_a_secret_name_must_be_a_valid_variable_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("command", "event"),
     [
-        (RenameSecret(secret_id=4, name="KEY"), SecretRenamed(secret_id=4, name="KEY")),
+        (RenameSecret(secret_id=4, name="KEY"), SecretSettingsChanged(secret_id=4, name="KEY")),
         (SetSecretValue(secret_id=4, sealed_value="s2"), SecretValueChanged(secret_id=4, sealed_value="s2")),
-        (SetSecretEnvironment(secret_id=4, env="test"), SecretEnvironmentChanged(secret_id=4, env="test")),
+        (SetSecretEnvironment(secret_id=4, env="test"), SecretSettingsChanged(secret_id=4, env="test")),
         (
             ChangeEscapedCharacters(secret_id=4, escape_char=",$,!,"),
-            SecretEscapedCharactersChanged(secret_id=4, escape_char="$,!"),
+            SecretSettingsChanged(secret_id=4, escape_char="$,!"),
         ),
         (SetSecretProjects(secret_id=4, projects_id=(3,)), SecretProjectsSet(secret_id=4, projects_id=(3,))),
         (AttachSecret(secret_id=4, project_id=3), attached),
@@ -96,3 +97,17 @@ def test_setting_an_empty_project_list_makes_a_secret_global() -> None:
     secret.given(created, attached).when(SetSecretProjects(secret_id=4, projects_id=())).then(purpose)
     secret.given(created, attached, detached).when(SetSecretProjects(secret_id=4, projects_id=())).then(purpose)
     secret.given(created).when(SetSecretProjects(secret_id=4, projects_id=())).then()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        SecretRenamed(secret_id=4, name="KEY"),
+        SecretEnvironmentChanged(secret_id=4, env="test"),
+        SecretEscapedCharactersChanged(secret_id=4, escape_char="$"),
+    ],
+)
+def test_an_event_of_an_earlier_release_has_the_effect_of_the_event_that_replaced_it(event: SecretEvent) -> None:
+    before = evolve(Secret(), created)
+    replacement = SecretSettingsChanged.model_validate(event.model_dump())
+    assert evolve(before, event) == evolve(before, replacement) != before
