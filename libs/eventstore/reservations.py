@@ -23,7 +23,7 @@ class Reservations:
         self._streams: AsyncCollection[Document] = database["streams"]
 
     async def check(self, commits: Sequence[PendingCommit], session: AsyncClientSession) -> Rejections:
-        """Reject commits that reserve a name held by another stream, or that require another stream if there is none.
+        """Reject commits that reserve a name held by another stream, or that require a stream which does not exist.
 
         Locks the documents of the requirements.
         """
