@@ -22,7 +22,7 @@ from gateway.schemas.field_codes import find_field_codes
 from gateway.schemas.json_body import Envelope, JsonBody, RequestBody
 from gateway.schemas.path_parameters import BY_NAME
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 PATH_PARAMETER = re.compile(r"\{(\w+)((?::\w+)?)\}")
 RESPONSE_CLASSES: dict[str | None, type[Response]] = {
@@ -69,7 +69,7 @@ def forward(
     *,
     body: RequestBody | None = None,
     response: Serializer = NOTHING,
-    return_query: ReturnQuery | None = None,
+    return_message: ReturnMessage | None = None,
     status_code: int = 200,
     timeout: float | None = None,
     errors: tuple[str, ...] = (),
@@ -82,8 +82,11 @@ def forward(
 
     The fields of the message are the path parameters, the fields of `body`, the `fixed` ones and the `parameters`. A
     parameter is an annotated dependency under the name of its field; each of the dependencies in `fields` returns
-    several fields. `user` is the annotated dependency that says who may call the route.
+    several fields. `user` is the annotated dependency that says who may call the route. Raises
+    TypeError if `return_message` cannot follow `message`.
     """
+    if return_message:
+        return_message.check_follows(message)
     is_command, is_write = issubclass(message, Command), method != "GET"
     is_idempotent = is_write and is_command and requires(user) is not None
     from_path = {
@@ -113,7 +116,7 @@ def forward(
             response,
             status_code=status_code,
             timeout=timeout,
-            return_query=return_query,
+            return_message=return_message,
         )
 
     annotations: dict[str, Any] = {"request": Request, "user": user, **from_path, **parameters}

@@ -17,7 +17,7 @@ from gateway.context import AppState
 from gateway.forwarding.serializers import ResponseContext, Serializer
 from gateway.http.json_request import JsonRequest
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 
 class RequestBus:
@@ -31,11 +31,16 @@ class RequestBus:
         self._path = request.scope["path"].removeprefix("/api")
 
     async def send(
-        self, message: Message, user: Actor, *, timeout: float | None = None, return_query: ReturnQuery | None = None
+        self,
+        message: Message,
+        user: Actor,
+        *,
+        timeout: float | None = None,
+        return_message: ReturnMessage | None = None,
     ) -> bytes:
         """Send a command or query and return the answer. `timeout` is in seconds.
 
-        With `return_query`, a command is answered with the result of that query. Raises RequestRejected.
+        With `return_message`, a command is answered with the result of that message. Raises RequestRejected.
         """
         options = {"timeout": timeout} if timeout else {}
         if isinstance(message, Query):
@@ -49,7 +54,7 @@ class RequestBus:
             actor=user,
             command_id=self._command_id(type(message), user, key) if key else None,
             fingerprint=await self._fingerprint() if key else "",
-            return_query=return_query,
+            return_message=return_message,
             **options,
         )
 
@@ -61,14 +66,14 @@ class RequestBus:
         *,
         status_code: int = 200,
         timeout: float | None = None,
-        return_query: ReturnQuery | None = None,
+        return_message: ReturnMessage | None = None,
     ) -> Response:
         """Send a command or query and build the response from its answer. Equal concurrent queries share a response."""
         if isinstance(message, Query) and not timeout:
             fetch = partial(self._query, message, user, serializer)
             body = await self.state.coalescer.run((self._path, message, user), fetch)
         else:
-            answer = await self.send(message, user, timeout=timeout, return_query=return_query)
+            answer = await self.send(message, user, timeout=timeout, return_message=return_message)
             body = serializer(answer, self.response_context, message)
         return Response(body, status_code, media_type=serializer.media_type)
 

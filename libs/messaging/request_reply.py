@@ -17,7 +17,7 @@ from libs.eventstore.decider import SYSTEM, Actor
 from libs.observability.tracing import NATS, SpanKind, child_span, inject
 
 COMMAND_ID_HEADER = "Headrace-Command-Id"
-RETURN_QUERY_HEADER = "Headrace-Showing"
+RETURN_MESSAGE_HEADER = "Headrace-Showing"
 MAY_BE_DUPLICATE_HEADER = "Headrace-Repeatable"
 FINGERPRINT_HEADER = "Headrace-Fingerprint"
 ACTOR_HEADER = "Headrace-Actor"
@@ -27,18 +27,43 @@ FAILURE_HEADER = "Failure"
 Headers = Mapping[str, str]
 
 
-class ReturnQuery:
-    """A query that is sent with a command and asks about its stream. The answer replaces the command's own reply."""
+class ReturnMessage:
+    """A query or command about a command's stream that is sent with the command. Its answer replaces the reply."""
 
-    def __init__(self, message: type[Message], id_field: str, **fixed: object) -> None:
+    def __init__(self, message: type[Command] | type[Query], id_field: str, **fixed: object) -> None:
+        """`id_field` gets the id in the name of the stream. Raises TypeError if a required field stays without a value.
+
+        The service of the command must accept `message`: use `check_follows`.
+        """
+        fields = message.model_fields
+        given = {id_field, *fixed}
+        missing = {name for name, field in fields.items() if field.is_required()} - given
+        if unknown := given - set(fields):
+            raise TypeError(f"{message.wire_name} has no field {min(unknown)}")
+        if missing:
+            raise TypeError(f"{message.wire_name} needs a value for {min(missing)}")
         self.message = message
         self.header = json.dumps([message.wire_name, id_field, fixed])
+        self._id_field = id_field
+        self._fixed = fixed
 
-    @staticmethod
-    def parse(header: str, messages: Mapping[str, type[Message]], stream: str) -> Message:
-        """Parse the header's query, with the id in `stream` as the value of the id field."""
-        name, id_field, fixed = json.loads(header)
-        return messages[name].model_validate({id_field: stream.partition("-")[2], **fixed})
+    @classmethod
+    def parse(cls, header: str, messages: Mapping[str, type[Command] | type[Query]]) -> "ReturnMessage":
+        """Parse the header. Raises RequestRejected if its message is not one of `messages`."""
+        try:
+            name, id_field, fixed = json.loads(header)
+            return cls(messages[name], id_field, **fixed)
+        except (KeyError, TypeError, ValueError):
+            raise RequestRejected("REQUEST_INVALID", f"the header {RETURN_MESSAGE_HEADER} is not valid") from None
+
+    def check_follows(self, command: type[Message]) -> None:
+        """Raise TypeError unless `command` is a command of the same service."""
+        if not issubclass(command, Command) or command.service != self.message.service:
+            raise TypeError(f"{self.message.wire_name} cannot follow {command.wire_name}")
+
+    def about(self, stream: str) -> Command | Query:
+        """Return the message about this stream."""
+        return self.message.model_validate({self._id_field: stream.partition("-")[2], **self._fixed})
 
 
 class MessageClient:
@@ -67,7 +92,7 @@ class MessageClient:
         actor: Actor = SYSTEM,
         command_id: str | None = None,
         fingerprint: str = "",
-        return_query: ReturnQuery | None = None,
+        return_message: ReturnMessage | None = None,
         timeout: float = 5.0,
     ) -> bytes:
         """Send a command and return the answer's JSON. With a `command_id`, the command can be sent again safely.
@@ -76,8 +101,8 @@ class MessageClient:
         IDEMPOTENCY_KEY_REUSED if the first command with this id had another `fingerprint`.
         """
         headers = {ACTOR_HEADER: _encode_actor(actor), COMMAND_ID_HEADER: command_id or str(uuid4())}
-        if return_query:
-            headers[RETURN_QUERY_HEADER] = return_query.header
+        if return_message:
+            headers[RETURN_MESSAGE_HEADER] = return_message.header
         if command_id:
             headers[MAY_BE_DUPLICATE_HEADER] = "1"
         if fingerprint:

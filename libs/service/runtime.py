@@ -30,11 +30,11 @@ from libs.messaging.request_reply import (
     COMMAND_ID_HEADER,
     FINGERPRINT_HEADER,
     MAY_BE_DUPLICATE_HEADER,
-    RETURN_QUERY_HEADER,
+    RETURN_MESSAGE_HEADER,
     TRACE_HEADER,
     Headers,
     MessageClient,
-    ReturnQuery,
+    ReturnMessage,
     parse_actor,
 )
 from libs.observability.metrics import Metrics
@@ -92,7 +92,7 @@ class Runtime:
         history = HistoryQueries(database, vault, service.categories)
         handlers = (Handler(GetCommandReply, self._get_command_reply), *history.handlers, *service.handlers)
         self.handlers = {handler.message: handler for handler in handlers}
-        self._message_types = {handler.message.wire_name: handler.message for handler in service.handlers}
+        self._message_types = {message.wire_name: message for message in service.messages}
         self._projections_by_row = {type(projection.initial_row): projection for projection in service.projections}
         self._categories_by_row = {type(category.initial_row): category for category in service.categories}
 
@@ -124,13 +124,22 @@ class Runtime:
             may_be_duplicate=MAY_BE_DUPLICATE_HEADER in headers,
             fingerprint=await self._compute_fingerprint(headers[FINGERPRINT_HEADER]) if has_fingerprint else "",
         )
+        follow_up = None
+        if RETURN_MESSAGE_HEADER in headers:  # parsed before the command is executed, in case it is not valid
+            follow_up = ReturnMessage.parse(headers[RETURN_MESSAGE_HEADER], self._message_types)
         answer = await self._dispatch(message, ServiceContext(self, metadata))
-        if RETURN_QUERY_HEADER in headers and isinstance(answer, CommandResult | CommandReply):
-            query = ReturnQuery.parse(headers[RETURN_QUERY_HEADER], self._message_types, answer.stream)
+        if follow_up and isinstance(answer, CommandResult | CommandReply):
             row = answer.row if isinstance(answer, CommandResult) else self._to_row(answer)
-            # the query gets a new id, also after a duplicate command
-            query_metadata = replace(metadata, command_id=str(uuid4()), may_be_duplicate=False, fingerprint="")
-            answer = await self._dispatch(query, ServiceContext(self, query_metadata, {answer.stream: row}))
+            # the message gets a new id, also after a duplicate command
+            new_metadata = replace(
+                metadata,
+                command_id=str(uuid4()),
+                command=follow_up.message.wire_name,
+                may_be_duplicate=False,
+                fingerprint="",
+            )
+            context = ServiceContext(self, new_metadata, {answer.stream: row})
+            answer = await self._dispatch(follow_up.about(answer.stream), context)
         return encode_answer(to_reply(answer) if isinstance(answer, CommandResult) else answer)
 
     async def _compute_fingerprint(self, text: str) -> str:

@@ -35,7 +35,7 @@ from gateway.forwarding.request_bus import RequestBus
 from gateway.routers.prefix_router import free_commit_router
 from gateway.schemas.path_parameters import BuildUuid, ProjectId
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 CLIENT_PREFIX = "/api-free-commit/"
 EMPTY_LIST = b"[]"
@@ -177,7 +177,7 @@ forward_change(
     user=AdminWriter,
     reject_null=True,
     response=ONE_BUILD,
-    return_query=ReturnQuery(GetBuild, "build_id"),
+    return_message=ReturnMessage(GetBuild, "build_id"),
     errors=("BUILD_STATUS",),
 )
 forward(

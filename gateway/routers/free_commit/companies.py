@@ -21,7 +21,7 @@ from gateway.forwarding.changes import forward_change
 from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import free_commit_router
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 DeveloperReader = Annotated[Actor, Security(developer, scopes=["COMPANY_READ"])]
 AdminReader = Annotated[Actor, Security(admin, scopes=["COMPANY_READ"])]
@@ -29,7 +29,7 @@ AdminWriter = Annotated[Actor, Security(admin, scopes=["COMPANY_WRITE"])]
 
 developers = free_commit_router("/api/developer/companies", "Companies")
 admins = free_commit_router("/api/admin/companies", "Companies")
-changed = ReturnQuery(GetCompany, "company_id")
+changed = ReturnMessage(GetCompany, "company_id")
 change = partial(
     forward_change,
     admins,
@@ -37,7 +37,7 @@ change = partial(
     body=COMPANY,
     user=AdminWriter,
     response=ONE_COMPANY,
-    return_query=changed,
+    return_message=changed,
 )
 LIST, GET = "List all companies by id.", "Get a company by its number."
 
@@ -54,7 +54,7 @@ forward(
     "Create a company. Its members jointly own its projects.",
     body=COMPANY,
     response=ONE_COMPANY,
-    return_query=changed,
+    return_message=changed,
     status_code=201,
 )
 change("title", ChangeCompanyTitle, "Change the company's title.")

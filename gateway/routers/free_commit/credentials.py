@@ -21,7 +21,7 @@ from gateway.forwarding.changes import forward_change
 from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import free_commit_router
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 DeveloperReader = Annotated[Actor, Security(developer, scopes=["SECRET_READ"])]
 AdminReader = Annotated[Actor, Security(admin, scopes=["SECRET_READ"])]
@@ -29,7 +29,7 @@ AdminWriter = Annotated[Actor, Security(admin, scopes=["SECRET_WRITE"])]
 
 developers = free_commit_router("/api/developer/credentials", "Credentials")
 admins = free_commit_router("/api/admin/credentials", "Credentials")
-written = ReturnQuery(GetCredential, "credential_id")  # the client knows the key, which is added to the answer
+written = ReturnMessage(GetCredential, "credential_id")  # the client knows the key, which is added to the answer
 change = partial(
     forward_change,
     admins,
@@ -37,7 +37,7 @@ change = partial(
     body=CREDENTIAL,
     user=AdminWriter,
     response=REVEALED_CREDENTIAL,
-    return_query=ReturnQuery(RevealCredential, "credential_id"),
+    return_message=ReturnMessage(RevealCredential, "credential_id"),
 )
 LIST = "List all credentials by id, without their keys."
 
@@ -70,7 +70,7 @@ forward(
     "Add a private SSH key for reading repositories.",
     body=CREDENTIAL,
     response=ECHOED_CREDENTIAL,
-    return_query=written,
+    return_message=written,
     status_code=201,
 )
 change("name", RenameCredential, "Change the credential's name.")
@@ -79,7 +79,7 @@ change(
     ChangeCredentialKey,
     "Replace the credential's SSH key.",
     response=ECHOED_CREDENTIAL,
-    return_query=written,
+    return_message=written,
 )
 forward(
     admins,

@@ -25,7 +25,7 @@ from gateway.forwarding.changes import forward_change
 from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import free_commit_router
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 DeveloperReader = Annotated[Actor, Security(developer, scopes=["USER_READ"])]
 AdminReader = Annotated[Actor, Security(admin, scopes=["USER_READ"])]
@@ -33,9 +33,9 @@ AdminWriter = Annotated[Actor, Security(admin, scopes=["USER_WRITE"])]
 
 developers = free_commit_router("/api/developer/developers", "Developers")
 admins = free_commit_router("/api/admin/developers", "Developers")
-changed = ReturnQuery(GetUser, "user_id")
+changed = ReturnMessage(GetUser, "user_id")
 change = partial(
-    forward_change, admins, "/{user_id:id}", user=AdminWriter, response=ONE_DEVELOPER, return_query=changed
+    forward_change, admins, "/{user_id:id}", user=AdminWriter, response=ONE_DEVELOPER, return_message=changed
 )
 LIST, GET = "List all users by id.", "Get a user by number."
 CHANGE_ROLES = "Replace the user's roles. All login tokens and personal tokens of the user become invalid."
@@ -55,7 +55,7 @@ forward(
     "Create a user, who can sign in to all APIs of this server.",
     body=DEVELOPER,
     response=ONE_DEVELOPER,
-    return_query=changed,
+    return_message=changed,
     status_code=201,
 )
 change("username", RenameUser, "Change the username. The previous one stops working at once.", body=DEVELOPER)
@@ -98,7 +98,7 @@ change(
     body=DEVELOPER_CHANGE,
     field="projects_id",
     reject_null=True,
-    return_query=None,
+    return_message=None,
 )
 forward(
     admins,

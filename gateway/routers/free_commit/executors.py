@@ -20,7 +20,7 @@ from gateway.forwarding.changes import forward_change
 from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import free_commit_router
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 DeveloperReader = Annotated[Actor, Security(developer, scopes=["PROJECT_READ"])]
 AdminReader = Annotated[Actor, Security(admin, scopes=["PROJECT_READ"])]
@@ -29,9 +29,9 @@ AdminEditor = Annotated[Actor, Security(admin, scopes=["PROJECT_EDIT"])]
 
 developers = free_commit_router("/api/developer/executors", "Executors")
 admins = free_commit_router("/api/admin/executors", "Executors")
-revealed = ReturnQuery(GetExecutor, "executor_id", reveal=True)
+revealed = ReturnMessage(GetExecutor, "executor_id", reveal=True)
 change = partial(
-    forward_change, admins, "/{executor_id:id}", user=AdminEditor, response=ONE_EXECUTOR, return_query=revealed
+    forward_change, admins, "/{executor_id:id}", user=AdminEditor, response=ONE_EXECUTOR, return_message=revealed
 )
 LIST = "List all executors by id. Only administrators see the values of variables."
 GET = "Get an executor. Only administrators see the values of its variables."
@@ -51,7 +51,7 @@ forward(
     "Create a named set of variables. A new `openStackDriver` has five empty ones.",
     body=EXECUTOR,
     response=ONE_EXECUTOR,
-    return_query=revealed,
+    return_message=revealed,
     status_code=201,
 )
 change("name", RenameExecutor, "Change the executor's name.", body=EXECUTOR)

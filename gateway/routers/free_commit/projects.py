@@ -33,7 +33,7 @@ from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import free_commit_router
 from gateway.schemas.path_parameters import ProjectId
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 DeveloperReader = Annotated[Actor, Security(developer, scopes=["PROJECT_READ"])]
 AdminReader = Annotated[Actor, Security(admin, scopes=["PROJECT_READ"])]
@@ -42,7 +42,7 @@ AdminWriter = Annotated[Actor, Security(admin, scopes=["PROJECT_WRITE"])]
 
 developers = free_commit_router("/api/developer/projects", "Projects")
 admins = free_commit_router("/api/admin/projects", "Projects")
-revealed = ReturnQuery(GetProject, "project_id", reveal=True)
+revealed = ReturnMessage(GetProject, "project_id", reveal=True)
 change = partial(
     forward_change,
     admins,
@@ -50,7 +50,7 @@ change = partial(
     body=PROJECT,
     user=AdminEditor,
     response=ONE_PROJECT,
-    return_query=revealed,
+    return_message=revealed,
 )
 LIST = "List all projects by id."
 GET = "Get a project. Only administrators see its signature key."
@@ -83,7 +83,7 @@ forward(
     "Create a project with a new signature key for webhooks.",
     body=PROJECT,
     response=ONE_PROJECT,
-    return_query=revealed,
+    return_message=revealed,
     status_code=201,
 )
 change("name", RenameProject, "Change the project's name.")
@@ -133,7 +133,7 @@ forward(
     AdminEditor,
     "Create a new signature key. Webhooks signed with the previous one are rejected.",
     response=ONE_PROJECT,
-    return_query=revealed,
+    return_message=revealed,
 )
 forward(
     admins,

@@ -22,7 +22,7 @@ from gateway.forwarding.changes import forward_change
 from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import free_commit_router
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 DeveloperReader = Annotated[Actor, Security(developer, scopes=["SECRET_READ"])]
 AdminReader = Annotated[Actor, Security(admin, scopes=["SECRET_READ"])]
@@ -30,7 +30,7 @@ AdminWriter = Annotated[Actor, Security(admin, scopes=["SECRET_WRITE"])]
 
 developers = free_commit_router("/api/developer/secrets", "Secrets")
 admins = free_commit_router("/api/admin/secrets", "Secrets")
-written = ReturnQuery(GetSecret, "secret_id")  # the client knows the value, which is added to the answer
+written = ReturnMessage(GetSecret, "secret_id")  # the client knows the value, which is added to the answer
 change = partial(
     forward_change,
     admins,
@@ -38,7 +38,7 @@ change = partial(
     body=SECRET,
     user=AdminWriter,
     response=REVEALED_SECRET,
-    return_query=ReturnQuery(RevealSecret, "secret_id"),
+    return_message=ReturnMessage(RevealSecret, "secret_id"),
 )
 LIST = "List all secrets by id, without their values."
 
@@ -72,11 +72,11 @@ forward(
     "Create a secret; without projects it is global.",
     body=SECRET,
     response=ECHOED_SECRET,
-    return_query=written,
+    return_message=written,
     status_code=201,
 )
 change("name", RenameSecret, "Change the secret's name.")
-change("value", ChangeSecretValue, "Change the secret's value.", response=ECHOED_SECRET, return_query=written)
+change("value", ChangeSecretValue, "Change the secret's value.", response=ECHOED_SECRET, return_message=written)
 change("env", SetSecretEnvironment, "Change the secret's label.", required=False)
 change("escape_char", ChangeEscapedCharacters, "Change the stored characters; they have no effect on the value.")
 change(

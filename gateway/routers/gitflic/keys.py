@@ -12,7 +12,7 @@ from gateway.dependencies import gitflic_admin
 from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import gitflic_router
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 AdminReader = Annotated[Actor, Security(gitflic_admin, scopes=["USER_READ"])]
 AdminWriter = Annotated[Actor, Security(gitflic_admin, scopes=["USER_WRITE"])]
@@ -30,7 +30,7 @@ forward(
     "Add a public key to the user. Broken keys, weak keys, and keys already in use are rejected.",
     body=KeyRequest,
     response=ONE_KEY,
-    return_query=ReturnQuery(GetSshKey, "user_id"),
+    return_message=ReturnMessage(GetSshKey, "user_id"),
     errors=("KEY_LIMIT",),
     user_id=WriteUserId,
 )

@@ -32,7 +32,7 @@ from gateway.dependencies import RequireRole, gitflic_admin, gitflic_user
 from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import gitflic_router
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 READ, WRITE = "RUNNER_READ", "RUNNER_WRITE"
 AdminReader = Annotated[Actor, Security(gitflic_admin, scopes=[READ])]
@@ -129,7 +129,7 @@ def add_runner_routes(router: APIRouter, role: RequireRole, find: Any, find_befo
         "Change the given fields; fields that are null or missing stay unchanged.",
         body=RunnerFields,
         response=RUNNER,
-        return_query=ReturnQuery(GetRunner, "runner_uuid"),
+        return_message=ReturnMessage(GetRunner, "runner_uuid"),
         errors=("RUNNER_INVALID",),
         runner_uuid=Annotated[str, Security(find_before_body, scopes=[WRITE])],
     )

@@ -21,7 +21,7 @@ from gateway.dependencies import gitflic_admin
 from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import gitflic_router
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import ReturnQuery
+from libs.messaging.request_reply import ReturnMessage
 
 AdminReader = Annotated[Actor, Security(gitflic_admin, scopes=["USER_READ"])]
 AdminWriter = Annotated[Actor, Security(gitflic_admin, scopes=["USER_WRITE"])]
@@ -42,7 +42,7 @@ forward(
     body=UserRequest,
     fixed={"roles": ("ROLE_DEVELOPER",)},  # new users can also use Free Commit's API
     response=ONE_USER,
-    return_query=ReturnQuery(GetUser, "user_id"),
+    return_message=ReturnMessage(GetUser, "user_id"),
 )
 forward(
     router,

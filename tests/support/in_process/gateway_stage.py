@@ -22,7 +22,13 @@ from libs.eventstore.decider import Actor
 from libs.messaging.jetstream import create_stream
 from libs.messaging.message_server import MessageServer
 from libs.messaging.nats_connection import connect, flush_to_server
-from libs.messaging.request_reply import ACTOR_HEADER, COMMAND_ID_HEADER, RETURN_QUERY_HEADER, ReturnQuery, parse_actor
+from libs.messaging.request_reply import (
+    ACTOR_HEADER,
+    COMMAND_ID_HEADER,
+    RETURN_MESSAGE_HEADER,
+    ReturnMessage,
+    parse_actor,
+)
 from libs.observability.telemetry import configure_telemetry
 from libs.security.tokens import SigningKey, generate_signing_key, issue_token
 from libs.settings import Settings
@@ -64,16 +70,15 @@ class FakeServices:
         await flush_to_server(self.client)
 
     def _reply(self, message: Any, headers: Mapping[str, str]) -> Any:
-        """Answer as a service does: after a command, also answer the query that the gateway attached to it."""
+        """Answer as a service does: after a command, also answer the message that the gateway attached to it."""
         self.received.append(ReceivedMessage(message, parse_actor(headers), headers.get(COMMAND_ID_HEADER)))
         answer = self.replies[type(message)](message)
-        if RETURN_QUERY_HEADER not in headers:
+        if RETURN_MESSAGE_HEADER not in headers:
             return answer
         stream = answer.stream if isinstance(answer, CommandReply) else answer["stream"]
         known = {reply_type.wire_name: reply_type for reply_type in self.replies}
-        return self._reply(
-            ReturnQuery.parse(headers[RETURN_QUERY_HEADER], known, stream), {ACTOR_HEADER: headers[ACTOR_HEADER]}
-        )
+        follow_up = ReturnMessage.parse(headers[RETURN_MESSAGE_HEADER], known)
+        return self._reply(follow_up.about(stream), {ACTOR_HEADER: headers[ACTOR_HEADER]})
 
     async def stop(self, message_type: type[Command] | type[Query]) -> None:
         await self.responders.pop(message_type).stop(1)

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pytest
 from bson import json_util
 from nats.aio.client import Client
 
+from contracts.builds import GetBuild
+from contracts.errors import RequestRejected
 from contracts.messages import CommandReply
 from contracts.projects import (
     ChangeExecutorVariables,
@@ -27,6 +30,7 @@ from contracts.projects import (
     ListExecutors,
     ListSecrets,
     ListSecretsPage,
+    RenameSecret,
     RevealCredential,
     RevealSecret,
     SecretView,
@@ -35,7 +39,7 @@ from contracts.projects import (
     SetSecretProjects,
 )
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import MessageClient
+from libs.messaging.request_reply import MessageClient, ReturnMessage
 from libs.service.connections import create_mongo_client, get_database
 from tests.integration.services.projects.resources.project_queries import (
     get_error_code,
@@ -187,3 +191,27 @@ async def test_each_reading_of_a_secret_is_recorded_with_its_actor(stage: Servic
         f"secret-{value}",
         f"credential-{key}",
     }
+
+
+async def test_a_command_can_return_the_secret_with_its_value(caller: MessageClient, stage: ServiceStage) -> None:
+    secret_id = await send_for_id(caller, CreateSecret(name="SHOWN", value=CANARY))
+    reveal = ReturnMessage(RevealSecret, "secret_id")
+    answer = await caller.send(RenameSecret(secret_id=secret_id, name="RENAMED"), return_message=reveal)
+    view = SecretView.model_validate_json(answer)
+    assert (view.name, view.value) == ("RENAMED", CANARY)
+
+    commits = await find_commits(stage, {"stream": f"secret-{secret_id}"})
+    assert [event["name"] for commit in commits for event in commit["events"]][1:] == [
+        "SecretSettingsChanged",
+        "SecretRevealed",
+    ]
+
+
+async def test_a_command_with_an_unknown_return_message_changes_nothing(caller: MessageClient) -> None:
+    secret_id = await send_for_id(caller, CreateSecret(name="UNCHANGED", value="1"))
+    with pytest.raises(RequestRejected) as rejection:
+        await caller.send(
+            RenameSecret(secret_id=secret_id, name="CHANGED"), return_message=ReturnMessage(GetBuild, "build_id")
+        )
+    assert rejection.value.code == "REQUEST_INVALID"
+    assert (await get_secret(caller, secret_id)).name == "UNCHANGED"
