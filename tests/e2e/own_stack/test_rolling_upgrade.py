@@ -32,6 +32,7 @@ CONCURRENT_BUILDS = 3
 BUILDS_PER_STAGE = 3  # builds that must finish before the upgrade continues
 AGENT_SLOTS = 4  # concurrent jobs of the agent
 RETRYABLE = {503, 504}
+NEW_EVENTS = ("ProjectSettingsChanged", "SecretSettingsChanged")  # the old release does not know them
 VISITED_PATHS = (
     "/developer/projects",
     "/developer/builds/queueds",
@@ -145,6 +146,17 @@ def stack(release_code: Path, tmp_path: Path) -> Iterator[MixedStack]:
             yield stack
 
 
+def find_unexpected(errors: list[str]) -> list[str]:
+    """Leave out what old replicas log, once per attempt, about events that only the new release knows."""
+    entries = {error: json.loads(error.partition(": ")[2]) for error in errors if error.startswith("old-")}
+    unknown = {
+        entry["message"]
+        for entry in entries.values()
+        if any(f"UnknownEvent: {name} in version 1" in entry.get("exception", "") for name in NEW_EVENTS)
+    }
+    return [error for error in errors if error not in entries or entries[error]["message"] not in unknown]
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(240)
 def test_a_rolling_upgrade_under_load_loses_and_repeats_nothing(stack: MixedStack, tmp_path: Path) -> None:
@@ -172,4 +184,4 @@ def test_a_rolling_upgrade_under_load_loses_and_repeats_nothing(stack: MixedStac
     assert unexpected == {}
     assert audit_until_clean(stack, load.launched, executions) == Verdict()
     assert stack.get_project(projects[0])["description"] == f"edited {load.descriptions} times"
-    assert stack.list_logged_errors() == []
+    assert find_unexpected(stack.list_logged_errors()) == []
