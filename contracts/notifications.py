@@ -33,7 +33,7 @@ class ListNotifications(Query):
 
 
 class NotificationRequested(Event):
-    """An e-mail was requested."""
+    """An e-mail was requested, to a user or an address."""
 
     personal: ClassVar[frozenset[str]] = frozenset({"recipient"})
 
@@ -47,7 +47,7 @@ class NotificationRequested(Event):
 
 
 class NotificationSent(Event):
-    """An e-mail was sent."""
+    """An e-mail was accepted by the mail server."""
 
     notification_id: str
 
@@ -68,7 +68,7 @@ class NotificationAbandoned(Event, wire_name="NotificationGaveUp"):
 
 
 class NotificationSkipped(Event):
-    """An e-mail cannot be sent."""
+    """An e-mail cannot be sent, for example without a recipient."""
 
     notification_id: str
     reason: str

@@ -70,7 +70,7 @@ class DiscardArtifactUpload(Command, wire_name="DiscardArtifact"):
 
 
 class ArtifactUploaded(Event):
-    """A job's file was completely uploaded."""
+    """A file of a job was completely uploaded. Runners and users see it from now on."""
 
     job_id: int
     build_id: int

@@ -50,8 +50,6 @@ class BuildPlanned(Event):
 
 
 class JobStatusChange(Message):
-    """The new status of a job."""
-
     job_id: int
     status: JobStatus
 

@@ -64,7 +64,7 @@ class JobAssigned(JobNames, Event):
 
 
 class JobStarted(JobNames, Event):
-    """The runner has started a job."""
+    """A job runs: its runner has reported about it for the first time."""
 
     job_id: int
     build_id: int

@@ -38,8 +38,6 @@ class PlannedStep(Message):
 
 
 class PlannedVariable(Message):
-    """A variable of a job."""
-
     key: str
     value: str
     expand: bool = True  # references to other variables in the value are replaced
@@ -57,8 +55,6 @@ class PlannedImage(Message):
 
 
 class PlannedArtifacts(Message):
-    """The artifacts that a job uploads."""
-
     name: str | None = None
     paths: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

@@ -38,8 +38,6 @@ class ReturnClaim(Command):
 
 
 class ClaimReturned(Message):
-    """The result of returning a claim."""
-
     job_id: int | None  # None: the claim had no job, or its runner has reported about it
 
 
@@ -54,8 +52,6 @@ class JobVariable(Message):
 
 
 class RegistryLogin(Message):
-    """The login for a container registry."""
-
     url: str  # a host, or the special URL of Docker Hub
     username: str
     password: Sensitive
@@ -105,8 +101,6 @@ class Assignment(Message):
 
 
 class ClaimResult(Message):
-    """The result of a claim."""
-
     assignment: Assignment | None  # None: no matching job
 
 

@@ -23,8 +23,6 @@ class LogIn(Command):
 
 
 class Session(Message):
-    """A signed access token."""
-
     access_token: Sensitive
     expires_in: int  # seconds
 
@@ -39,8 +37,6 @@ class GetAccess(Query):
 
 
 class Access(Message):
-    """The access rights of a user."""
-
     user_id: int
     user_uuid: str
     username: str
@@ -57,8 +53,6 @@ class ListAccess(Query, wire_name="FindAccess"):
 
 
 class AccessList(Message):
-    """The access rights of several users."""
-
     users: tuple[Access, ...]
 
 

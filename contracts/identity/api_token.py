@@ -49,7 +49,7 @@ class CreateApiToken(Command):
 
 
 class RevokeApiToken(Command):
-    """Revoke a personal token."""
+    """Revoke a personal token. Errors: TOKEN_NOT_FOUND."""
 
     user_id: int
     token_id: int
@@ -70,8 +70,6 @@ class ApiTokenCreated(Event):
 
 
 class ApiTokenRevoked(Event):
-    """A personal token was revoked."""
-
     user_id: int
     token_id: int
 
@@ -109,8 +107,6 @@ class AuthenticateToken(Command):
 
 
 class TokenAccess(Message):
-    """The access rights of a personal token."""
-
     access: Access
     scopes: tuple[str, ...]  # empty: all rights of the user
     expires_at: date | None

@@ -15,7 +15,7 @@ class CreateCompany(Command):
 
 
 class ChangeCompanyTitle(Command):
-    """Change the title of a company."""
+    """Change the title of a company, but not its alias."""
 
     company_id: int
     title: Name | None = None
@@ -29,7 +29,7 @@ class RenameCompany(Command):
 
 
 class SetCompanyMembers(Command, wire_name="ChooseMembers"):
-    """Replace the members of a company."""
+    """Replace the members of a company. Errors: DEVELOPER_NOT_FOUND if one does not exist."""
 
     company_id: int
     members_id: Ids
@@ -42,8 +42,6 @@ class DeleteCompany(Command):
 
 
 class CompanyCreated(Event):
-    """A company was created."""
-
     company_id: int
     alias: str
     title: str
@@ -51,14 +49,12 @@ class CompanyCreated(Event):
 
 
 class CompanyTitleChanged(Event):
-    """The title of a company changed."""
-
     company_id: int
     title: str
 
 
 class CompanyRenamed(Event):
-    """The alias of a company changed."""
+    """The alias of a company changed, which is also part of its projects' paths."""
 
     company_id: int
     alias: str
@@ -66,15 +62,13 @@ class CompanyRenamed(Event):
 
 
 class CompanyMembersSet(Event, wire_name="CompanyMembersChosen"):
-    """The members of a company changed."""
+    """The members of a company were replaced, or a member was removed."""
 
     company_id: int
     members_id: tuple[int, ...]
 
 
 class CompanyDeleted(Event):
-    """A company was deleted."""
-
     company_id: int
     alias: str
 
@@ -88,7 +82,7 @@ class CompanyView(Message):
 
 
 class GetCompany(Query):
-    """Get a company by id or alias (case-insensitive). Answer: CompanyView."""
+    """Get a company by id or alias (case-insensitive). Answer: CompanyView. Errors: COMPANY_NOT_FOUND."""
 
     company_id: int | None = None
     alias: str | None = None

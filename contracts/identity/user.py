@@ -13,7 +13,7 @@ from contracts.paging import PageQuery, SliceQuery
 
 
 class RegisterUser(Command):
-    """Create a user."""
+    """Create a user, who is enabled. Usernames and e-mail addresses are unique."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"user_id", "user_uuid", "sealed_password_hash"})
 
@@ -26,7 +26,7 @@ class RegisterUser(Command):
 
 
 class RenameUser(Command):
-    """Change the username of a user."""
+    """Change the username of a user, which is also part of the paths of the user's projects."""
 
     user_id: int
     username: Name | None = None
@@ -40,7 +40,7 @@ class ChangeEmail(Command):
 
 
 class ChangePassword(Command):
-    """Change the password of a user."""
+    """Change the password of a user, which ends all sessions and revokes all personal tokens."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_password_hash"})
 
@@ -50,7 +50,7 @@ class ChangePassword(Command):
 
 
 class ChangeRoles(Command):
-    """Change the roles of a user."""
+    """Change the roles of a user. Errors: DEVELOPER_LAST_ADMINISTRATOR."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"anchor"})
 
@@ -59,7 +59,7 @@ class ChangeRoles(Command):
 
 
 class SetUserEnabled(Command):
-    """Enable or disable a user."""
+    """Enable or disable a user. Errors: DEVELOPER_LAST_ADMINISTRATOR."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"anchor"})
 
@@ -97,8 +97,6 @@ class SetUserProjects(Command, wire_name="ChooseProjectsOfUser"):
 
 
 class UserRegistered(Event):
-    """A user was created."""
-
     personal: ClassVar[frozenset[str]] = frozenset({"email", "github_username", "gitlab_username"})
 
     user_id: int
@@ -112,7 +110,7 @@ class UserRegistered(Event):
 
 
 class UserRenamed(Event):
-    """The username of a user changed."""
+    """The username of a user changed, which is also part of the paths of the user's projects."""
 
     user_id: int
     username: str
@@ -120,8 +118,6 @@ class UserRenamed(Event):
 
 
 class UserEmailChanged(Event):
-    """The e-mail address of a user changed."""
-
     personal: ClassVar[frozenset[str]] = frozenset({"email"})
 
     user_id: int
@@ -129,7 +125,7 @@ class UserEmailChanged(Event):
 
 
 class UserPasswordChanged(Event):
-    """The password of a user changed."""
+    """The password of a user changed. Tokens with an older epoch are invalid."""
 
     user_id: int
     sealed_password_hash: str
@@ -137,7 +133,7 @@ class UserPasswordChanged(Event):
 
 
 class UserRolesChanged(Event):
-    """The roles of a user changed."""
+    """The roles of a user changed. Tokens with an older epoch are invalid."""
 
     user_id: int
     roles: tuple[str, ...]
@@ -145,14 +141,12 @@ class UserRolesChanged(Event):
 
 
 class UserEnabled(Event):
-    """A user was enabled."""
-
     user_id: int
     epoch: int
 
 
 class UserDisabled(Event):
-    """A user was disabled."""
+    """A user was disabled. Tokens with an older epoch are invalid."""
 
     user_id: int
     epoch: int
@@ -176,7 +170,7 @@ class AdministratorAnchored(Event):
 
 
 class UserDeleted(Event):
-    """A user was deleted."""
+    """A user was deleted, and the personal fields of the user's events can no longer be decrypted."""
 
     user_id: int
     username: str
@@ -230,7 +224,7 @@ class ListUserSummaries(SliceQuery, wire_name="FindUsers"):
 
 
 class UserSummary(Message):
-    """A user in a search result."""
+    """A user in a search result: fewer fields than UserView."""
 
     uuid: str
     username: str

@@ -9,7 +9,7 @@ from contracts.projects.fields import MAX_SECRET_LENGTH, Name
 
 
 class CreateCredential(Command):
-    """Create a credential."""
+    """Create a credential. Errors: CREDENTIAL_NAME_REQUIRED, CREDENTIAL_SSH_KEY_REQUIRED."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"credential_id", "sealed_ssh_key"})
 
@@ -18,7 +18,7 @@ class CreateCredential(Command):
 
 
 class RenameCredential(Command):
-    """Change the name of a credential."""
+    """Change the name of a credential. An empty name is valid."""
 
     credential_id: int
     name: Name | None = None
@@ -40,29 +40,23 @@ class RevealCredential(Command):
 
 
 class DeleteCredential(Command):
-    """Delete a credential."""
+    """Delete a credential. Errors: CREDENTIAL_IN_USE if a project uses it."""
 
     credential_id: int
 
 
 class CredentialCreated(Event):
-    """A credential was created."""
-
     credential_id: int
     name: str
     sealed_ssh_key: str
 
 
 class CredentialRenamed(Event):
-    """The name of a credential changed."""
-
     credential_id: int
     name: str
 
 
 class CredentialKeyChanged(Event):
-    """The SSH key of a credential changed."""
-
     credential_id: int
     sealed_ssh_key: str
 
@@ -74,7 +68,7 @@ class CredentialRevealed(Event):
 
 
 class CredentialDeleted(Event):
-    """A credential was deleted."""
+    """A credential was deleted. Its key can no longer be decrypted."""
 
     credential_id: int
 

@@ -9,7 +9,7 @@ from contracts.projects.fields import Name, Value
 
 
 class CreateExecutor(Command):
-    """Create an executor."""
+    """Create an executor. Errors: EXECUTOR_NAME_REQUIRED, EXECUTOR_DRIVER_REQUIRED, EXECUTOR_DRIVER_INVALID."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"executor_id", "sealed_variables"})
 
@@ -18,14 +18,14 @@ class CreateExecutor(Command):
 
 
 class RenameExecutor(Command):
-    """Change the name of an executor."""
+    """Change the name of an executor, but not its driver."""
 
     executor_id: int
     name: Name | None = None
 
 
 class ChangeExecutorVariables(Command):
-    """Replace the variables of an executor."""
+    """Replace all variables of an executor."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_variables"})
 
@@ -34,13 +34,13 @@ class ChangeExecutorVariables(Command):
 
 
 class DeleteExecutor(Command):
-    """Delete an executor."""
+    """Delete an executor. Errors: EXECUTOR_IN_USE if a project uses it."""
 
     executor_id: int
 
 
 class ExecutorCreated(Event):
-    """An executor was created."""
+    """An executor was created, with the initial variables of its driver."""
 
     executor_id: int
     name: str
@@ -49,21 +49,19 @@ class ExecutorCreated(Event):
 
 
 class ExecutorRenamed(Event):
-    """The name of an executor changed."""
-
     executor_id: int
     name: str
 
 
 class ExecutorVariablesChanged(Event):
-    """The variables of an executor changed."""
+    """The variables of an executor were replaced."""
 
     executor_id: int
     sealed_variables: str
 
 
 class ExecutorDeleted(Event):
-    """An executor was deleted."""
+    """An executor was deleted. Its variables can no longer be decrypted."""
 
     executor_id: int
 
@@ -76,14 +74,14 @@ class ExecutorView(Message):
 
 
 class GetExecutor(Query):
-    """Get an executor. Answer: ExecutorView."""
+    """Get an executor. Answer: ExecutorView. Errors: EXECUTOR_NOT_FOUND."""
 
     executor_id: int
     reveal: bool = False  # include the values of the variables
 
 
 class ListExecutors(Query):
-    """List all executors. Answer: Executors."""
+    """List all executors by id. Answer: Executors."""
 
     reveal: bool = False  # include the values of the variables
 

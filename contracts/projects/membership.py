@@ -29,8 +29,6 @@ class ListMemberships(Query):
 
 
 class Memberships(Message):
-    """The projects of several developers."""
-
     projects_id: dict[int, tuple[int, ...]]  # by developer; developers without projects are left out
 
 

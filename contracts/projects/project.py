@@ -9,7 +9,7 @@ from contracts.projects.fields import Ids, Name, Names, Prose, UrlOrPath
 
 
 class CreateProject(Command):
-    """Create a project."""
+    """Create a project, owned by the actor, another user or a company."""
 
     name: Name | None = None
     description: Prose | None = None
@@ -28,14 +28,14 @@ class CreateProject(Command):
 
 
 class RenameProject(Command):
-    """Change the name of a project."""
+    """Change the name of a project. The alias, which is part of its path, stays."""
 
     project_id: int
     name: Name | None = None
 
 
 class DescribeProject(Command):
-    """Change the description of a project."""
+    """Change the description of a project. Blank: none."""
 
     project_id: int
     description: Prose | None = None
@@ -51,7 +51,7 @@ class ChangeRepository(Command):
 
 
 class ChangeBranch(Command):
-    """Change the branch of a project."""
+    """Change the branch of a project: a name, or `*` for the default branch and, at pushes, any branch."""
 
     project_id: int
     branch: Name | None = None
@@ -65,14 +65,14 @@ class ChangeSpecFilePath(Command):
 
 
 class ChangeRetention(Command):
-    """Change how many builds are kept."""
+    """Change how many builds of a project are kept. None: all."""
 
     project_id: int
     keep_number_build: int | None = None
 
 
 class ChangeConcurrency(Command):
-    """Allow or forbid concurrent builds."""
+    """Change whether several builds of a project may run at the same time."""
 
     project_id: int
     allow_concurrent_execution: bool | None = None
@@ -89,14 +89,14 @@ class ProtectBranches(Command):
 
 
 class SetProjectDevelopers(Command, wire_name="ChooseDevelopers"):
-    """Replace the developers of a project."""
+    """Replace the developers of a project. Errors: DEVELOPER_NOT_FOUND if one does not exist."""
 
     project_id: int
     developers_id: Ids
 
 
 class SetProjectSecrets(Command, wire_name="ChooseSecrets"):
-    """Replace the secrets of a project."""
+    """Replace the secrets attached to a project. Errors: SECRET_NOT_FOUND if one does not exist."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"attached", "detached"})
 
@@ -105,14 +105,14 @@ class SetProjectSecrets(Command, wire_name="ChooseSecrets"):
 
 
 class SetProjectCredential(Command, wire_name="ChooseCredential"):
-    """Set the credential of a project."""
+    """Set the credential that reads the project's repository. None: no credential."""
 
     project_id: int
     credential_id: int | None = None
 
 
 class SetProjectExecutor(Command, wire_name="ChooseExecutor"):
-    """Set the executor of a project."""
+    """Set the executor of a project. Errors: EXECUTOR_NOT_FOUND."""
 
     project_id: int
     executor_id: int | None = None
@@ -129,7 +129,7 @@ class MoveProject(Command):
 
 
 class RenewSignatureKey(Command):
-    """Generate a new webhook signature key."""
+    """Replace the key with which forges sign webhook deliveries by a generated one."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_signature_key"})
 
@@ -137,7 +137,7 @@ class RenewSignatureKey(Command):
 
 
 class DeleteProject(Command):
-    """Delete a project."""
+    """Delete a project, and detach its secrets."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"secrets_id"})
 

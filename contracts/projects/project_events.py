@@ -2,8 +2,6 @@ from contracts.messages import ChangedFields, Event
 
 
 class ProjectCreated(Event):
-    """A project was created."""
-
     project_id: int
     owner_alias: str
     alias: str
@@ -40,7 +38,7 @@ class ProjectSettingsChanged(ChangedFields, Event):
 
 
 class ProjectRepositoryChanged(Event):
-    """The repository of a project changed."""
+    """The repository of a project changed, or the login for it."""
 
     project_id: int
     repository: str
@@ -48,7 +46,7 @@ class ProjectRepositoryChanged(Event):
 
 
 class ProjectDevelopersSet(Event, wire_name="ProjectDevelopersChosen"):
-    """The developers of a project changed."""
+    """The developers of a project were replaced, or a developer was added or removed."""
 
     project_id: int
     developers_id: tuple[int, ...]
@@ -74,14 +72,14 @@ class ProjectMoved(Event):
 
 
 class ProjectSignatureKeyRenewed(Event):
-    """The webhook signature key of a project was renewed."""
+    """The key with which forges sign webhook deliveries was replaced."""
 
     project_id: int
     sealed_signature_key: str
 
 
 class ProjectDeleted(Event):
-    """A project was deleted."""
+    """A project was deleted. Its signature key and repository login can no longer be decrypted."""
 
     project_id: int
     secrets_id: tuple[int, ...] = ()  # secrets that are detached from the project
@@ -91,35 +89,31 @@ class ProjectDeleted(Event):
 
 
 class ProjectRenamed(Event):
-    """The name of a project changed."""
+    """The name of a project changed, but not its alias."""
 
     project_id: int
     name: str
 
 
 class ProjectDescribed(Event):
-    """The description of a project changed."""
+    """The description of a project changed. None: it has none."""
 
     project_id: int
     description: str | None = None
 
 
 class ProjectBranchChanged(Event):
-    """The branch of a project changed."""
-
     project_id: int
     branch: str
 
 
 class ProjectSpecFilePathChanged(Event):
-    """The path of a project's spec file changed."""
-
     project_id: int
     spec_file_path: str
 
 
 class ProjectRetentionChanged(Event):
-    """The number of kept builds changed."""
+    """The number of builds that are kept changed. None: all."""
 
     project_id: int
     keep_number_build: int | None = None
@@ -140,15 +134,11 @@ class ProjectBranchesProtected(Event):
 
 
 class ProjectCredentialSet(Event, wire_name="ProjectCredentialChosen"):
-    """The credential of a project changed."""
-
     project_id: int
     credential_id: int | None = None
 
 
 class ProjectExecutorSet(Event, wire_name="ProjectExecutorChosen"):
-    """The executor of a project changed."""
-
     project_id: int
     executor_id: int
 

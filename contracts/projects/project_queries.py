@@ -42,21 +42,21 @@ class ProjectView(Message):
 
 
 class GetProject(Query):
-    """Get a project by id. Answer: ProjectView."""
+    """Get a project by id. Answer: ProjectView. Errors: PROJECT_NOT_FOUND."""
 
     project_id: int
     reveal: bool = False  # include the signature key
 
 
 class GetProjectByAlias(Query, wire_name="FindProject"):
-    """Get a project by owner and alias (case-insensitive). Answer: ProjectView."""
+    """Get a project by owner and alias (case-insensitive). Answer: ProjectView. Errors: PROJECT_NOT_FOUND."""
 
     owner_alias: str
     alias: str
 
 
 class ListProjects(Query):
-    """List all projects. Answer: Projects."""
+    """List all projects by id. Answer: Projects."""
 
     reveal: bool = False  # include the signature keys
 
@@ -92,8 +92,6 @@ class GetLaunchSettings(Query):
 
 
 class LaunchSettings(Message):
-    """The project settings that a build copies at launch."""
-
     allowed: bool  # whether the actor may launch builds
     project_id: int
     name: str

@@ -10,7 +10,7 @@ from contracts.projects.fields import MAX_SECRET_LENGTH, Ids, Name
 
 
 class CreateSecret(Command):
-    """Create a secret."""
+    """Create a secret. Errors: SECRET_NAME_REQUIRED, SECRET_NAME_INVALID, SECRET_VALUE_REQUIRED, PROJECT_NOT_FOUND."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"secret_id", "sealed_value"})
 
@@ -22,14 +22,14 @@ class CreateSecret(Command):
 
 
 class RenameSecret(Command):
-    """Change the name of a secret."""
+    """Change the name of a secret, which is also the name of the variable in jobs."""
 
     secret_id: int
     name: Name | None = None
 
 
 class ChangeSecretValue(Command):
-    """Change the value of a secret."""
+    """Change the value of a secret. Errors: SECRET_VALUE_REQUIRED."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_value"})
 
@@ -52,7 +52,7 @@ class ChangeEscapedCharacters(Command):
 
 
 class SetSecretProjects(Command, wire_name="ChooseSecretProjects"):
-    """Replace the projects of a secret."""
+    """Replace the projects that may use a secret."""
 
     secret_id: int
     projects_id: Ids  # empty: every project may use the secret
@@ -65,14 +65,12 @@ class RevealSecret(Command):
 
 
 class DeleteSecret(Command):
-    """Delete a secret."""
+    """Delete a secret. Errors: SECRET_PROJECTS_NOT_EMPTY if it is attached to a project."""
 
     secret_id: int
 
 
 class SecretCreated(Event):
-    """A secret was created."""
-
     secret_id: int
     name: str
     sealed_value: str
@@ -98,8 +96,6 @@ class SecretRenamed(Event):
 
 
 class SecretValueChanged(Event):
-    """The value of a secret changed."""
-
     secret_id: int
     sealed_value: str
 
@@ -119,7 +115,7 @@ class SecretEscapedCharactersChanged(Event):
 
 
 class SecretProjectsSet(Event, wire_name="SecretProjectsChosen"):
-    """The projects of a secret changed."""
+    """The projects that may use a secret were replaced."""
 
     secret_id: int
     projects_id: tuple[int, ...]  # empty: every project may use the secret
@@ -146,7 +142,7 @@ class SecretRevealed(Event):
 
 
 class SecretDeleted(Event):
-    """A secret was deleted."""
+    """A secret was deleted. Its value can no longer be decrypted."""
 
     secret_id: int
 

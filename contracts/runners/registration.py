@@ -26,8 +26,6 @@ class RevealRegistrationToken(Command):
 
 
 class RegistrationInfo(Message):
-    """The registration token of a scope."""
-
     id: str = "1"
     scope: str
     registration_token: Sensitive

@@ -41,7 +41,7 @@ class PauseRunner(Command, wire_name="ShutDownRunner"):
 
 
 class DeleteRunner(Command):
-    """Delete a runner."""
+    """Delete a runner. Its token becomes invalid, and JobFinished or JobLost of its jobs follows."""
 
     runner_uuid: str
 
@@ -67,8 +67,6 @@ class ListRunners(SliceQuery):
 
 
 class RunnerRegistration(Message):
-    """A runner's ids and token."""
-
     id: int
     uuid: str
     token: Sensitive

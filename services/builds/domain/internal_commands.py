@@ -9,7 +9,7 @@ from libs.eventstore.decider import InternalCommand
 
 @dataclass(frozen=True)
 class LaunchBuild(InternalCommand, wire_name="QueueBuild"):
-    """Launch a build with its numbers, its initiator and the settings that its project has now."""
+    """Launch a build with its numbers, its initiator and the present settings of its project."""
 
     project_id: int
     build_id: int
@@ -91,15 +91,13 @@ class StopBuild(InternalCommand, wire_name="KillBuild"):
 
 @dataclass(frozen=True)
 class PlayBuildJob(InternalCommand, wire_name="PlayJob"):
-    """Start a manual job of a build."""
-
     build_id: int
     job_id: int
 
 
 @dataclass(frozen=True)
 class RerunBuildJob(InternalCommand, wire_name="RetryJob"):
-    """Run a finished job of a build again."""
+    """Run a finished job of a build again. Skipped jobs then wait for their upstream jobs again."""
 
     build_id: int
     job_id: int
@@ -107,8 +105,6 @@ class RerunBuildJob(InternalCommand, wire_name="RetryJob"):
 
 @dataclass(frozen=True)
 class StopBuildJob(InternalCommand, wire_name="StopJob"):
-    """Cancel a running, queued or waiting job of a build."""
-
     build_id: int
     job_id: int
 
@@ -168,7 +164,7 @@ class RecordSteps(InternalCommand):
 
 @dataclass(frozen=True)
 class FinishJob(InternalCommand):
-    """Record the result of a job."""
+    """Record the result of an attempt. The job is retried if its spec file says so."""
 
     job_id: int
     attempt: int
@@ -216,8 +212,6 @@ class MarkJobLost(InternalCommand, wire_name="LoseJob"):
 
 @dataclass(frozen=True)
 class RecordArtifact(InternalCommand):
-    """Record a completely uploaded file."""
-
     job_id: int
     attempt: int
     artifact: Artifact

@@ -56,7 +56,7 @@ class AddKey(InternalCommand):
 
 @dataclass(frozen=True)
 class AddCompany(InternalCommand):
-    """Add a company with a new id and an alias that was free a moment ago."""
+    """Add a company with a new id and an alias that was free when it was looked up."""
 
     company_id: int
     title: str | None
@@ -66,7 +66,7 @@ class AddCompany(InternalCommand):
 
 @dataclass(frozen=True)
 class RemoveMember(InternalCommand):
-    """Remove a member from a company."""
+    """Remove a member from a company, when the user is deleted."""
 
     company_id: int
     member_id: int

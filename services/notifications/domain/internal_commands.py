@@ -8,7 +8,7 @@ from libs.eventstore.decider import InternalCommand
 
 @dataclass(frozen=True)
 class RequestNotification(InternalCommand):
-    """Request an e-mail to a user or an address."""
+    """Request an e-mail, to a user or an address."""
 
     notification_id: str
     kind: NotificationKind
@@ -21,7 +21,7 @@ class RequestNotification(InternalCommand):
 
 @dataclass(frozen=True)
 class MarkNotificationSent(InternalCommand):
-    """Record that an e-mail was sent."""
+    """Record that an e-mail was accepted by the mail server."""
 
     notification_id: str
 
@@ -37,7 +37,7 @@ class RecordNotificationFailure(InternalCommand):
 
 @dataclass(frozen=True)
 class AbandonNotification(InternalCommand, wire_name="GiveUpNotification"):
-    """Stop trying to send an e-mail."""
+    """Record that no further attempt is made to send an e-mail."""
 
     notification_id: str
     reason: str

@@ -63,16 +63,12 @@ class SetProjectPath(InternalCommand):
 
 @dataclass(frozen=True)
 class SetSignatureKey(InternalCommand):
-    """Replace the encrypted signature key of a project."""
-
     project_id: int
     sealed_signature_key: str
 
 
 @dataclass(frozen=True)
 class RemoveProject(InternalCommand):
-    """Delete a project and detach its secrets."""
-
     project_id: int
     secrets_id: tuple[int, ...] = ()
 
@@ -101,8 +97,6 @@ class AddSecret(InternalCommand):
 
 @dataclass(frozen=True)
 class SetSecretValue(InternalCommand):
-    """Replace the encrypted value of a secret."""
-
     secret_id: int
     sealed_value: str
 
@@ -118,8 +112,6 @@ class AddCredential(InternalCommand):
 
 @dataclass(frozen=True)
 class SetCredentialKey(InternalCommand):
-    """Replace the encrypted key of a credential."""
-
     credential_id: int
     sealed_ssh_key: str
 
@@ -136,8 +128,6 @@ class AddExecutor(InternalCommand):
 
 @dataclass(frozen=True)
 class SetExecutorVariables(InternalCommand):
-    """Replace the encrypted variables of an executor."""
-
     executor_id: int
     sealed_variables: str
 
@@ -161,7 +151,7 @@ class AddDelivery(InternalCommand):
 
 @dataclass(frozen=True)
 class AddDeveloper(InternalCommand):
-    """Add a developer to a project."""
+    """Add a developer to a project, as a consequence of SetDeveloperProjects."""
 
     project_id: int
     developer_id: int
@@ -169,7 +159,7 @@ class AddDeveloper(InternalCommand):
 
 @dataclass(frozen=True)
 class RemoveDeveloper(InternalCommand):
-    """Remove a developer from a project."""
+    """Remove a developer from a project, as a consequence of SetDeveloperProjects or of the user's deletion."""
 
     project_id: int
     developer_id: int
@@ -177,7 +167,7 @@ class RemoveDeveloper(InternalCommand):
 
 @dataclass(frozen=True)
 class AttachSecret(InternalCommand):
-    """Attach a secret to a project."""
+    """Attach a secret to a project, as a consequence of SetProjectSecrets. A deleted secret is ignored."""
 
     secret_id: int
     project_id: int
@@ -185,7 +175,7 @@ class AttachSecret(InternalCommand):
 
 @dataclass(frozen=True)
 class DetachSecret(InternalCommand):
-    """Detach a secret from a project."""
+    """Detach a secret from a project. A deleted secret is ignored."""
 
     secret_id: int
     project_id: int

@@ -21,8 +21,6 @@ class AddRunner(InternalCommand):
 
 @dataclass(frozen=True)
 class SetRunnerToken(InternalCommand):
-    """Replace the hash of a runner's token."""
-
     runner_uuid: str
     token_hash: str
 
@@ -38,7 +36,7 @@ class IssueRegistrationToken(InternalCommand):
 
 @dataclass(frozen=True)
 class ReplaceRegistrationToken(InternalCommand):
-    """Replace the registration token of a scope."""
+    """Replace the registration token of a scope. The old one becomes invalid."""
 
     scope: str
     token_hash: str
@@ -62,13 +60,13 @@ class UpdateRunnerInfo(InternalCommand, wire_name="NoteRunnerInfo"):
 
 @dataclass(frozen=True)
 class MarkRunnerOnline(InternalCommand):
-    """Mark a runner as online."""
+    """Mark a runner as online, after a call."""
 
     runner_uuid: str
 
 
 @dataclass(frozen=True)
 class MarkRunnerOffline(InternalCommand):
-    """Mark a runner as offline."""
+    """Mark a runner as offline, because it made no call for too long."""
 
     runner_uuid: str
