@@ -9,13 +9,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 from rich.console import Console
 from rich.text import Text
@@ -24,11 +21,11 @@ from contracts.messages import Payload
 from infra.local.process import OperatorError
 from infra.service_catalog import PUBLIC_SERVICES, SERVICES
 from libs.messaging.nats_connection import connect
+from libs.messaging.stream_reader import StreamReader
 from libs.settings import Settings, SettingsError
 
 NATS_TIMEOUT_SECONDS = 5.0  # for connecting and for fetching stored events
-BATCH_SIZE = 200
-POLL_TIMEOUT_SECONDS = 2.0  # after this time without an event, check that the consumer still exists
+RETRY_SECONDS = 2.0
 MAX_VALUE_LENGTH = 40
 MAX_SUMMARY_FIELDS = 5
 
@@ -127,31 +124,31 @@ def _truncate(text: str, length: int) -> str:
 
 
 class EventTail:
-    """Reads the stream of one service from a start time: stored events first, then new ones."""
+    """Reads one service's stream from a start time: first the stored events, then new ones."""
 
     def __init__(self, client: Client, service: str) -> None:
-        self._js: JetStreamContext = client.jetstream()
+        self._client = client
         self._service = service
         self._last_sequence = 0
         self._stored_count = 0
 
     async def open(self, start: datetime | None) -> None:
-        """Create the consumer. `start`: time of the first event; None: all events."""
+        """Open the reader. `start` is the time of the first event, or None for all events."""
         try:
-            newest = (await self._js.stream_info(self._service)).state.last_seq
+            newest = (await self._client.jetstream().stream_info(self._service)).state.last_seq
         except NotFoundError:
             raise OperatorError(f"The stream {self._service} does not exist. Run `headrace migrate`.") from None
-        by_time = {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": start} if start else {}
-        self._subscription = await self._subscribe(**by_time)
-        self._stored_count = (await self._subscription.consumer_info()).num_pending or 0
+        self._reader = await StreamReader.open(self._client, self._service, since=start)
+        self._stored_count = await self._reader.count_pending()
         if not self._stored_count:
             self._last_sequence = newest
 
     async def read_stored(self) -> AsyncIterator[EventRecord]:
         while self._stored_count > 0:
-            for message in await self._subscription.fetch(
-                min(BATCH_SIZE, self._stored_count), timeout=NATS_TIMEOUT_SECONDS
-            ):
+            messages = await self._reader.fetch(NATS_TIMEOUT_SECONDS)
+            if not messages:
+                raise TimeoutError
+            for message in messages:
                 self._stored_count -= 1
                 yield self._to_record(message)
 
@@ -159,25 +156,17 @@ class EventTail:
         """Yield new events. After an outage of the server, continue after the last event, without a gap."""
         while True:
             try:
-                with suppress(TimeoutError):
-                    [message] = await self._subscription.fetch(1, timeout=POLL_TIMEOUT_SECONDS)
+                for message in await self._reader.fetch():
                     yield self._to_record(message)
-                    continue
-                await self._subscription.consumer_info()
-            except NatsError:
-                await asyncio.sleep(POLL_TIMEOUT_SECONDS)
-                with suppress(NatsError):
-                    self._subscription = await self._subscribe(opt_start_seq=self._last_sequence + 1)
+            except (NatsError, TimeoutError):
+                await asyncio.sleep(RETRY_SECONDS)
+                with suppress(NatsError, TimeoutError):
+                    await self._reader.aclose()
+                    self._reader = await StreamReader.open(self._client, self._service, after=self._last_sequence)
 
     def _to_record(self, message: Msg) -> EventRecord:
         self._last_sequence = message.metadata.sequence.stream
         return EventRecord.from_message(message)
-
-    async def _subscribe(self, **start: Any) -> JetStreamContext.PullSubscription:
-        if "opt_start_seq" in start:
-            start["deliver_policy"] = DeliverPolicy.BY_START_SEQUENCE
-        config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=60, **start)
-        return await self._js.pull_subscribe(f"evt.{self._service}.>", stream=self._service, config=config)
 
 
 async def merge_stored(tails: Sequence[EventTail]) -> AsyncIterator[EventRecord]:

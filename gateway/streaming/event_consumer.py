@@ -3,23 +3,21 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from contracts.errors import RequestRejected
+from libs.messaging.stream_reader import StreamReader
 
 STREAMS = ("builds", "runners")
 EVENT_ID_PART = re.compile(r"([br])(\d{1,18})")
-BATCH_SIZE = 64  # events per request to NATS, if so many are stored
-FETCH_TIMEOUT_SECONDS = 2.0  # a request that was lost with its NATS server is repeated after this time
+BATCH_SIZE = 64  # events per request to NATS
 RECONNECT_DELAY_SECONDS = 0.5  # pause before a lost consumer is recreated
-CONSUMER_EXPIRY_SECONDS = 60.0  # NATS removes a consumer that is no longer read after this time
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,48 +90,11 @@ async def read_batches(
     """
     while True:
         try:
-            config = _consumer_config(after, since)
-            subscription = await client.jetstream().pull_subscribe(f"evt.{stream}.>", stream=stream, config=config)
-            try:
-                async for messages in _fetch_messages(client, subscription):
-                    batch = [StoredEvent.from_message(stream, message) for message in messages]
+            reader = await StreamReader.open(client, stream, after=after, since=since, batch_size=BATCH_SIZE)
+            async with aclosing(reader):
+                while True:
+                    batch = [StoredEvent.from_message(stream, message) for message in await reader.fetch()]
                     after = batch[-1].sequence if batch else after
                     yield batch
-            finally:
-                await subscription.unsubscribe()
-        except NatsError:
+        except (NatsError, TimeoutError):
             await asyncio.sleep(RECONNECT_DELAY_SECONDS)
-
-
-async def _fetch_messages(
-    client: Client, subscription: JetStreamContext.PullSubscription
-) -> AsyncGenerator[Sequence[Msg]]:
-    """Yield batches of messages, until a message was lost: with the connection that should have delivered it."""
-    received, size, connections = 0, 1, client.stats["reconnects"]
-    while True:
-        try:
-            messages = await subscription.fetch(size, FETCH_TIMEOUT_SECONDS)
-        except TimeoutError:
-            messages = []
-        expected = range(received + 1, received + len(messages) + 1)
-        if [message.metadata.sequence.consumer for message in messages] != [*expected]:
-            return
-        received += len(messages)
-        yield messages
-        if client.stats["reconnects"] != connections:
-            return
-        # not more than are stored: fetch would wait until a larger batch is complete
-        size = min(max(messages[-1].metadata.num_pending, 1), BATCH_SIZE) if messages else 1
-
-
-def _consumer_config(after: int | None, since: datetime | None) -> ConsumerConfig:
-    by_time = after is None
-    return ConsumerConfig(
-        ack_policy=AckPolicy.NONE,
-        deliver_policy=DeliverPolicy.BY_START_TIME if by_time else DeliverPolicy.BY_START_SEQUENCE,
-        opt_start_time=since if by_time else None,
-        opt_start_seq=None if after is None else after + 1,
-        inactive_threshold=CONSUMER_EXPIRY_SECONDS,
-        mem_storage=True,
-        num_replicas=1,
-    )

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -29,7 +30,7 @@ from libs.eventstore import OutcomeUnknown, StoreUnavailable
 from libs.eventstore.decider import AnyEvent
 from libs.messaging import cloudevents
 from libs.messaging.cloudevents import DeliveredEvent
-from libs.messaging.pull_consumer import PullConsumer
+from libs.messaging.stream_reader import StreamReader
 from libs.observability.logs import summarize_error
 from libs.observability.tracing import attach_remote
 from libs.service.leader_election import LeadershipLost
@@ -122,12 +123,13 @@ class CatchUpSubscription:
 
     async def _consume(self, checkpoint: Checkpoint) -> None:
         try:
-            async with PullConsumer.starting_after(self._client, self.source, checkpoint.sequence) as consumer:
-                self._on_state(self.name, False, await consumer.count_pending())
+            async with aclosing(
+                await StreamReader.open(self._client, self.source, after=checkpoint.sequence)
+            ) as reader:
+                self._on_state(self.name, False, await reader.count_pending())
                 while True:
-                    messages = await consumer.fetch()
+                    messages = await reader.fetch()
                     if not messages:
-                        await consumer.count_pending()  # raises NotFoundError if the server has removed the consumer
                         await self._save_if_moved(checkpoint)
                         continue
                     for expected, message in enumerate(messages, checkpoint.sequence + 1):

@@ -1,11 +1,10 @@
 """Rebuilding of read model rows and projections from the log while the service runs."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import NamedTuple
 
 from nats.aio.client import Client
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.client import JetStreamContext
 from pymongo import ASCENDING, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -16,6 +15,7 @@ from libs.eventstore.decider import AnyCategory
 from libs.eventstore.indexes import ensure_index
 from libs.eventstore.mapping import from_document
 from libs.messaging import cloudevents
+from libs.messaging.stream_reader import StreamReader
 from libs.messaging.subscription import REBUILDING
 from libs.projections.projector import apply_events, projection_collection, write_rows
 from libs.projections.schema import list_projection_indexes
@@ -25,6 +25,7 @@ from libs.service.declaration import AnyProjection
 ProgressCallback = Callable[[int, int], None]  # arguments: events done, events in total
 
 BATCH_SIZE = 1000
+FETCH_TIMEOUT_SECONDS = 10.0
 MAX_BUFFERED_ROWS = 20_000  # rows of a projection that are kept in memory before they are written
 
 
@@ -150,7 +151,7 @@ async def rebuild_projection(
     await database.create_collection(staging.name)
     info = await js.stream_info(projection.source)
     first = max(info.state.first_seq, 1)
-    last, last_id = await _apply_stream(js, staging, projection, first, info.state.last_seq, progress)
+    last, last_id = await _apply_stream(nats, staging, projection, first, info.state.last_seq, progress)
     for index in list_projection_indexes(projection, staging.name):
         await ensure_index(database, index)
     # from here on this checkpoint fences off the projection's subscription
@@ -160,7 +161,7 @@ async def rebuild_projection(
     await checkpoints.replace_one({"_id": name}, locked, upsert=True)
     end = (await js.stream_info(projection.source)).state.last_seq
     if end > last:
-        last, last_id = await _apply_stream(js, staging, projection, last + 1, end, progress)
+        last, last_id = await _apply_stream(nats, staging, projection, last + 1, end, progress)
     await staging.rename(name, dropTarget=True)
     checkpoint = {"incarnation": incarnation, "sequence": last, "event_id": last_id}
     await checkpoints.replace_one({"_id": name}, checkpoint, upsert=True)
@@ -168,7 +169,7 @@ async def rebuild_projection(
 
 
 async def _apply_stream(
-    js: JetStreamContext,
+    nats: Client,
     staging: AsyncCollection[Document],
     projection: AnyProjection,
     first: int,
@@ -179,27 +180,19 @@ async def _apply_stream(
     reached, last_id = first - 1, ""
     if last < first:
         return reached, last_id
-    subscription = await js.pull_subscribe(
-        f"evt.{projection.source}.>",
-        stream=projection.source,
-        config=ConsumerConfig(
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=first,
-            ack_policy=AckPolicy.NONE,
-            inactive_threshold=60,
-            mem_storage=True,
-        ),
-    )
     rows: dict[str, ReadModelRow] = {}
-    while reached < last:
-        messages = await subscription.fetch(min(BATCH_SIZE, last - reached), timeout=10)
-        events = [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
-        await apply_events(staging, projection, events, rows)
-        if len(rows) > MAX_BUFFERED_ROWS:
-            await write_rows(staging, projection, rows)
-            rows.clear()
-        reached, last_id = messages[-1].metadata.sequence.stream, events[-1].id
-        progress(reached - first + 1, last - first + 1)
+    reader = await StreamReader.open(nats, projection.source, after=reached, batch_size=BATCH_SIZE)
+    async with aclosing(reader):
+        while reached < last:
+            messages = await reader.fetch(FETCH_TIMEOUT_SECONDS)
+            if not messages:
+                raise TimeoutError(f"no event of {projection.source} within {FETCH_TIMEOUT_SECONDS:g} s")
+            events = [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
+            await apply_events(staging, projection, events, rows)
+            if len(rows) > MAX_BUFFERED_ROWS:
+                await write_rows(staging, projection, rows)
+                rows.clear()
+            reached, last_id = messages[-1].metadata.sequence.stream, events[-1].id
+            progress(min(reached, last) - first + 1, last - first + 1)
     await write_rows(staging, projection, rows)
-    await subscription.unsubscribe()
     return reached, last_id
