@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from faststream import AckPolicy
 from faststream.exceptions import NackMessage
@@ -31,6 +31,7 @@ from libs.settings import Settings
 from libs.tasks import cancel_and_wait
 
 log = logging.getLogger("headrace.workers")
+FASTSTREAM_LOGGER: Any = logging.LoggerAdapter(logging.getLogger("faststream"))
 
 MAX_RETRY_DELAY_SECONDS = 10.0
 # in this time, only the replica that received an event's hint (an early copy) handles the event
@@ -43,29 +44,6 @@ EventHandler = Callable[[AnyEvent], Awaitable[None]]
 
 class _Stoppable(Protocol):
     async def stop(self) -> None: ...
-
-
-class _Broker(NatsBroker):
-    """A FastStream broker on a connection with our own reconnect and timeout settings."""
-
-    def __init__(self, settings: Settings, service: str, shutdown_timeout: float) -> None:
-        super().__init__(parse_nats_address(settings).servers, logger=None, graceful_timeout=shutdown_timeout)
-        self._settings = settings
-        self._service = service
-
-    async def _connect(self) -> Client:
-        connection = await connect(self._settings, f"{self._service} workers")
-        self.config.connect(connection)
-        return connection
-
-    @property
-    def is_connected(self) -> bool:
-        return self._connection is not None and self._connection.is_connected
-
-    async def close_connection(self) -> None:
-        """Close the connection. The broker's `stop` leaves it open if a subscriber could not be stopped."""
-        if self._connection:
-            await disconnect(self._connection)
 
 
 class WorkerPool:
@@ -81,7 +59,9 @@ class WorkerPool:
     ) -> None:
         """`restore_cutoffs`: time before which all events were handled, by consumer name; set after a restore."""
         self._inbox = parse_nats_address(settings).inbox_prefix
-        self._broker = _Broker(settings, service, shutdown_timeout)
+        self._settings = settings
+        self._broker = NatsBroker(graceful_timeout=shutdown_timeout)
+        self._connection: Client | None = None
         self._shutdown_timeout = shutdown_timeout
         self._service = service
         self._restore_cutoffs = restore_cutoffs or {}
@@ -99,7 +79,11 @@ class WorkerPool:
         cutoff = self._restore_cutoffs.get(name)
 
         async def on_message(body: bytes, message: NatsMessage) -> None:
-            recorded = cloudevents.from_message(message.headers, message.body)
+            try:
+                recorded = cloudevents.from_message(message.headers, message.body)
+            except Exception as error:  # a later release recorded the event
+                log.warning("%s cannot read the event %s", name, message.headers.get("ce-id"), exc_info=error)
+                raise NackMessage(delay=MAX_RETRY_DELAY_SECONDS) from error
             if cutoff is not None and recorded.at < cutoff:
                 return
             age = (datetime.now(UTC) - recorded.at).total_seconds()
@@ -148,7 +132,12 @@ class WorkerPool:
 
     async def start(self, client: Client) -> None:
         """Start all registered workers. `client` receives the hints."""
-        await self._broker.start()
+        self._connection = await connect(self._settings, f"{self._service} workers")
+        # FastStream's own connection would stop reconnecting after a rejected login, which may be temporary
+        self._broker.config.connect(self._connection)
+        self._broker.config.logger.logger = FASTSTREAM_LOGGER
+        for subscriber in self._broker.subscribers:
+            await subscriber.start()
         for worker, handler in self._registered:
             if worker.start_on_hint:
                 await self._subscribe_to_hints(client, worker, handler)
@@ -181,7 +170,7 @@ class WorkerPool:
 
     @property
     def is_connected(self) -> bool:
-        return self._broker.is_connected
+        return self._connection is not None and self._connection.is_connected
 
     async def find_missing_consumers(self, client: Client) -> list[str]:
         """Return the names of missing durable consumers. FastStream retries them in a loop without an error."""
@@ -208,7 +197,8 @@ class WorkerPool:
             await asyncio.wait({*stopping, *self._hint_tasks}, timeout=self._shutdown_timeout)
         finally:
             await cancel_and_wait({*stopping, *self._hint_tasks, *self._consumer_tasks})
-            await self._broker.close_connection()
+            if self._connection:
+                await disconnect(self._connection)
 
 
 async def _stop_subscriber(subscriber: _Stoppable) -> None:

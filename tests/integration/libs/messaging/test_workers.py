@@ -224,3 +224,17 @@ async def test_hints_above_the_limit_are_left_to_the_consumer(
         finish.set()
         await eventually(stage.is_all_done)
     assert {*stage.done} == {*await log.list_event_ids()}
+
+
+async def test_an_unreadable_event_is_not_redelivered_in_a_loop(log: EventLog, stage: WorkerStage) -> None:
+    await log.append_commits(1)
+    await log.publish_all()
+    [message] = await read_stream_messages(log.bus, log.service)
+    attributes = {name: value for name, value in (message.headers or {}).items() if not name.startswith("Nats-")}
+    later = attributes | {"ce-id": "counter-9@1.0", "ce-schemaversion": "99"}
+    await log.bus.jetstream().publish(message.subject, message.data, headers=later)
+    async with stage.running_pool(finish_immediately):
+        await eventually(lambda: len(stage.done) == 1)
+        await asyncio.sleep(0.5)
+        info = await log.bus.jetstream().consumer_info(log.service, "counters-dig")
+    assert (info.num_ack_pending, info.delivered.consumer_seq if info.delivered else 0) == (1, 2)
