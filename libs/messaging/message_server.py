@@ -1,7 +1,7 @@
 """The server of commands and queries over NATS request/reply.
 
 It uses nats-py directly, with one task per message, which is twice as fast as FastStream's sequential subscribers (see
-docs/adr/0005).
+docs/adr/0032).
 """
 
 import asyncio
