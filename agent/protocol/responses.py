@@ -43,7 +43,7 @@ class JobResponse:
 
     @property
     def is_aborted(self) -> bool:
-        """Return whether the server accepts no more updates of the job."""
+        """Whether the server accepts no more updates of the job."""
         return self.status in (403, 404) or self.job_status in ABORTED_JOB_STATUSES
 
 

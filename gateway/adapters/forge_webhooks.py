@@ -122,7 +122,7 @@ async def receive(bus: MessageClient, headers: Mapping[bytes, bytes], project_id
 async def _verify_signature(bus: MessageClient, message: ReceiveWebhook, body: bytes) -> None:
     """Check the signature before the body is sent over NATS. Raises WEBHOOK_SIGNATURE_INVALID, among others.
 
-    Without an answer to the query for the key, a body is not checked here, but by the service.
+    If the key cannot be queried, a small body is passed on unchecked: the service checks it, too.
     """
     if message.provider is None:
         await _reject(bus, message, "WEBHOOK_PROVIDER_NOT_SUPPORTED", len(body))

@@ -82,8 +82,8 @@ def forward(
 
     The fields of the message are the path parameters, the fields of `body`, the `fixed` ones and the `parameters`. A
     parameter is an annotated dependency under the name of its field; each of the dependencies in `fields` returns
-    several fields. `user` is the annotated dependency that says who may call the route. Raises
-    TypeError if `return_message` cannot follow `message`.
+    several fields. `user` is the annotated dependency that says who may call the route. Raises TypeError if
+    `return_message` cannot follow `message`.
     """
     if return_message:
         return_message.check_follows(message)

@@ -58,6 +58,6 @@ async def get_history_or_state(
     ] = None,
     _version: Annotated[str | None, Query(alias="version", description="return the state at this version")] = None,
 ) -> Response:
-    """The query parameters are declared for the documentation: their names have variants."""
+    """The query parameters are declared only for the documentation: `build_query` reads them, under several names."""
     query = build_query({"kind": kind, "id": id}, request.query_params)
     return Response(await bus.send(query, user, timeout=TIMEOUT_SECONDS), media_type="application/json")

@@ -21,9 +21,7 @@ log = logging.getLogger("headrace.gateway")
 
 HEARTBEAT_SECONDS = 15.0
 MAX_READERS_PER_USER = 100  # event streams of a user on each gateway
-MAX_WAITING_EVENTS = (
-    1000  # live events that wait for a slow client; clients share them, so that they need little memory
-)
+MAX_WAITING_EVENTS = 1000  # for one client; clients share the events, so that they need little memory
 TOO_SLOW = ServerSentEvent(comment="closed: this client reads too slowly. Resume after the last event.")
 
 

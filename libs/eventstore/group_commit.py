@@ -188,7 +188,10 @@ class GroupCommitter:
     async def _transact(
         self, batch: Sequence[PendingAppend], *, max_attempts: int, timeout: float = 0.0
     ) -> list[Exception | None]:
-        """Write a batch in one transaction. Return one result per append. Raises LockContention or PartialConflict."""
+        """Write a batch in one transaction. Return one result per append.
+
+        Raises LockContention, PartialConflict or an error of the driver.
+        """
         attempts = count(1)
 
         async def body(session: AsyncClientSession) -> list[Exception | None]:

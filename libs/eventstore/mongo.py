@@ -1,7 +1,8 @@
 """The event store on MongoDB.
 
 Collections: `commits` is the log; `streams` has one document per stream with its version and row; `claims` has the
-reserved names; `notes` keeps the results of commands with an idempotency key that recorded no events.
+reserved names and the locks of requirements; `notes` keeps the results of commands with an idempotency key that
+recorded no events.
 """
 
 from pymongo import ASCENDING

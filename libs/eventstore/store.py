@@ -67,8 +67,9 @@ class EventStore(Protocol):
     async def append(self, *commits: PendingCommit) -> None:
         """Append commits atomically. The first may be followed by its follow-ups, which start new streams.
 
-        Raises WrongExpectedVersion, DuplicateCommand, RequestRejected (a name is reserved), StoreUnavailable or
-        OutcomeUnknown.
+        Raises WrongExpectedVersion, DuplicateCommand, RequestRejected (a name is reserved or a required stream is
+        missing),
+        StoreUnavailable or OutcomeUnknown.
         """
         ...
 

@@ -68,9 +68,11 @@ class Context(Protocol):
         ...
 
     async def send(self, command: AnyCommand, *, step: str = "", actor: Actor | None = None) -> CommandReply:
-        """Send a command to any service, or an internal command to a decider of this one, for the actor or `actor`.
+        """Send a command to any service, or an internal command to a decider of this one.
 
-        The command's id is derived from the current command's id, the command's name and `step`, so repeating is safe.
+        The actor is that of the current command, or `actor`. The command's id is derived from the current command's id,
+        the
+        command's name and `step`, so repeating is safe.
         """
         ...
 

@@ -18,7 +18,7 @@ from services.notifications.domain.internal_commands import (
 from services.notifications.mail import MailFailed, compose, is_address, send
 
 RETRY_DELAYS_SECONDS = (10.0, 60.0, 300.0, 1800.0)
-"""Delays between attempts. After the last one the notification is abandoned."""
+"""Delays between attempts. After the attempt that follows the last one, the notification is abandoned."""
 
 
 async def deliver_mail(

@@ -46,8 +46,7 @@ async def read_unlimited_page_fields(request: Request) -> Mapping[str, Any]:
 def parse_page_fields(query: bytes) -> Mapping[str, Any]:
     """Return the fields of a PageQuery from a query string.
 
-    Unknown columns and orders are ignored, as Free Commit's clients expect. Raises one of
-    ERROR_CODES.
+    Unknown columns and orders are ignored, as Free Commit's clients expect. Raises one of ERROR_CODES.
     """
     pairs = parse_qsl(query.decode("latin-1"), encoding="utf-8")
     parameters = dict(pairs)

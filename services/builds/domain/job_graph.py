@@ -40,7 +40,7 @@ class JobGraph:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether no job is queued or running and no manual job blocks the end of the build.
+        """Whether no job is queued or running and no manual job blocks the end of the build.
 
         After a failure, manual jobs do not block the end of the build.
         """

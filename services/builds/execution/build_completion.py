@@ -29,7 +29,7 @@ async def prepare_job_result(ctx: Context, command: EndJobOfBuild) -> RecordJobR
 
 
 async def prepare_kill(ctx: Context, command: KillBuild) -> StopBuild:
-    """Find the build and its duration so far. Raises EXECUTOR_NOT_FOUND if no unfinished build has the executor id."""
+    """Find the build and its duration, and record that it may finish now. Raises EXECUTOR_NOT_FOUND."""
     builds = ctx.read_model(BuildRow)
     if command.build_id:
         build = await builds.get(f"build-{command.build_id}")

@@ -85,7 +85,7 @@ async def _delete_finished(
 
 
 async def _find_surplus(ctx: Context, project_id: int, keep: int, still_read: Sequence[int]) -> list[BuildRow]:
-    """Return one batch of finished builds beyond the newest ones."""
+    """Return one batch of finished builds, without the `keep` newest ones and those in `still_read`."""
     finished = {"project_id": project_id, "finished": True}
     found = await ctx.read_model(BuildRow).find(finished, [("id", -1)], skip=keep, limit=BATCH_SIZE)
     return [build for build in found if build.id not in still_read]

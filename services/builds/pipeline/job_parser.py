@@ -99,7 +99,10 @@ class JobDraft:
 
 
 def parse_job(name: str, job: MappingNode, file: FileSettings, warn: Warn) -> JobDraft | None:
-    """Parse one job. Return None if its rules exclude it. Raises SpecInvalid."""
+    """Parse one job. Return None if its rules exclude it, or if it has `trigger` or `run` instead of a script.
+
+    Raises SpecInvalid.
+    """
     label = f"the job `{name}`"
     _warn_about_keywords(job, label, warn)
     script = as_commands(job.get("script", "scripts"), f"`script` of {label}")

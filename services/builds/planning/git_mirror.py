@@ -149,7 +149,10 @@ class GitMirrors:
             await self._evict()
 
     async def _evict(self) -> None:
-        """Evict mirrors after a fetch, because only a fetch makes them grow. Mirrors in use are skipped."""
+        """Evict mirrors after a fetch, because only a fetch makes them grow. Mirrors in use are skipped.
+
+        This happens at most once per EVICTION_INTERVAL_SECONDS.
+        """
         if time.monotonic() - self._evicted_at < EVICTION_INTERVAL_SECONDS:
             return
         self._evicted_at = time.monotonic()

@@ -45,7 +45,10 @@ class Planner:
         self._mirrors: GitMirrors | None = None
 
     async def plan_build(self, ctx: Context, recorded: RecordedEvent[BuildQueued | ConcurrencySlotGranted]) -> None:
-        """Plan a build after BuildQueued or, where builds may not run concurrently, after ConcurrencySlotGranted."""
+        """Plan a build after BuildQueued or, where builds may not run concurrently, after ConcurrencySlotGranted.
+
+        A build that is planned already was resumed: it continues.
+        """
         build = await self._load_build(ctx, recorded)
         if (
             build is not None

@@ -48,7 +48,7 @@ class OtlpReceiver:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return environment variables that make a stack export to this receiver at short intervals."""
+        """The environment variables that make a stack export to this receiver at short intervals."""
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.url,
             "OTEL_BSP_SCHEDULE_DELAY": "200",

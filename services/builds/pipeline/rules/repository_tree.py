@@ -10,7 +10,7 @@ import re2
 from libs.globs import glob_to_regex
 from services.builds.pipeline.rules.patterns import MAX_PATTERN_MEMORY_BYTES
 
-# keywords that need the list of files of the commit; the list is not loaded for other spec files
+# keywords that need the list of files of the commit
 TREE_KEYWORDS = (b"changes", b"exists", b"files")
 MAX_GLOBS = 50
 MAX_GLOB_LENGTH = 1000  # characters
