@@ -9,7 +9,7 @@ from services.notifications.policies import NOTIFICATION_NAMESPACE
 
 
 async def prepare_test_mail(ctx: Context, command: SendTestMail) -> RequestNotification:
-    """Address the test mail. Raise RequestRejected with MAIL_RECIPIENT_INVALID."""
+    """Compose the test mail. Raise RequestRejected with MAIL_RECIPIENT_INVALID."""
     if not is_address(command.recipient):
         raise RequestRejected("MAIL_RECIPIENT_INVALID")
     return RequestNotification(

@@ -66,7 +66,7 @@ def may_launch(row: ProjectRow, user: Actor, members_id: Sequence[int]) -> bool:
 
 
 async def fetch_company_members(ctx: Context, company_id: int | None) -> Sequence[int]:
-    """Return the members of the company that owns a project, or nothing if a user owns it."""
+    """Return the members of the company that owns a project; empty if a user owns it or the company was deleted."""
     if company_id is None:
         return ()
     try:

@@ -81,7 +81,7 @@ async def finish_registration(
 
 
 async def prepare_token_reset(ctx: Context, command: ResetRunnerToken) -> SetRunnerToken:
-    """Replace the token of a runner. The new one is derived from the command id."""
+    """Derive the new token of a runner from the command id."""
     return SetRunnerToken(command.runner_uuid, hash_token(await ctx.derive_token(TOKEN_PREFIX)))
 
 

@@ -2,6 +2,7 @@
 
 A dump holds all documents and indexes, by service and collection. It is restored together with JetStream, so that
 subscriptions continue at their last position.
+
 The restore changes three things: checkpoints get the new creation time of their stream, the relay gets a resume token
 of the new oplog, and the expiry times of TTL collections move into the future.
 """

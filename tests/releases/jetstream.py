@@ -2,6 +2,7 @@
 
 A snapshot has the server's own format (`nats stream backup`): subjects, headers, data, sequence numbers and times, and
 the configuration and sequences of each consumer.
+
 A restored stream gets a new creation time, which `restore_streams` returns.
 """
 

@@ -61,8 +61,8 @@ class AttemptStore:
     ) -> None:
         """Insert a new attempt with a full lease.
 
-        This happens in parallel with the assignment of the job. If only the assignment succeeds, the job is
-        declared lost after one lease period.
+        This happens in parallel with the assignment of the job. If only the assignment succeeds, the job is declared
+        lost after one lease period.
         """
         now = ctx.clock.database_time()
         await ctx.collection("attempts").insert_one(

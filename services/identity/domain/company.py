@@ -97,7 +97,7 @@ def reserve_names(company: Company, event: CompanyEvent) -> Sequence[Reservation
 
 
 def _alias_reservation(alias: str) -> Reserve:
-    """Users and companies share one namespace."""
+    """Return the reservation of an alias, in the namespace that users and companies share."""
     return Reserve(f"owner:{alias.lower()}", "COMPANY_ALIAS_TAKEN")
 
 

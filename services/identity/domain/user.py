@@ -202,7 +202,7 @@ def _require_other_administrator(user: User) -> list[RequireOther]:
 
 
 def _username_reservation(username: str) -> Reserve:
-    """Users and companies share one namespace."""
+    """Return the reservation of a username, in the namespace that users and companies share."""
     return Reserve(f"owner:{username.lower()}", "DEVELOPER_USERNAME_TAKEN")
 
 

@@ -62,7 +62,10 @@ async def get_delivery_key(ctx: Context, query: GetDeliveryKey) -> DeliveryKey:
 
 
 async def _find_or_record(ctx: Context, project: ProjectRow, command: ReceiveWebhook) -> DeliveryRow:
-    """Return the row of the delivery. The signature is checked before anything is parsed or looked up."""
+    """Return the row of the delivery, which is recorded at its first request.
+
+    The signature is checked before anything is parsed or looked up.
+    """
     if command.provider is None:
         raise RequestRejected("WEBHOOK_PROVIDER_NOT_SUPPORTED")
     signature_key = await _decrypt_signature_key(ctx, project)

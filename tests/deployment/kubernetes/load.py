@@ -2,6 +2,7 @@
 
 It launches builds, reads resources and follows the event stream. Every failed request is reported, even if a repetition
 succeeds. The event stream reconnects as a browser does.
+
 HEADRACE_ADMIN_PASSWORD contains the password. The module does not import the packages of the tests, because the pod
 does not contain them.
 """
