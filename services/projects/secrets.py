@@ -123,7 +123,7 @@ async def decrypt_ssh_key(ctx: Context, credential_id: int | None) -> str | None
 
 
 async def decrypt_repository_login(ctx: Context, project: ProjectRow, repository: str | None) -> str | None:
-    """Return the login for the repository; None if there is none, or `repository` is not the project's URL anymore.
+    """Return the login for the repository; None without a login, or if the project has another URL by now.
 
     A build launched before the URL was changed must not send the login to another host.
     """
