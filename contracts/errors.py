@@ -43,6 +43,7 @@ CODES: dict[str, ErrorCode] = {
     "INTERNAL_SERVER_ERROR": ErrorCode(500, "Internal error. The server's log has the details under the trace id."),
     "PAGINATION_OPERATOR_INVALID": ErrorCode(422, "The filter operator is unknown."),
     "PAGINATION_FILTERS_INVALID": ErrorCode(422, "The filters have too many values."),
+    "PAGINATION_CURSOR_INVALID": ErrorCode(422, "The list has no page that begins there. Start with the first page."),
     "PAGINATION_PAGE_INVALID": ErrorCode(422, "The page must be an integer."),
     "PAGINATION_PER_PAGE_INVALID": ErrorCode(422, "The number of rows per page must be an integer."),
     # codes of the identity service

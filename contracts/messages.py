@@ -113,10 +113,11 @@ class CommandReply(Message):
 
 
 class Page(Message):
-    """A page of a list, and the total number of rows."""
+    """A page of a list."""
 
     rows: tuple[Payload, ...]
-    total: int
+    total: int = 0  # rows of the whole list, if the request asked for it
+    next: str | None = None  # `after` of the next page; None: the list ends here
 
 
 def parse_request(message_type: type[M], body: bytes) -> M:

@@ -4,9 +4,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from contracts.messages import Command, Event, Query, ReadModelRow
+from contracts.messages import Command, Event, ReadModelRow
+from contracts.paging import PageRequest
 
 NotificationKind = Literal["build_failed", "test"]
 
@@ -25,11 +24,8 @@ class SendTestMail(Command):
     recipient: str
 
 
-class ListNotifications(Query):
+class ListNotifications(PageRequest):
     """List notifications, newest first. Answer: Page of NotificationRow."""
-
-    page: int = Field(default=1, ge=1)
-    per_page: int = Field(default=20, ge=1, le=1000)
 
 
 class NotificationRequested(Event):

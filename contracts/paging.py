@@ -1,6 +1,12 @@
-"""Base classes of paged queries: filters, order and page."""
+"""The request for a page of a list, with or without filters and a chosen order.
 
-from typing import Literal
+Lists are read by key: a page starts after the last row of the previous one, so that rows which are added or deleted
+between two requests neither repeat nor hide others.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
 
 from contracts.messages import Message, Query
 
@@ -20,6 +26,7 @@ Operator = Literal[
     "distancesup",
     "distanceinf",
 ]
+MAX_ROWS = 200_000  # in one list
 MAX_FILTER_VALUES = 100  # in all filters of a query together
 
 
@@ -31,20 +38,33 @@ class Filter(Message):
     values: tuple[str, ...]
 
 
-class PageQuery(Query):
-    """A query for filtered rows in an order. Unknown columns in filters and order are ignored."""
+class PageRequest(Query):
+    """A request for rows of a list in a fixed order. Answer: Page, with fewer rows if they fill a message."""
+
+    after: str = ""  # `next` of the previous page; empty: start with the first row
+    skip: int = Field(default=0, ge=0, le=2**63 - 1)  # rows to pass over first; the time grows with their number
+    limit: int = Field(default=MAX_ROWS, ge=1, le=MAX_ROWS)
+    counted: bool = False  # with the total number of rows
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_page_number(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Read the page numbers that gateways up to 0.2.0 send: from 1 with `per_page`, from 0 with `size`."""
+        match fields:
+            case {"page": int(number), "per_page": int(size), **others}:
+                first = number - 1
+            case {"page": int(first), "size": int(size), **others}:
+                pass
+            case _:
+                return fields
+        size = min(size, MAX_ROWS) if size > 0 else MAX_ROWS
+        return {"counted": True, **others, "skip": max(first, 0) * size, "limit": size}
+
+
+class FilteredPageRequest(PageRequest):
+    """A request for filtered rows in an order. Unknown columns in filters and order are ignored."""
 
     filters: tuple[Filter, ...] = ()
     any_filter: bool = False  # True: filters are combined with OR instead of AND
     sort_by: str = "id"  # NONE: in order of creation
     descending: bool = True
-    page: int = 1  # from 1
-    per_page: int = 20
-    counted: bool = True  # False: the total is 0
-
-
-class SliceQuery(Query):
-    """A query for rows in a fixed order."""
-
-    page: int = 0  # from 0
-    size: int = 10

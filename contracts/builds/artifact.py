@@ -3,7 +3,7 @@ from datetime import datetime
 from pydantic import Base64Bytes, Field
 
 from contracts.messages import Command, Event, Message, Query, Sensitive
-from contracts.paging import SliceQuery
+from contracts.paging import PageRequest
 
 ARCHIVE_TYPE = "archive"
 TRACE_TYPE = "trace"
@@ -118,7 +118,7 @@ class JobFile(Artifact):
     job_local_id: int
 
 
-class ListJobFiles(SliceQuery, wire_name="ListFiles"):
+class ListJobFiles(PageRequest, wire_name="ListFiles"):
     """List the files of a job or of all jobs of a build, given by its number in the project.
 
     Answer: Page of JobFile. Errors: JOB_NOT_FOUND, BUILD_NOT_FOUND.

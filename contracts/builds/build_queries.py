@@ -8,7 +8,7 @@ from contracts.builds.build import BuildStatus
 from contracts.builds.job import JobStatus
 from contracts.builds.plan import LaunchedProject
 from contracts.messages import Message, Query, ReadModelRow
-from contracts.paging import PageQuery
+from contracts.paging import FilteredPageRequest, PageRequest
 
 
 class BuildJobStatus(Message):
@@ -110,8 +110,8 @@ class ListBuildJobs(Query, wire_name="ListJobsOfBuild"):
     build_id: int
 
 
-class ListQueuedBuilds(Query, wire_name="ListQueued"):
-    """List queued builds. Answer: a list of QueuedBuild, oldest first."""
+class ListQueuedBuilds(PageRequest, wire_name="ListQueued"):
+    """List queued builds, oldest first. Answer: Page of QueuedBuild."""
 
 
 class BuildSummary(ReadModelRow):
@@ -134,8 +134,8 @@ class BuildSummary(ReadModelRow):
     completed_at: datetime | None = None
 
 
-class ListRunningBuilds(Query, wire_name="ListRunning"):
-    """List running builds. Answer: a list of BuildSummary, oldest first, at most 1,000 that fit in a message."""
+class ListRunningBuilds(PageRequest, wire_name="ListRunning"):
+    """List running builds, oldest first. Answer: Page of BuildSummary."""
 
 
 class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
@@ -149,5 +149,5 @@ class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
     limit: int = Field(default=0, ge=0)  # number of newest builds; 0: as many as possible
 
 
-class ListBuildDurations(PageQuery, wire_name="PageDurations"):
-    """List the total duration of builds in seconds per month, oldest first. Answer: Page. `per_page` 0: all months."""
+class ListBuildDurations(FilteredPageRequest, wire_name="PageDurations"):
+    """List the total duration of builds in seconds per month, oldest first. Answer: Page."""

@@ -6,7 +6,7 @@ from contracts.builds.artifact import Artifact
 from contracts.builds.job import UNFINISHED_TIME, JobStatus
 from contracts.builds.plan import LaunchedProject, PlannedJob, PlannedStep
 from contracts.messages import Query, ReadModelRow
-from contracts.paging import SliceQuery
+from contracts.paging import PageRequest
 
 
 class JobRow(ReadModelRow):
@@ -56,7 +56,7 @@ class GetJob(Query):
     job_id: int
 
 
-class ListJobs(SliceQuery):
+class ListJobs(PageRequest):
     """List jobs: unfinished ones, then the latest finished ones.
 
     Answer: Page of JobRow. A job with the status WARNING is returned as FAILED with `failure_allowed`.

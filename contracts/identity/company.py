@@ -4,6 +4,7 @@ from datetime import datetime
 
 from contracts.identity.fields import Ids, Name
 from contracts.messages import Command, Event, Message, Query
+from contracts.paging import PageRequest
 
 
 class CreateCompany(Command):
@@ -88,12 +89,8 @@ class GetCompany(Query):
     alias: str | None = None
 
 
-class ListCompanies(Query):
-    """List all companies by id. Answer: Companies."""
-
-
-class Companies(Message):
-    companies: tuple[CompanyView, ...]
+class ListCompanies(PageRequest):
+    """List all companies, by id. Answer: Page of CompanyView."""
 
 
 CompanyEvent = CompanyCreated | CompanyTitleChanged | CompanyRenamed | CompanyMembersSet | CompanyDeleted

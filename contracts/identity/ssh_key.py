@@ -7,7 +7,7 @@ from pydantic import Field
 
 from contracts.identity.fields import Name
 from contracts.messages import Command, Event, Message, Query
-from contracts.paging import SliceQuery
+from contracts.paging import PageRequest
 
 MAX_SSH_KEY_LENGTH = 8192  # characters: an RSA key of 16384 bits with a long comment
 
@@ -68,7 +68,7 @@ class GetSshKey(Query):
     key_uuid: str | None = None
 
 
-class ListSshKeys(SliceQuery, wire_name="PageSshKeys"):
+class ListSshKeys(PageRequest, wire_name="PageSshKeys"):
     """List the SSH keys of a user, oldest first. Answer: Page of SshKeyView."""
 
     user_id: int

@@ -1,15 +1,15 @@
 """Messages about users."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from contracts.identity.api_token import ApiTokenCreated, ApiTokenRevoked
 from contracts.identity.fields import MAX_PASSWORD_LENGTH, Name, Names
 from contracts.identity.ssh_key import SshKeyAdded, SshKeyRemoved
 from contracts.messages import Command, Event, Message, Query
-from contracts.paging import PageQuery, SliceQuery
+from contracts.paging import FilteredPageRequest, PageRequest
 
 
 class RegisterUser(Command):
@@ -196,24 +196,29 @@ class GetUser(Query):
     username: str | None = None
 
 
-class ListUsers(Query):
-    """List all users, or the users with these ids, ordered by id. Answer: Users.
+class ListUsers(PageRequest):
+    """List all users, by id. Answer: Page of UserView.
 
-    Errors: DEVELOPER_NOT_FOUND if a user with one of the ids does not exist.
+    With `user_ids`, list the users with these ids. Answer: Users. Errors: DEVELOPER_NOT_FOUND if one does not exist.
     """
 
     user_ids: tuple[int, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _omit_page(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Send no page with `user_ids`: services of release 0.2.0 reject the fields."""
+        return {"user_ids": self.user_ids} if self.user_ids is not None else serialize(self)
 
 
 class Users(Message):
     users: tuple[UserView, ...]
 
 
-class ListUsersPage(PageQuery, wire_name="PageUsers"):
+class ListUsersPage(FilteredPageRequest, wire_name="PageUsers"):
     """List users. Columns to filter and sort by: developer_id, user_username, developer_email, user_role, id."""
 
 
-class ListUserSummaries(SliceQuery, wire_name="FindUsers"):
+class ListUserSummaries(PageRequest, wire_name="FindUsers"):
     """List users by username, optionally with this e-mail address and username (case-insensitive).
 
     Answer: Page of UserSummary.

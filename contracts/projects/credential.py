@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query
+from contracts.paging import PageRequest
 from contracts.projects.fields import MAX_SECRET_LENGTH, Name
 
 
@@ -85,12 +86,8 @@ class GetCredential(Query):
     credential_id: int
 
 
-class ListCredentials(Query):
-    """List all credentials without their keys. Answer: Credentials."""
-
-
-class Credentials(Message):
-    credentials: tuple[CredentialView, ...]
+class ListCredentials(PageRequest):
+    """List all credentials without their keys, by id. Answer: Page of CredentialView."""
 
 
 CredentialEvent = CredentialCreated | CredentialRenamed | CredentialKeyChanged | CredentialRevealed | CredentialDeleted

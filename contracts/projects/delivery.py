@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Base64Bytes, Field
 
 from contracts.messages import Command, Event, Message, Query, Sensitive
-from contracts.paging import PageQuery
+from contracts.paging import FilteredPageRequest
 
 Provider = Literal["github", "gitlab"]
 
@@ -158,7 +158,7 @@ class GetDelivery(Query):
     delivery_id: str
 
 
-class ListDeliveries(PageQuery, wire_name="PageDeliveries"):
+class ListDeliveries(FilteredPageRequest, wire_name="PageDeliveries"):
     """List the deliveries of a project, newest first. Answer: Page of DeliveryView.
 
     Filter columns: provider, event, decision, code, ref, sha.

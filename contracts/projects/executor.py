@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query
+from contracts.paging import PageRequest
 from contracts.projects.fields import Name, Value
 
 
@@ -80,14 +81,10 @@ class GetExecutor(Query):
     reveal: bool = False  # include the values of the variables
 
 
-class ListExecutors(Query):
-    """List all executors by id. Answer: Executors."""
+class ListExecutors(PageRequest):
+    """List all executors, by id. Answer: Page of ExecutorView."""
 
     reveal: bool = False  # include the values of the variables
-
-
-class Executors(Message):
-    executors: tuple[ExecutorView, ...]
 
 
 ExecutorEvent = ExecutorCreated | ExecutorRenamed | ExecutorVariablesChanged | ExecutorDeleted

@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from contracts.messages import Message, Query
-from contracts.paging import PageQuery
+from contracts.paging import FilteredPageRequest, PageRequest
 
 
 class LastBuild(Message):
@@ -55,14 +55,10 @@ class GetProjectByAlias(Query, wire_name="FindProject"):
     alias: str
 
 
-class ListProjects(Query):
-    """List all projects by id. Answer: Projects."""
+class ListProjects(PageRequest):
+    """List all projects, by id. Answer: Page of ProjectView."""
 
     reveal: bool = False  # include the signature keys
-
-
-class Projects(Message):
-    projects: tuple[ProjectView, ...]
 
 
 class GetProjectCount(Query, wire_name="CountProjects"):
@@ -75,7 +71,7 @@ class ProjectCount(Message):
     count: int
 
 
-class ListProjectsPage(PageQuery, wire_name="PageProjects"):
+class ListProjectsPage(FilteredPageRequest, wire_name="PageProjects"):
     """List projects.
 
     Columns to filter and sort by: project_id, project_name, build_last_{exit_code,exit_message,created_at}, id.

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from contracts.messages import ChangedFields, Command, Event, Message, Query, Sensitive
-from contracts.paging import PageQuery
+from contracts.paging import FilteredPageRequest, PageRequest
 from contracts.projects.fields import MAX_SECRET_LENGTH, Ids, Name
 
 
@@ -163,15 +163,11 @@ class GetSecret(Query):
     secret_id: int
 
 
-class ListSecrets(Query):
-    """List all secrets without their values. Answer: Secrets."""
+class ListSecrets(PageRequest):
+    """List all secrets without their values, by id. Answer: Page of SecretView."""
 
 
-class Secrets(Message):
-    secrets: tuple[SecretView, ...]
-
-
-class ListSecretsPage(PageQuery, wire_name="PageSecrets"):
+class ListSecretsPage(FilteredPageRequest, wire_name="PageSecrets"):
     """List secrets. Columns to filter and sort by: secret_id, secret_name, secret_env, secret_scope, id."""
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query, ReadModelRow, Sensitive
-from contracts.paging import SliceQuery
+from contracts.paging import PageRequest
 from contracts.runners.fields import OwnerType, RunnerInfo, RunnerSettings
 
 
@@ -59,7 +59,7 @@ class GetRunner(Query):
     runner_id: int = 0
 
 
-class ListRunners(SliceQuery):
+class ListRunners(PageRequest):
     """List runners, the latest contact first. Answer: Page of RunnerView."""
 
     owner_type: OwnerType | None = None  # None: runners of all owners

@@ -14,6 +14,7 @@ from contracts.errors import RequestRejected
 from contracts.history import GetCommandReply
 from contracts.messages import Command, Message, Query
 from gateway.context import AppState
+from gateway.forwarding.paged_queries import fetch_answer
 from gateway.forwarding.serializers import ResponseContext, Serializer
 from gateway.http.json_request import JsonRequest
 from libs.eventstore.decider import Actor
@@ -42,9 +43,9 @@ class RequestBus:
 
         With `return_message`, a command is answered with the result of that message. Raises RequestRejected.
         """
-        options = {"timeout": timeout} if timeout else {}
+        options: dict[str, Any] = {"timeout": timeout} if timeout else {}
         if isinstance(message, Query):
-            fetch = partial(self.state.bus.query, message, actor=user, **options)
+            fetch = partial(fetch_answer, message, partial(self.state.bus.query, actor=user, **options))
             # queries with a timeout of their own are slow and are not coalesced
             return await (fetch() if timeout else self.state.coalescer.run((message, user), fetch))
         assert isinstance(message, Command)  # noqa: S101  a message is a query or a command
@@ -102,7 +103,8 @@ class RequestBus:
         return True
 
     async def _query(self, query: Query, user: Actor, serializer: Serializer) -> bytes:
-        return serializer(await self.state.bus.query(query, actor=user), self.response_context, query)
+        answer = await fetch_answer(query, partial(self.state.bus.query, actor=user))
+        return serializer(answer, self.response_context, query)
 
     def _command_id(self, command: type[Command], user: Actor, key: str) -> str:
         """Return a command id derived from user, method, path and idempotency key, so that a retry has the same id."""

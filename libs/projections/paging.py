@@ -1,181 +1,178 @@
-"""Paging: translation of a client's filters and order to MongoDB queries over the rows of a read model.
+"""Pages of lists, read by key: a page starts after the last row of the previous one.
 
-Comparisons follow SQL where clients can observe it: text is compared case-insensitively, and NULL matches only
-`eq null`.
+Every order ends with a unique field. Rows that are added or deleted between two pages neither repeat nor hide others,
+and with an index on the fields of the order every page costs the same.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from contracts.messages import Page, Payload, ReadModelRow
-from contracts.paging import Filter, Operator, PageQuery, SliceQuery
-from libs.documents import Document
-from libs.projections.read_model import Order, ReadModel
+import bson
+from bson.codec_options import CodecOptions
+from bson.errors import BSONError
+from pydantic_core import to_json
+
+from contracts.errors import RequestRejected
+from contracts.messages import Message, Page, Payload, ReadModelRow
+from contracts.paging import FilteredPageRequest, PageRequest
+from libs.documents import Document, Filter
+from libs.projections.filters import NO_ROWS, Columns, build_conditions, build_order, combine_conditions
+from libs.projections.read_model import Order, ReadModel, Values
+from libs.service.declaration import Answer, Context
 
 R = TypeVar("R", bound=ReadModelRow)
-Condition = Document
-ValueParser = Callable[[str], Any]
+P = TypeVar("P", bound=PageRequest)
+T = TypeVar("T")
 
-MAX_PAGE_SIZE = 100_000
-MAX_PATTERN_LENGTH = 4096  # characters; MongoDB limits the length of patterns
-MAX_LIKE_LENGTH = 2048  # characters; escaping makes a pattern up to six times as long
-LIKE_TOKEN = re.compile(r"\\[%_]|.", re.DOTALL)
-MAX_INTEGER = 2**63 - 1  # the largest 64-bit integer of BSON
-NO_ROWS: Condition = {"_id": {"$in": []}}
-
-COMPARISONS: Mapping[Operator, str] = {"sup": "$gt", "inf": "$lt", "supeq": "$gte", "infeq": "$lte"}
-PATTERNS: Mapping[Operator, str] = {
-    "eq": r"^{}\z",
-    "ne": r"^{}\z",
-    "contains": "{}",
-    "necontains": "{}",
-    "startwith": "^{}",
-    "endwith": r"{}\z",
-}
-LIKE_OPERATORS: frozenset[Operator] = frozenset({"contains", "necontains"})
-NEGATED_OPERATORS: frozenset[Operator] = frozenset({"ne", "necontains"})
-JSON_OPERATORS: Mapping[Operator, Operator] = {"jsoncontains": "eq", "nejsoncontains": "ne"}
-"""No column holds JSON documents. A single value is treated as a document that contains only itself."""
-GEO_OPERATORS: frozenset[Operator] = frozenset({"distancesup", "distanceinf"})
-"""No column has coordinates, so these operators match no rows."""
+MAX_PAGE_BYTES = 7 * 1024 * 1024  # JSON of the rows; a message has at most 8 MiB
+BY_ID: Order = (("id", 1),)
+CURSOR_CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 
-def parse_number(text: str) -> int | float:
-    """Parse a number. Raises ValueError for other text and for numbers outside the database's range."""
-    value = int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
-    if not abs(value) <= MAX_INTEGER:  # also false for "nan"
-        raise ValueError(text)
-    return value
+def encode_cursor(values: Values) -> str:
+    """Return the order values of a row as text without special characters."""
+    return urlsafe_b64encode(bson.encode({"after": list(values)})).decode().rstrip("=")
 
 
-def parse_datetime(text: str) -> datetime:
-    """Parse an ISO 8601 time, in UTC if it has no zone. Raises ValueError, also outside the years 1 to 9999."""
-    value = datetime.fromisoformat(text)
+def decode_cursor(cursor: str, length: int) -> Values:
+    """Return the `length` values in a cursor. Raises PAGINATION_CURSOR_INVALID."""
     try:
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-    except OverflowError:
-        raise ValueError(text) from None
+        values = bson.decode(urlsafe_b64decode(cursor + "=="), CURSOR_CODEC)["after"]
+        # a client may send anything; a document would be read as an operator of the database
+        if len(values) == length and all(isinstance(value, bool | int | str | datetime | None) for value in values):
+            return tuple(values)
+    except (ValueError, KeyError, TypeError, BSONError):
+        pass
+    raise RequestRejected("PAGINATION_CURSOR_INVALID")
 
 
-def like_to_regex(text: str) -> str:
-    r"""Translate a SQL LIKE pattern: `%` is any text, `_` any character; `\%` and `\_` are literal."""
-    parts = [""]
-    for piece in LIKE_TOKEN.findall(text):
-        if piece == "%":
-            parts.append("")
-        else:
-            parts[-1] += "." if piece == "_" else re.escape(piece.removeprefix("\\") or piece)
-    if len(parts) == 1:
-        return parts[0]
-    # atomic groups: the first match of each part suffices, and backtracking would take exponential time
-    return r"\A" + "".join(f"(?>.*?{part})" for part in parts if part)
+def rows_after(order: Order, values: Values) -> list[Document]:
+    """Return conditions for the rows after the row with these values. NULL precedes all values, as in SQL.
+
+    The condition on the first field follows from the others. It is the range of the index that an ordered scan reads.
+    """
+    branches: list[Document] = []
+    equal: Document = {}
+    for (field, direction), value in zip(order, values, strict=True):
+        beyond = _beyond(value, direction)
+        branches += [{**equal, field: beyond}] if beyond else []
+        equal[field] = value
+    first, direction = order[0]
+    if values[0] is None:
+        return [{"$or": branches or [NO_ROWS]}]
+    # NULL, which no comparison matches, precedes the value
+    at_least = {"$not": {"$gt": values[0]}} if direction < 0 else {"$gte": values[0]}
+    return [{first: at_least}, {"$or": branches}]
+
+
+def _beyond(value: object, direction: int) -> Document:
+    """Return the condition for the values after `value`, or nothing if there are none."""
+    if direction < 0:
+        return {"$not": {"$gte": value}} if value is not None else {}
+    return {"$gt": value} if value is not None else {"$ne": None}
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A row field that clients may filter and sort by. `parse` converts a filter's text; None: the field is text."""
+class RowPage(Generic[T]):
+    """The rows of a page, before they are converted to the views that the answer has."""
 
-    field: str
-    parse: ValueParser | None = None
+    rows: Sequence[T]
+    key: Callable[[T], Values]  # the order values of a row
+    has_more: bool
+    total: int = 0
 
-    def to_condition(self, operator: Operator, value: str) -> Condition:
-        """Return the condition for one value of a filter."""
-        if value == "null" and operator in ("eq", "ne"):
-            return {self.field: {"$eq" if operator == "eq" else "$ne": None}}
-        if operator in GEO_OPERATORS:
-            return NO_ROWS
-        operator = JSON_OPERATORS.get(operator, operator)
-        if operator in COMPARISONS:
-            return self._compare(COMPARISONS[operator], value)
-        if self.parse and operator in ("eq", "ne"):
-            return self._compare(f"${operator}", value)
-        escaped = (
-            like_to_regex(value[:MAX_LIKE_LENGTH])
-            if operator in LIKE_OPERATORS
-            else re.escape(value[:MAX_PATTERN_LENGTH])
-        )
-        return self._match_pattern(
-            PATTERNS[operator].format(escaped.replace("\0", r"\x00")), negated=operator in NEGATED_OPERATORS
-        )
-
-    def _match_pattern(self, pattern: str, *, negated: bool) -> Condition:
-        if self.parse is None:
-            regex = {"$regex": pattern, "$options": "is"}
-            return {self.field: {"$not": regex, "$ne": None} if negated else regex}
-        return {"$expr": partial(self._match_as_text, pattern, negated)}
-
-    def _match_as_text(self, pattern: str, negated: bool, row: str) -> Condition:
-        """Match a number or time by its text."""
-        field = f"${row}.{self.field}"
-        match = {"$regexMatch": {"input": {"$toString": field}, "regex": pattern, "options": "is"}}
-        return {"$and": [{"$ne": [field, None]}, {"$not": [match]}]} if negated else match
-
-    def _compare(self, comparison: str, value: str) -> Condition:
-        try:
-            parsed = self.parse(value) if self.parse else value
-        except ValueError:
-            return {self.field: {"$ne": None}} if comparison == "$ne" else NO_ROWS
-        return {self.field: {"$nin": [parsed, None]} if comparison == "$ne" else {comparison: parsed}}
+    def render(self, views: Iterable[Message | Payload]) -> Page:
+        """Return the page with a view per row, and without those that would not fit into a message."""
+        payloads: list[Payload] = []
+        size = 0
+        for view in views:
+            payload = view.model_dump(mode="json") if isinstance(view, Message) else view
+            size += len(to_json(payload))
+            if payloads and size > MAX_PAGE_BYTES:
+                break
+            payloads.append(payload)
+        has_more = payloads and (self.has_more or len(payloads) < len(self.rows))
+        after = encode_cursor(self.key(self.rows[len(payloads) - 1])) if has_more else None
+        return Page(rows=tuple(payloads), total=self.total, next=after)
 
 
-Columns = Mapping[str, Column]
+async def fetch_rows(
+    rows: ReadModel[R], request: PageRequest, order: Order, condition: Filter | None = None
+) -> RowPage[R]:
+    """Read a page of the rows that match the condition.
+
+    The database counts the rows only if the list does not end on this page.
+    """
+    matching = condition or {}
+    wanted = matching
+    if request.after:
+        after = rows_after(order, decode_cursor(request.after, len(order)))
+        wanted = {**matching, "$and": [*matching.get("$and", ()), *after]}
+    found = await rows.find(wanted, order, skip=request.skip, limit=request.limit + 1)
+    has_more = len(found) > request.limit
+    total = 0
+    if request.counted:
+        ends_here = not has_more and not request.after and (found or not request.skip)
+        total = request.skip + len(found) if ends_here else await rows.count(matching)
+    return RowPage(found[: request.limit], order_values(order), has_more, total)
 
 
-def build_conditions(query: PageQuery, columns: Columns) -> list[Condition]:
-    """Return one condition per filter. Filters on unknown columns are ignored."""
-    return [build_condition(part, columns[part.column]) for part in query.filters if part.column in columns]
-
-
-def build_condition(column_filter: Filter, column: Column) -> Condition:
-    return {"$or": [column.to_condition(column_filter.operator, value) for value in column_filter.values] or [NO_ROWS]}
-
-
-def combine_conditions(query: PageQuery, parts: list[Condition]) -> Condition:
-    if not parts:
-        return {}
-    return {"$or" if query.any_filter else "$and": parts}
-
-
-def build_order(query: PageQuery, columns: Columns) -> list[tuple[str, int]]:
-    """Return the sort order, with the id as tie-breaker, so that pages neither repeat nor skip rows."""
-    if query.sort_by == "NONE":
-        return [("id", 1)]
-    direction = -1 if query.descending else 1
-    if query.sort_by not in columns or columns[query.sort_by].field == "id":
-        return [("id", direction)]
-    return [(columns[query.sort_by].field, direction), ("id", direction)]
-
-
-def skip_and_limit(query: PageQuery | SliceQuery) -> tuple[int, int]:
-    """Return how many rows to skip, and the page size."""
-    first, size = (query.page - 1, query.per_page) if isinstance(query, PageQuery) else (query.page, query.size)
-    size = min(max(size, 1), MAX_PAGE_SIZE)
-    return min(max(first, 0) * size, 2**31), size
+def order_values(order: Order) -> Callable[[R], Values]:
+    return lambda row: tuple(getattr(row, field) for field, _ in order)
 
 
 async def fetch_page(
-    rows: ReadModel[R], query: PageQuery, columns: Columns, to_payload: Callable[[R], Payload]
+    rows: ReadModel[R],
+    request: PageRequest,
+    to_view: Callable[[R], Message | Payload],
+    *,
+    order: Order = BY_ID,
+    condition: Filter | None = None,
 ) -> Page:
-    found, total = await fetch_slice(
-        rows, query, combine_conditions(query, build_conditions(query, columns)), build_order(query, columns)
-    )
-    return Page(rows=tuple(to_payload(row) for row in found), total=total)
+    """Answer the request with a view per row, by default of all rows by id."""
+    page = await fetch_rows(rows, request, order, condition)
+    return page.render(map(to_view, page.rows))
 
 
-async def fetch_slice(
-    rows: ReadModel[R], query: PageQuery | SliceQuery, condition: Condition, order: Order
-) -> tuple[list[R], int]:
-    """Return the rows of the page and the total number of rows.
+async def fetch_filtered_page(
+    rows: ReadModel[R], request: FilteredPageRequest, columns: Columns, to_view: Callable[[R], Message | Payload]
+) -> Page:
+    """Answer the request in its own order, with the rows that match its filters."""
+    condition = combine_conditions(request, build_conditions(request, columns))
+    return await fetch_page(rows, request, to_view, order=build_order(request, columns), condition=condition)
 
-    The database counts the rows only if the list does not end on this page. If the query asks for no total, it is 0.
+
+def select_rows(
+    items: Iterable[T], request: PageRequest, key: Callable[[T], Values], *, descending: bool = False
+) -> RowPage[T]:
+    """Return a page of items that are in memory, ordered by `key`, which is unique."""
+    ordered = sorted(items, key=key, reverse=descending)
+    total = len(ordered) if request.counted else 0
+    if request.after:
+        last = decode_cursor(request.after, len(key(ordered[0]))) if ordered else ()
+        try:
+            ordered = [item for item in ordered if (key(item) < last if descending else key(item) > last)]
+        except TypeError:
+            raise RequestRejected("PAGINATION_CURSOR_INVALID") from None
+    end = request.skip + request.limit
+    return RowPage(ordered[request.skip : end], key, len(ordered) > end, total)
+
+
+def formerly(
+    name: str, answer_page: Callable[[Context, P], Awaitable[Page]]
+) -> Callable[[Context, P], Awaitable[Answer]]:
+    """Return a handler that also answers gateways up to 0.2.0, which request whole lists without a limit.
+
+    They expect the rows under a name; without one, nothing but the rows.
     """
-    skip, limit = skip_and_limit(query)
-    found = await rows.find(condition, order, skip=skip, limit=limit + 1)
-    if isinstance(query, PageQuery) and not query.counted:
-        return found[:limit], 0
-    ends_here = len(found) <= limit and (found or not skip)
-    return found[:limit], skip + len(found) if ends_here else await rows.count(condition)
+
+    async def answer(ctx: Context, request: P) -> Answer:
+        page = await answer_page(ctx, request)
+        if "limit" in request.model_fields_set:
+            return page
+        return {name: page.rows} if name else page.rows
+
+    return answer

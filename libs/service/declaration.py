@@ -77,7 +77,7 @@ class Context(Protocol):
         ...
 
 
-Answer = Message | Sequence[Message] | Payload | bytes
+Answer = Message | Sequence[Message] | Sequence[Payload] | Payload | bytes
 Policy = Callable[[RecordedEvent[Event]], Sequence[AnyCommand]]
 
 

@@ -1,6 +1,7 @@
 from contracts import builds as contract
 from contracts.projects import GetJobSecrets, GetLaunchSettings, ProjectDeleted
 from contracts.runners import RecordRunnerHeartbeat, RunnerDeleted
+from libs.projections.paging import formerly
 from libs.service.declaration import CommandFlow, Handler, PeriodicTask, Service, Worker
 from services.builds import projections
 from services.builds.artifacts import job_files
@@ -46,8 +47,8 @@ service = Service(
     handlers=(
         Handler(contract.GetBuild, build_queries.get_build),
         Handler(contract.GetJob, build_queries.get_job),
-        Handler(contract.ListQueuedBuilds, queue_queries.list_queued_builds),
-        Handler(contract.ListRunningBuilds, build_queries.list_running_builds),
+        Handler(contract.ListQueuedBuilds, formerly("", queue_queries.list_queued_builds)),
+        Handler(contract.ListRunningBuilds, formerly("", build_queries.list_running_builds)),
         Handler(contract.ListProjectBuilds, build_queries.list_project_builds),
         Handler(contract.ListJobs, job_queries.ListJobsHandler().list_jobs),
         Handler(contract.ListBuildJobs, job_queries.list_build_jobs),

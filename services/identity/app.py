@@ -25,6 +25,7 @@ from contracts.identity import (
     SetUserProjects,
 )
 from contracts.projects import GetProjectCount, ListMemberships, SetDeveloperProjects
+from libs.projections.paging import formerly
 from libs.service.declaration import CommandFlow, Context, Handler, Service
 from services.identity import companies, ssh_keys
 from services.identity.authentication import api_tokens, signing_keys
@@ -75,10 +76,10 @@ service = Service(
         Handler(GetUser, get_user),
         Handler(SetUserProjects, set_user_projects),
         Handler(GetOwner, get_owner),
-        Handler(ListUsers, list_users),
+        Handler(ListUsers, formerly("users", list_users)),
         Handler(ListUsersPage, list_users_page),
         Handler(GetCompany, companies.get_company),
-        Handler(ListCompanies, companies.list_companies),
+        Handler(ListCompanies, formerly("companies", companies.list_companies)),
         Handler(ListApiTokens, api_tokens.list_api_tokens),
         Handler(AuthenticateToken, api_tokens.authenticate_token),
         Handler(ListUserSummaries, list_user_summaries),

@@ -1,6 +1,5 @@
 from contracts.errors import RequestRejected
 from contracts.identity import (
-    Companies,
     CompanyView,
     CreateCompany,
     DeleteCompany,
@@ -8,8 +7,10 @@ from contracts.identity import (
     ListCompanies,
     SetCompanyMembers,
 )
+from contracts.messages import Page
 from contracts.projects import GetProjectCount, ProjectCount
 from libs.normalization import sort_unique
+from libs.projections.paging import fetch_page
 from libs.service.declaration import Context
 from libs.slugs import find_free_slug, make_slug, slug_family_regex
 from services.identity.domain.company import validate_alias, validate_title
@@ -71,9 +72,8 @@ async def get_company(ctx: Context, query: GetCompany) -> CompanyView:
     return to_company_view(row)
 
 
-async def list_companies(ctx: Context, _query: ListCompanies) -> Companies:
-    rows = await ctx.read_model(CompanyRow).find({}, [("id", 1)])
-    return Companies(companies=tuple(to_company_view(row) for row in rows))
+async def list_companies(ctx: Context, query: ListCompanies) -> Page:
+    return await fetch_page(ctx.read_model(CompanyRow), query, to_company_view)
 
 
 async def find_company(ctx: Context, company_id: int) -> CompanyRow | None:

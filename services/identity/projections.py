@@ -166,8 +166,11 @@ user_category = Category(
     indexes=(
         ("id",),
         ("uuid",),
+        ("username", "id"),
+        ("email", "id"),
+        ("role", "id"),
         ("username_key",),
-        ("email_key",),
+        ("email_key", "username_key"),
         ("github_key",),
         ("gitlab_key",),
         ("-anchor",),

@@ -12,12 +12,11 @@ from contracts.identity import (
     ListUsersPage,
     ListUserSummaries,
     Owner,
-    Users,
     UserView,
 )
 from contracts.messages import Page
 from contracts.projects import ListMemberships, Memberships
-from libs.projections.paging import fetch_page, fetch_slice
+from libs.projections.paging import BY_ID, fetch_filtered_page, fetch_page, fetch_rows
 from libs.service.declaration import Context
 from services.identity import companies
 from services.identity.projections import MembershipRow, UserRow
@@ -27,9 +26,8 @@ from services.identity.views import USER_COLUMNS, to_access, to_search_result, t
 async def list_user_summaries(ctx: Context, query: ListUserSummaries) -> Page:
     criteria = {"username_key": query.username, "email_key": query.email}
     equal = {field: text.lower() for field, text in criteria.items() if text is not None}
-    condition = {"username_key": {"$gt": ""}} | equal
-    rows, total = await fetch_slice(ctx.read_model(UserRow), query, condition, [("username_key", 1)])
-    return Page(rows=tuple(map(to_search_result, rows)), total=total)
+    order = [("username_key", 1)]
+    return await fetch_page(ctx.read_model(UserRow), query, to_search_result, order=order, condition=equal)
 
 
 async def require_user(ctx: Context, user_id: int) -> UserRow:
@@ -76,16 +74,16 @@ async def get_owner(ctx: Context, query: GetOwner) -> Owner:
     return Owner(alias=row.username, kind="user", id=row.id)
 
 
-async def list_users(ctx: Context, query: ListUsers) -> Users:
+async def list_users(ctx: Context, query: ListUsers) -> Page:
     condition = {} if query.user_ids is None else {"_id": {"$in": [f"user-{user_id}" for user_id in query.user_ids]}}
-    rows = await ctx.read_model(UserRow).find(condition, [("id", 1)])
-    if missing := set(query.user_ids or ()) - {row.id for row in rows}:
+    page = await fetch_rows(ctx.read_model(UserRow), query, BY_ID, condition)
+    if missing := set(query.user_ids or ()) - {row.id for row in page.rows}:
         raise RequestRejected("DEVELOPER_NOT_FOUND", f"There is no user {min(missing)}.")
-    return Users(users=tuple(await to_user_views(ctx, rows)))
+    return page.render(await to_user_views(ctx, page.rows))
 
 
 async def list_users_page(ctx: Context, query: ListUsersPage) -> Page:
-    return await fetch_page(ctx.read_model(UserRow), query, USER_COLUMNS, to_summary)
+    return await fetch_filtered_page(ctx.read_model(UserRow), query, USER_COLUMNS, to_summary)
 
 
 ProjectsByUser = dict[int, tuple[int, ...]]

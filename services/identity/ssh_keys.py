@@ -3,7 +3,7 @@ from uuid import uuid4
 from contracts.errors import RequestRejected
 from contracts.identity import AddSshKey, GetSshKey, ListSshKeys, SshKeyView
 from contracts.messages import Page
-from libs.projections.paging import skip_and_limit
+from libs.projections.paging import select_rows
 from libs.service.declaration import Context
 from services.identity.domain.internal_commands import AddKey
 from services.identity.queries import require_user
@@ -28,6 +28,5 @@ async def get_ssh_key(ctx: Context, query: GetSshKey) -> SshKeyView:
 
 async def list_ssh_keys(ctx: Context, query: ListSshKeys) -> Page:
     row = await require_user(ctx, query.user_id)
-    skip, limit = skip_and_limit(query)
-    views = (to_ssh_key_view(row, key).model_dump(mode="json") for key in row.keys[skip : skip + limit])
-    return Page(rows=tuple(views), total=len(row.keys))
+    page = select_rows(row.keys, query, lambda key: (key.created_at, key.uuid))
+    return page.render(to_ssh_key_view(row, key) for key in page.rows)

@@ -2,7 +2,7 @@ from datetime import date
 
 from contracts.identity import Access, CompanyView, SshKeyView, UserSummary, UserView
 from contracts.messages import Payload
-from libs.projections.paging import Column, parse_number
+from libs.projections.filters import Column, parse_number
 from services.identity.projections import CompanyRow, SshKeyRow, UserRow
 
 

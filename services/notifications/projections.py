@@ -44,5 +44,5 @@ notification_category = Category(
     decider=notification_decider,
     initial_row=NotificationRow(),
     apply=apply_notification_event,
-    indexes=(("-requested_at",),),
+    indexes=(("-requested_at", "-id"),),
 )

@@ -1,10 +1,10 @@
 from contracts.messages import Page
 from contracts.notifications import ListNotifications, NotificationRow
+from libs.projections.paging import fetch_page
 from libs.service.declaration import Context
+
+NEWEST_FIRST = (("requested_at", -1), ("id", -1))
 
 
 async def list_notifications(ctx: Context, query: ListNotifications) -> Page:
-    rows = ctx.read_model(NotificationRow)
-    skip = (query.page - 1) * query.per_page
-    page = await rows.find({}, [("requested_at", -1)], skip=skip, limit=query.per_page)
-    return Page(rows=tuple(row.model_dump(mode="json") for row in page), total=await rows.count({}))
+    return await fetch_page(ctx.read_model(NotificationRow), query, lambda row: row, order=NEWEST_FIRST)

@@ -48,6 +48,7 @@ from contracts.projects import (
     SetProjectSecrets,
     SetSecretProjects,
 )
+from libs.projections.paging import formerly
 from libs.service.declaration import CommandFlow, Handler, PeriodicTask, Service
 from services.projects import commands, credentials, executors, queries, secrets
 from services.projects.build_activity import finished_builds_projection, project_steps_projection
@@ -103,18 +104,18 @@ service = Service(
         Handler(GetProject, queries.get_project),
         Handler(GetProjectByAlias, queries.get_project_by_alias),
         Handler(ListMemberships, queries.list_memberships),
-        Handler(ListProjects, queries.list_projects),
+        Handler(ListProjects, formerly("projects", queries.list_projects)),
         Handler(ListProjectsPage, list_projects_page),
         Handler(GetProjectCount, queries.get_project_count),
         Handler(GetLaunchSettings, queries.get_launch_settings),
         Handler(GetSecret, secrets.get_secret),
-        Handler(ListSecrets, secrets.list_secrets),
+        Handler(ListSecrets, formerly("secrets", secrets.list_secrets)),
         Handler(ListSecretsPage, secrets.list_secrets_page),
         Handler(GetJobSecrets, secrets.get_job_secrets),
         Handler(GetCredential, credentials.get_credential),
-        Handler(ListCredentials, credentials.list_credentials),
+        Handler(ListCredentials, formerly("credentials", credentials.list_credentials)),
         Handler(GetExecutor, executors.get_executor),
-        Handler(ListExecutors, executors.list_executors),
+        Handler(ListExecutors, formerly("executors", executors.list_executors)),
         Handler(ReceiveWebhook, deliveries.receive_webhook),
         Handler(RejectWebhook, deliveries.reject_webhook),
         Handler(GetDeliveryKey, deliveries.get_delivery_key),

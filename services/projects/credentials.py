@@ -1,10 +1,10 @@
 """Command preparation and queries for credentials. Revealing a key to a user is recorded."""
 
 from contracts.errors import RequestRejected
+from contracts.messages import Page
 from contracts.projects import (
     ChangeCredentialKey,
     CreateCredential,
-    Credentials,
     CredentialView,
     DeleteCredential,
     GetCredential,
@@ -12,6 +12,7 @@ from contracts.projects import (
     RevealCredential,
 )
 from libs.eventstore.repository import CommandResult
+from libs.projections.paging import fetch_page
 from libs.service.declaration import Context
 from services.projects.domain.credential import validate_name
 from services.projects.domain.internal_commands import AddCredential, SetCredentialKey
@@ -49,9 +50,8 @@ async def get_credential(ctx: Context, query: GetCredential) -> CredentialView:
     return to_credential_view(await require_credential(ctx, query.credential_id))
 
 
-async def list_credentials(ctx: Context, _query: ListCredentials) -> Credentials:
-    rows = ctx.read_model(CredentialRow).iterate({}, [("id", 1)])
-    return Credentials(credentials=tuple([to_credential_view(row) async for row in rows]))
+async def list_credentials(ctx: Context, query: ListCredentials) -> Page:
+    return await fetch_page(ctx.read_model(CredentialRow), query, to_credential_view)
 
 
 async def show_revealed_credential(

@@ -6,15 +6,16 @@ from contextlib import suppress
 from pymongo.errors import DuplicateKeyError
 
 from contracts.errors import RequestRejected
+from contracts.messages import Page
 from contracts.projects import (
     ChangeExecutorVariables,
     CreateExecutor,
     DeleteExecutor,
-    Executors,
     ExecutorView,
     GetExecutor,
     ListExecutors,
 )
+from libs.projections.paging import BY_ID, fetch_rows
 from libs.service.declaration import Context
 from services.projects.domain.executor import DRIVER_VARIABLES, validate_driver
 from services.projects.domain.internal_commands import AddExecutor, SetExecutorVariables
@@ -48,9 +49,9 @@ async def get_executor(ctx: Context, query: GetExecutor) -> ExecutorView:
     return await load_executor_view(ctx, await require_executor(ctx, query.executor_id), reveal=query.reveal)
 
 
-async def list_executors(ctx: Context, query: ListExecutors) -> Executors:
-    rows = await ctx.read_model(ExecutorRow).find({}, [("id", 1)])
-    return Executors(executors=tuple([await load_executor_view(ctx, row, reveal=query.reveal) for row in rows]))
+async def list_executors(ctx: Context, query: ListExecutors) -> Page:
+    page = await fetch_rows(ctx.read_model(ExecutorRow), query, BY_ID)
+    return page.render([await load_executor_view(ctx, row, reveal=query.reveal) for row in page.rows])
 
 
 async def ensure_default_executor(ctx: Context) -> None:

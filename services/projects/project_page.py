@@ -6,18 +6,17 @@ The columns of the last build come from another projection than those of the pro
 from contracts.messages import Page, Payload, ReadModelRow
 from contracts.paging import Filter
 from contracts.projects import LastBuild, ListProjectsPage
-from libs.projections.paging import (
+from libs.projections.filters import (
     Column,
     Columns,
     Condition,
     build_condition,
     build_order,
     combine_conditions,
-    fetch_slice,
     parse_datetime,
     parse_number,
-    skip_and_limit,
 )
+from libs.projections.paging import RowPage, fetch_rows, select_rows
 from libs.service.declaration import Context
 from services.projects.build_activity import FinishedBuildRow, load_last_builds
 from services.projects.projections import ProjectRow
@@ -49,12 +48,11 @@ async def list_projects_page(ctx: Context, query: ListProjectsPage) -> Page:
             parts.append(await match_last_build(ctx, column_filter, column))
     condition = combine_conditions(query, parts)
     if query.sort_by in LAST_BUILD_COLUMNS:
-        matching = await projects.find(condition, [("id", 1)])
-        rows, total = await sort_by_last_build(ctx, query, matching), len(matching)
+        page = await sort_by_last_build(ctx, query, await projects.find(condition))
     else:
-        rows, total = await fetch_slice(projects, query, condition, build_order(query, PROJECT_COLUMNS))
-    last_builds = await load_last_builds(ctx, [row.id for row in rows])
-    return Page(rows=tuple(to_summary(row, last_builds.get(row.id, LastBuild())) for row in rows), total=total)
+        page = await fetch_rows(projects, query, build_order(query, PROJECT_COLUMNS), condition)
+    last_builds = await load_last_builds(ctx, [row.id for row in page.rows])
+    return page.render(to_summary(row, last_builds.get(row.id, LastBuild())) for row in page.rows)
 
 
 async def match_last_build(ctx: Context, column_filter: Filter, column: Column) -> Condition:
@@ -70,8 +68,13 @@ async def match_last_build(ctx: Context, column_filter: Filter, column: Column) 
     return {"id": {"$in": [row.project_id for row in matching]}}
 
 
-async def sort_by_last_build(ctx: Context, query: ListProjectsPage, rows: list[ProjectNameRow]) -> list[ProjectNameRow]:
-    """Return the rows of the page, ordered by a column of the last build. A missing value counts as the lowest."""
+async def sort_by_last_build(
+    ctx: Context, query: ListProjectsPage, rows: list[ProjectNameRow]
+) -> RowPage[ProjectNameRow]:
+    """Return the rows of the page, ordered by a column of the last build. A missing value counts as the lowest.
+
+    They are ordered here, because no index has the builds' columns together with the projects'.
+    """
     field = LAST_BUILD_COLUMNS[query.sort_by].field
     last_builds = await load_last_builds(ctx, [row.id for row in rows])
 
@@ -79,8 +82,7 @@ async def sort_by_last_build(ctx: Context, query: ListProjectsPage, rows: list[P
         value = getattr(last_builds.get(row.id), field, None)
         return value is not None, value, row.id
 
-    skip, limit = skip_and_limit(query)
-    return sorted(rows, key=sort_key, reverse=query.descending)[skip : skip + limit]
+    return select_rows(rows, query, sort_key, descending=query.descending)
 
 
 def to_summary(row: ProjectNameRow, last_build: LastBuild) -> Payload:

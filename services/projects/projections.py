@@ -90,6 +90,7 @@ project_category = Category(
     row_version=2,
     indexes=(
         ("id",),
+        ("name", "id"),
         ("owner_key", "alias"),
         ("owner_user_id",),
         ("company_id",),
@@ -136,7 +137,7 @@ secret_category = Category(
     secret_decider,
     SecretRow(),
     apply_secret_event,
-    indexes=(("id",), ("projects_id",), ("scope",)),
+    indexes=(("id",), ("name", "id"), ("env", "id"), ("projects_id",), ("scope", "id")),
     is_deleted=lambda row: row.id == 0,
 )
 

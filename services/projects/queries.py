@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 from contracts.errors import RequestRejected
 from contracts.identity import CompanyView, GetCompany
-from contracts.messages import ReadModelRow
+from contracts.messages import Page, ReadModelRow
 from contracts.projects import (
     GetLaunchSettings,
     GetProject,
@@ -13,10 +13,10 @@ from contracts.projects import (
     ListProjects,
     Memberships,
     ProjectCount,
-    Projects,
     ProjectView,
 )
 from libs.eventstore.decider import Actor
+from libs.projections.paging import BY_ID, fetch_rows
 from libs.service.declaration import Context
 from services.projects import build_activity
 from services.projects.projections import ProjectRow, SecretRow
@@ -35,11 +35,10 @@ async def get_project_by_alias(ctx: Context, query: GetProjectByAlias) -> Projec
     return (await load_project_views(ctx, [row], reveal=False))[0]
 
 
-async def list_projects(ctx: Context, query: ListProjects) -> Projects:
-    rows = await ctx.read_model(ProjectRow).find({}, [("id", 1)])
+async def list_projects(ctx: Context, query: ListProjects) -> Page:
+    page = await fetch_rows(ctx.read_model(ProjectRow), query, BY_ID)
     max_build_ids = build_activity.MAX_BUILD_IDS_IN_LIST
-    views = await load_project_views(ctx, rows, reveal=query.reveal, max_build_ids=max_build_ids)
-    return Projects(projects=tuple(views))
+    return page.render(await load_project_views(ctx, page.rows, reveal=query.reveal, max_build_ids=max_build_ids))
 
 
 async def get_project_count(ctx: Context, query: GetProjectCount) -> ProjectCount:
@@ -93,7 +92,7 @@ async def require_all(ctx: Context, row_type: type[ReadModelRow], category: str,
 
 
 async def load_project_views(
-    ctx: Context, rows: list[ProjectRow], *, reveal: bool, max_build_ids: int | None = None
+    ctx: Context, rows: Sequence[ProjectRow], *, reveal: bool, max_build_ids: int | None = None
 ) -> list[ProjectView]:
     """Return the views of projects with their secrets and build activity.
 

@@ -13,13 +13,13 @@ from contracts.projects import (
     ListSecrets,
     ListSecretsPage,
     RevealSecret,
-    Secrets,
     SecretValue,
     SecretView,
     SetSecretProjects,
 )
 from libs.eventstore.repository import CommandResult
-from libs.projections.paging import Column, fetch_page, parse_number
+from libs.projections.filters import Column, parse_number
+from libs.projections.paging import fetch_filtered_page, fetch_page
 from libs.service.declaration import Context
 from services.projects.domain.internal_commands import AddSecret, SetSecretValue
 from services.projects.domain.secret import validate_variable_name
@@ -71,13 +71,12 @@ async def get_secret(ctx: Context, query: GetSecret) -> SecretView:
     return to_secret_view(await require_secret(ctx, query.secret_id))
 
 
-async def list_secrets(ctx: Context, _query: ListSecrets) -> Secrets:
-    rows = ctx.read_model(SecretRow).iterate({}, [("id", 1)])
-    return Secrets(secrets=tuple([to_secret_view(row) async for row in rows]))
+async def list_secrets(ctx: Context, query: ListSecrets) -> Page:
+    return await fetch_page(ctx.read_model(SecretRow), query, to_secret_view)
 
 
 async def list_secrets_page(ctx: Context, query: ListSecretsPage) -> Page:
-    return await fetch_page(ctx.read_model(SecretRow), query, SECRET_COLUMNS, to_summary)
+    return await fetch_filtered_page(ctx.read_model(SecretRow), query, SECRET_COLUMNS, to_summary)
 
 
 def to_summary(row: SecretRow) -> Payload:

@@ -1,11 +1,9 @@
 """Queries for runners."""
 
-from datetime import UTC
-
 from contracts.errors import RequestRejected
 from contracts.messages import Page
 from contracts.runners import GetRunner, ListRunners, RunnerRow, RunnerView
-from libs.projections.paging import skip_and_limit
+from libs.projections.paging import select_rows
 from libs.service.declaration import Context
 from services.runners.domain.runner import runner_stream
 from services.runners.heartbeats import load_last_contacts, load_last_seen_times
@@ -37,12 +35,10 @@ async def list_runners(ctx: Context, query: ListRunners) -> Page:
     owned = {} if query.owner_type is None else {"owner_type": query.owner_type, "owner_id": query.owner_id}
     keys = await ctx.read_model(RunnerRow).find_values(owned, "registered_at", "id", "uuid")
     last_seen = await load_last_seen_times(ctx)
-    contacts = ((last_seen.get(uuid) or at.replace(tzinfo=UTC), id_, uuid) for at, id_, uuid in keys)
-    latest_first = sorted(contacts, reverse=True)
-    skip, limit = skip_and_limit(query)
-    uuids = [uuid for _, _, uuid in latest_first[skip : skip + limit]]
-    page = await ctx.read_model(RunnerRow).find({"_id": {"$in": [runner_stream(uuid) for uuid in uuids]}})
-    rows = {row.uuid: row for row in page}
+    contacts = [(last_seen.get(uuid) or at, id_, uuid) for at, id_, uuid in keys]
+    page = select_rows(contacts, query, lambda contact: contact, descending=True)
+    uuids = [uuid for _, _, uuid in page.rows]
+    found = await ctx.read_model(RunnerRow).find({"_id": {"$in": [runner_stream(uuid) for uuid in uuids]}})
+    rows = {row.uuid: row for row in found}
     last_contacts = await load_last_contacts(ctx, uuids)
-    views = (to_view(rows[uuid], last_contacts.get(uuid)) for uuid in uuids if uuid in rows)
-    return Page(rows=tuple(view.model_dump(mode="json") for view in views), total=len(keys))
+    return page.render(to_view(rows[uuid], last_contacts.get(uuid)) for uuid in uuids if uuid in rows)

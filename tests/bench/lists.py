@@ -69,18 +69,19 @@ async def insert_jobs(database: AsyncDatabase[Document], numbers: range) -> None
 
 
 def build_queries(jobs: int) -> dict[str, ListJobs]:
+    first = ListJobs(limit=10, counted=True)
     last = jobs // 10 - 1
     return {
-        "all, first page": ListJobs(),
-        "all, in the middle": ListJobs(page=last // 2),
-        "all, 9 of 10 pages on": ListJobs(page=last * 9 // 10),
-        "all, last page": ListJobs(page=last),
-        "SUCCESS, first page": ListJobs(statuses=(JobStatus.SUCCESS,)),
-        "SUCCESS, 9 of 10 pages on": ListJobs(statuses=(JobStatus.SUCCESS,), page=last * 7 // 10),
-        "RUNNING, first page": ListJobs(statuses=(JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING)),
-        "of a runner, first page": ListJobs(runner_uuid="runner-7"),
-        "of a runner, last page": ListJobs(runner_uuid="runner-7", page=max(jobs // RUNNER_COUNT // 10 - 1, 0)),
-        "of a runner, FAILED": ListJobs(runner_uuid="runner-8", statuses=(JobStatus.FAILED,)),
+        "all, first page": first,
+        "all, in the middle": first.replace(skip=10 * (last // 2)),
+        "all, 9 of 10 pages on": first.replace(skip=10 * (last * 9 // 10)),
+        "all, last page": first.replace(skip=10 * last),
+        "SUCCESS, first page": first.replace(statuses=(JobStatus.SUCCESS,)),
+        "SUCCESS, 9 of 10 pages on": first.replace(statuses=(JobStatus.SUCCESS,), skip=10 * (last * 7 // 10)),
+        "RUNNING, first page": first.replace(statuses=(JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING)),
+        "of a runner, first page": first.replace(runner_uuid="runner-7"),
+        "of a runner, last page": first.replace(runner_uuid="runner-7", skip=max(jobs // RUNNER_COUNT - 10, 0)),
+        "of a runner, FAILED": first.replace(runner_uuid="runner-8", statuses=(JobStatus.FAILED,)),
     }
 
 

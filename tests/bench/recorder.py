@@ -39,7 +39,7 @@ class Bench:
     async def set_agents_active(self, *, active: bool) -> None:
         nats = await connect(Settings(nats_url=self.stack.nats_url_for("gateway")), "bench")
         caller = MessageClient(nats)
-        page = json.loads(await caller.query(ListRunners(size=100)))
+        page = json.loads(await caller.query(ListRunners(limit=100)))
         for runner in page["rows"]:
             await caller.send(EditRunner(runner_uuid=runner["uuid"], active=active))
         await nats.close()

@@ -84,6 +84,6 @@ class Log(ResponseModel):
 
 ONE_BUILD, BUILDS = serialize(Build), serialize(list[Build])
 LAUNCHED = serialize_row(Launched)
-QUEUEDS, EXECUTEDS = passthrough(list[Queued]), serialize(list[Executed])
+QUEUEDS, EXECUTEDS = serialize(list[Queued], "rows"), serialize(list[Executed], "rows")
 LIVE_LOG, LOG = passthrough(LiveLog), serialize(Log)
 OUTPUT = passthrough(str, "text/plain")

@@ -184,14 +184,14 @@ Environment = TypedDict(
 )
 
 TOKEN = serialize(Token)
-ONE_DEVELOPER, DEVELOPERS = serialize(Developer), serialize(list[Developer], "users")
-ONE_COMPANY, COMPANIES = serialize(Company), serialize(list[Company], "companies")
-ONE_PROJECT, PROJECTS = serialize(Project), serialize(list[Project], "projects")
-ONE_SECRET, SECRETS = serialize(Secret), serialize(list[Secret], "secrets")
+ONE_DEVELOPER, DEVELOPERS = serialize(Developer), serialize(list[Developer], "rows")
+ONE_COMPANY, COMPANIES = serialize(Company), serialize(list[Company], "rows")
+ONE_PROJECT, PROJECTS = serialize(Project), serialize(list[Project], "rows")
+ONE_SECRET, SECRETS = serialize(Secret), serialize(list[Secret], "rows")
 REVEALED_SECRET, ECHOED_SECRET = serialize(RevealedSecret), serialize_with_secret(WrittenSecret, "value")
-ONE_CREDENTIAL, CREDENTIALS = serialize(Credential), serialize(list[Credential], "credentials")
+ONE_CREDENTIAL, CREDENTIALS = serialize(Credential), serialize(list[Credential], "rows")
 REVEALED_CREDENTIAL, ECHOED_CREDENTIAL = (
     serialize(RevealedCredential),
     serialize_with_secret(RevealedCredential, "ssh_key"),
 )
-ONE_EXECUTOR, EXECUTORS = serialize(Executor), serialize(list[Executor], "executors")
+ONE_EXECUTOR, EXECUTORS = serialize(Executor), serialize(list[Executor], "rows")

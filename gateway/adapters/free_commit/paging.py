@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, create_model
 
 from contracts.errors import RequestRejected
 from contracts.messages import Message, Page
-from contracts.paging import MAX_FILTER_VALUES, Filter, Operator, PageQuery
+from contracts.paging import MAX_FILTER_VALUES, MAX_ROWS, Filter, FilteredPageRequest, Operator
 from gateway.forwarding.serializers import ResponseContext, ResponseModel, Serializer
 
 FILTER_PARAMETER = re.compile(r"([A-Za-z0-9_]+)\[([a-z]+)\]")
@@ -39,20 +39,22 @@ async def read_page_fields(request: Request) -> Mapping[str, Any]:
 async def read_unlimited_page_fields(request: Request) -> Mapping[str, Any]:
     """Dependency: like read_page_fields, but all rows are on one page, unless the query string sets a page size."""
     fields = parse_page_fields(request.scope["query_string"])
-    return fields if request.query_params.keys() & {"per_page", "perPage"} else {**fields, "per_page": 0}
+    return fields if request.query_params.keys() & {"per_page", "perPage"} else {**fields, "skip": 0, "limit": MAX_ROWS}
 
 
 @lru_cache(maxsize=256)  # clients poll with the same query strings
 def parse_page_fields(query: bytes) -> Mapping[str, Any]:
-    """Return the fields of a PageQuery from a query string.
+    """Return the fields of a FilteredPageRequest from a query string.
 
     Unknown columns and orders are ignored, as Free Commit's clients expect. Raises one of ERROR_CODES.
     """
     pairs = parse_qsl(query.decode("latin-1"), encoding="utf-8")
     parameters = dict(pairs)
+    number = min(_parse_number(parameters, 1, "page"), MAX_PAGE_NUMBER)
+    size = min(_parse_number(parameters, DEFAULT_PAGE_SIZE, "per_page", "perPage"), MAX_PAGE_SIZE)
     return {
-        "page": min(_parse_number(parameters, 1, "page"), MAX_PAGE_NUMBER),
-        "per_page": min(_parse_number(parameters, DEFAULT_PAGE_SIZE, "per_page", "perPage"), MAX_PAGE_SIZE),
+        "skip": (number - 1) * size,
+        "limit": size,
         "sort_by": _first(parameters, "id", "sort_by", "sortBy"),
         "descending": _first(parameters, "DESC", "order_by", "orderBy").upper() != "ASC",
         "any_filter": parameters.get("mode", "") == "include",
@@ -89,20 +91,21 @@ def _parse_filters(pairs: Iterable[tuple[str, str]]) -> Iterable[Filter]:
 
 
 def create_page_writer(row: type[ResponseModel]) -> Serializer:
-    """Return a Serializer that converts the answer to a PageQuery to a page of `row` models."""
+    """Return a Serializer that converts the answer to a FilteredPageRequest to a page of `row` models."""
     data: Any = (tuple[row, ...], ...)  # type: ignore[valid-type]
     envelope = create_model(f"{row.__name__}Page", __base__=Envelope, data=data)
     adapter: TypeAdapter[Any] = TypeAdapter(envelope)
 
     def write(answer: bytes, _context: ResponseContext, message: Message) -> bytes:
-        assert isinstance(message, PageQuery)  # noqa: S101  used by page routes only
+        assert isinstance(message, FilteredPageRequest)  # noqa: S101  used by page routes only
         page = Page.model_validate_json(answer)
-        size = message.per_page or max(page.total, DEFAULT_PAGE_SIZE)
-        total = page.total if message.counted else size * (message.page + 1)
+        size = message.limit if message.limit <= MAX_PAGE_SIZE else max(page.total, DEFAULT_PAGE_SIZE)
+        number = message.skip // size + 1
+        total = page.total if message.counted else size * (number + 1)
         content = {
-            "current_page": message.page,
-            "from": size * (message.page - 1) + 1,
-            "to": min(size * message.page, total),
+            "current_page": number,
+            "from": message.skip + 1,
+            "to": min(message.skip + size, total),
             "per_page": size,
             "total": total,
             "last_page": max(1, -(-total // size)),

@@ -8,7 +8,7 @@ from fastapi import Query, Request
 from pydantic import Field, TypeAdapter, create_model
 
 from contracts.messages import Message, Page
-from contracts.paging import SliceQuery
+from contracts.paging import PageRequest
 from gateway.forwarding.serializers import ResponseContext, ResponseModel, Serializer
 
 DEFAULT_PAGE_SIZE = 10
@@ -37,13 +37,12 @@ async def read_slice_fields(
     return parse_slice_fields(request.scope["query_string"])
 
 
-def parse_slice_fields(query: bytes) -> dict[str, int]:
-    """Return the fields of a SliceQuery from a query string. Invalid values count as missing."""
+def parse_slice_fields(query: bytes) -> dict[str, Any]:
+    """Return the fields of a PageRequest from a query string. Invalid values count as missing."""
     parameters = dict(parse_qsl(query.decode("latin-1")))
-    return {
-        "page": _parse_number(parameters.get("page", ""), minimum=0, default=0),
-        "size": min(_parse_number(parameters.get("size", ""), minimum=1, default=DEFAULT_PAGE_SIZE), MAX_PAGE_SIZE),
-    }
+    number = _parse_number(parameters.get("page", ""), minimum=0, default=0)
+    size = min(_parse_number(parameters.get("size", ""), minimum=1, default=DEFAULT_PAGE_SIZE), MAX_PAGE_SIZE)
+    return {"skip": number * size, "limit": size, "counted": True}
 
 
 def _parse_number(text: str, *, minimum: int, default: int) -> int:
@@ -53,7 +52,7 @@ def _parse_number(text: str, *, minimum: int, default: int) -> int:
 
 
 def create_slice_writer(row: type[ResponseModel], name: str) -> Serializer:
-    """Return a Serializer that converts the answer to a SliceQuery to a page with its rows under `name`."""
+    """Return a Serializer that converts the answer to a PageRequest to a page with its rows under `name`."""
     fields: dict[str, Any] = {name: (tuple[row, ...], ...)}  # type: ignore[valid-type]
     embedded: Any = create_model(f"{row.__name__}List", __base__=ResponseModel, **fields)
     parts: dict[str, Any] = {"embedded": (embedded, Field(alias="_embedded")), "page": (PageInfo, ...)}
@@ -61,15 +60,15 @@ def create_slice_writer(row: type[ResponseModel], name: str) -> Serializer:
     adapter: TypeAdapter[Any] = TypeAdapter(envelope)
 
     def write(answer: bytes, context: ResponseContext, message: Message) -> bytes:
-        assert isinstance(message, SliceQuery)  # noqa: S101  used by list routes only
+        assert isinstance(message, PageRequest)  # noqa: S101  used by list routes only
         page = Page.model_validate_json(answer)
         content = {
             "_embedded": {name: page.rows},
             "page": {
-                "size": message.size,
+                "size": message.limit,
                 "totalElements": page.total,
-                "totalPages": -(-page.total // message.size),
-                "number": message.page,
+                "totalPages": -(-page.total // message.limit),
+                "number": message.skip // message.limit,
             },
         }
         return adapter.dump_json(adapter.validate_python(content, context=context), by_alias=True)

@@ -39,6 +39,7 @@ from libs.messaging.request_reply import ReturnMessage
 
 CLIENT_PREFIX = "/api-free-commit/"
 EMPTY_LIST = b"[]"
+MAX_QUEUED, MAX_RUNNING = 10_000, 1000  # the oldest builds; clients read these lists every few seconds
 CLEANUP_TIMEOUT_SECONDS = 20.0  # longest wait for a canceled build's cleanup, which continues after the response
 
 Reader = Annotated[Actor, Security(developer, scopes=["BUILD_READ"])]
@@ -86,7 +87,7 @@ forward(
     dependencies=[Depends(empty_list_on_outage)],
 )
 async def list_queued_builds(user: Reader, bus: Bus) -> Response:
-    return await bus.respond(ListQueuedBuilds(), user, QUEUEDS)
+    return await bus.respond(ListQueuedBuilds(limit=MAX_QUEUED), user, QUEUEDS)
 
 
 @developers.get(
@@ -97,7 +98,7 @@ async def list_queued_builds(user: Reader, bus: Bus) -> Response:
     dependencies=[Depends(empty_list_on_outage)],
 )
 async def list_running_builds(user: Reader, bus: Bus) -> Response:
-    return await bus.respond(ListRunningBuilds(), user, EXECUTEDS)
+    return await bus.respond(ListRunningBuilds(limit=MAX_RUNNING), user, EXECUTEDS)
 
 
 forward(developers, "GET", "/{build_id:id}", GetBuild, Reader, "Get a build and its status.", response=ONE_BUILD)

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from contracts.paging import MAX_FILTER_VALUES, PageQuery
+from contracts.paging import MAX_FILTER_VALUES, FilteredPageRequest
 from gateway.adapters.free_commit.paging import ERROR_CODES, MAX_PAGE_SIZE, OPERATORS, read_page_fields
 from gateway.forwarding.forward import forward
 from gateway.forwarding.serializers import Serializer
@@ -33,7 +33,7 @@ FILTER_DESCRIPTION = (
 def forward_page(
     router: APIRouter,
     path: str,
-    message: type[PageQuery],
+    message: type[FilteredPageRequest],
     user: Any,
     summary: str,
     page: Serializer,

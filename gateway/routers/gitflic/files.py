@@ -11,7 +11,7 @@ from contracts.errors import RequestRejected
 from contracts.messages import Page
 from gateway.adapters.gitflic.job_files import FILE_PAGE
 from gateway.adapters.gitflic.ownership import Owner, authorize_project
-from gateway.adapters.gitflic.slices import MAX_PAGE_SIZE, read_slice_fields
+from gateway.adapters.gitflic.slices import read_slice_fields
 from gateway.dependencies import Bus, gitflic_user
 from gateway.errors import ANY_ROUTE, ROLES, errors
 from gateway.forwarding.forward import forward
@@ -62,7 +62,7 @@ async def download_file(
     bus: Bus,
     request: Request,
 ) -> Response:
-    query = ListJobFiles(project_id=owner[1], job_local_id=job_local_id, size=MAX_PAGE_SIZE)
+    query = ListJobFiles(project_id=owner[1], job_local_id=job_local_id)
     page = Page.model_validate_json(await bus.send(query, user))
     file_row = next((row for row in page.rows if row["id"] == artifact_uuid.lower()), None)
     if file_row is None:

@@ -1,10 +1,12 @@
 """Files of jobs: lists of artifacts and logs, and the lines of a log."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from contracts.builds import TRACE_TYPE, BuildRow, GetTrace, JobFile, JobRow, ListJobFiles, TraceChunk
 from contracts.errors import RequestRejected
 from contracts.messages import Page
+from libs.projections.paging import select_rows
 from libs.service.declaration import Context
 from services.builds.artifacts.artifacts import is_expired
 from services.builds.logs.log_lines import read_lines_after
@@ -17,9 +19,13 @@ async def list_job_files(ctx: Context, query: ListJobFiles) -> Page:
     for job in await _find_jobs(ctx, query):
         log = await logs.find_one({"_id": job.token_hash}, {"length": 1}) if job.token_hash else None
         files += _files_of_job(job, log["length"] if log else None, ctx)
-    first = query.page * query.size
-    page = files[first : first + query.size]
-    return Page(rows=tuple(file.model_dump(mode="json") for file in page), total=len(files))
+    page = select_rows(files, query, _sort_key)
+    return page.render(page.rows)
+
+
+def _sort_key(file: JobFile) -> tuple[int, bool, datetime, str]:
+    """Return the key of a file in the list: of each job the artifacts, as they were uploaded, then the log."""
+    return file.job_id, file.artifact_type == TRACE_TYPE, file.uploaded_at, file.id
 
 
 async def _find_jobs(ctx: Context, query: ListJobFiles) -> list[JobRow]:

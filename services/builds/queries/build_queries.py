@@ -16,6 +16,8 @@ from contracts.builds import (
     ListRunningBuilds,
 )
 from contracts.errors import RequestRejected
+from contracts.messages import Page
+from libs.projections.paging import fetch_page
 from libs.service.declaration import Context
 from services.builds.queries.queue_queries import NOT_STARTED
 
@@ -45,10 +47,11 @@ async def get_job(ctx: Context, query: GetJob) -> JobRow:
     return job.replace(token_hash="")
 
 
-async def list_running_builds(ctx: Context, _query: ListRunningBuilds) -> list[BuildSummary]:
-    """Return running builds, oldest first, as many as fit into one message."""
-    at_runner = {"$in": [BuildStatus.RUNNING, BuildStatus.CANCELING]}
-    return await _list_builds(ctx, {"finished": False, "status": at_runner}, 1, MAX_LISTED_BUILDS)
+async def list_running_builds(ctx: Context, query: ListRunningBuilds) -> Page:
+    """Return running builds, oldest first."""
+    running = {"finished": False, "status": {"$in": [BuildStatus.RUNNING, BuildStatus.CANCELING]}}
+    builds = ctx.read_model(BuildRow).select(BuildSummary)
+    return await fetch_page(builds, query, lambda build: build, condition=running)
 
 
 async def list_project_builds(ctx: Context, query: ListProjectBuilds) -> list[BuildSummary]:

@@ -12,7 +12,7 @@ from contracts.builds import (
     ListJobs,
 )
 from contracts.messages import Page
-from libs.projections.cached_paging import CountedList
+from libs.projections.counted_list import CountedList
 from libs.service.declaration import Context
 from services.builds.queries.build_queries import get_build
 
@@ -78,8 +78,8 @@ class ListJobsHandler:
         if query.statuses is not None:
             condition["status"] = {"$in": list(query.statuses)}
         key = (ctx.settings.database_prefix, query.runner_uuid, query.statuses)
-        rows, total = await self._jobs.fetch_slice(ctx.read_model(JobRow), key, condition, query)
-        return Page(rows=tuple(map(_to_list_row, rows)), total=total)
+        page = await self._jobs.fetch_rows(ctx.read_model(JobRow), key, condition, query)
+        return page.render(map(_to_list_row, page.rows))
 
 
 def _to_list_row(row: JobRow) -> dict[str, object]:

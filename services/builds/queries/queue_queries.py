@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from contracts.builds import (
+    BuildJobStatus,
     BuildRow,
     BuildStatus,
     ConcurrencyGroupRow,
@@ -14,11 +15,12 @@ from contracts.builds import (
     QueuedBuild,
     parse_requirements,
 )
+from contracts.messages import Page, ReadModelRow
+from libs.projections.paging import BY_ID, fetch_rows
 from libs.service.declaration import Context
 from services.builds.dispatch.runner_projection import QueueRunnerRow, busy_reason, find_eligible_runners
 from services.builds.dispatch.scheduler import JobGroup, list_waiting_groups
 
-MAX_LISTED_BUILDS = 10_000  # the oldest builds; a message cannot hold more
 NOT_STARTED = [BuildStatus.QUEUED, BuildStatus.PLANNED]
 AT_RUNNER = {"$in": [JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING]}
 PLANNING_REASON = "The repository and its spec file are being read."
@@ -26,8 +28,8 @@ MANUAL_REASON = "Waits until one of its manual jobs is started."
 RUNNER_REASON = "Waits for a runner."  # default, for example while the job is being queued or was just assigned
 
 
-class QueuedBuildFields(NamedTuple):
-    """Fields of a build row that are read for the list. The names are those of the row."""
+class QueuedBuildRow(ReadModelRow):
+    """Fields of BuildRow that are read for the list."""
 
     id: int
     executor_id: str
@@ -37,8 +39,8 @@ class QueuedBuildFields(NamedTuple):
     priority: int
     status: BuildStatus
     needs_lane: bool
-    job_ids: Sequence[int]
-    jobs: Sequence[Mapping[str, object]]  # the jobs of a pipeline build; empty for other builds
+    job_ids: tuple[int, ...]
+    jobs: tuple[BuildJobStatus, ...]  # the jobs of a pipeline build; empty for other builds
 
 
 class WaitGroup(NamedTuple):
@@ -49,19 +51,16 @@ class WaitGroup(NamedTuple):
     priority: int
 
 
-async def list_queued_builds(ctx: Context, _query: ListQueuedBuilds) -> list[QueuedBuild]:
+async def list_queued_builds(ctx: Context, query: ListQueuedBuilds) -> Page:
     """Return the builds that have not started, oldest first.
 
     The number of database queries does not depend on the length of the queue.
     """
     unstarted = {"finished": False, "status": {"$in": NOT_STARTED}}
-    rows = await ctx.read_model(BuildRow).find_values(
-        unstarted, *QueuedBuildFields._fields, order=[("id", 1)], limit=MAX_LISTED_BUILDS
-    )
-    builds = [QueuedBuildFields(*row) for row in rows]
-    holders = await _group_holders(ctx, builds)
-    job_reasons = await _job_wait_reasons(ctx, builds)
-    return [
+    page = await fetch_rows(ctx.read_model(BuildRow).select(QueuedBuildRow), query, BY_ID, unstarted)
+    holders = await _group_holders(ctx, page.rows)
+    job_reasons = await _job_wait_reasons(ctx, page.rows)
+    return page.render(
         QueuedBuild(
             build_id=build.id,
             executor_id=build.executor_id,
@@ -71,11 +70,11 @@ async def list_queued_builds(ctx: Context, _query: ListQueuedBuilds) -> list[Que
             priority=build.priority,
             reason=_planning_reason(build, holders.get(build.project_id)) or _first_job_reason(build, job_reasons),
         )
-        for build in builds
-    ]
+        for build in page.rows
+    )
 
 
-def _planning_reason(build: QueuedBuildFields, holder: int | None) -> str:
+def _planning_reason(build: QueuedBuildRow, holder: int | None) -> str:
     if build.status != BuildStatus.QUEUED:
         return ""
     if build.needs_lane and holder not in (None, build.id):
@@ -83,14 +82,14 @@ def _planning_reason(build: QueuedBuildFields, holder: int | None) -> str:
     return PLANNING_REASON
 
 
-def _first_job_reason(build: QueuedBuildFields, job_reasons: Mapping[int, str]) -> str:
-    statuses = {job["status"] for job in build.jobs}
+def _first_job_reason(build: QueuedBuildRow, job_reasons: Mapping[int, str]) -> str:
+    statuses = {job.status for job in build.jobs}
     waits_for_user = JobStatus.MANUAL in statuses and JobStatus.QUEUED not in statuses
     default = MANUAL_REASON if waits_for_user else RUNNER_REASON
     return next((job_reasons[job_id] for job_id in build.job_ids if job_id in job_reasons), default)
 
 
-async def _group_holders(ctx: Context, builds: Sequence[QueuedBuildFields]) -> dict[int, int | None]:
+async def _group_holders(ctx: Context, builds: Sequence[QueuedBuildRow]) -> dict[int, int | None]:
     """Return project id -> id of the build that holds its concurrency group."""
     streams = {
         f"lane-{build.project_id}" for build in builds if build.needs_lane and build.status == BuildStatus.QUEUED
@@ -101,7 +100,7 @@ async def _group_holders(ctx: Context, builds: Sequence[QueuedBuildFields]) -> d
     return {row.project_id: row.holder for row in rows}
 
 
-async def _job_wait_reasons(ctx: Context, builds: Sequence[QueuedBuildFields]) -> dict[int, str]:
+async def _job_wait_reasons(ctx: Context, builds: Sequence[QueuedBuildRow]) -> dict[int, str]:
     """Return job id -> reason why the job waits."""
     streams = [f"job-{job_id}" for build in builds if build.status == BuildStatus.PLANNED for job_id in build.job_ids]
     if not streams:

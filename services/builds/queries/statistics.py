@@ -1,13 +1,13 @@
 """Total build duration by month. Deleting builds or projects does not change it."""
 
 from contracts.builds import BuildFinished, ListBuildDurations
-from contracts.messages import Event, Page, ReadModelRow
+from contracts.messages import Event, Page, Payload, ReadModelRow
 from libs.eventstore.decider import RecordedEvent
-from libs.projections.paging import Column, build_conditions, combine_conditions, fetch_slice, parse_number
+from libs.projections.filters import Column, build_conditions, combine_conditions, parse_number
+from libs.projections.paging import fetch_page
 from libs.service.declaration import Context, Projection
 from services.builds.domain.build_state import duration_ms_of, round_to_seconds
 
-MAX_PAGE_SIZE = 100_000
 COLUMNS = {"date": Column("date"), "duration": Column("duration", parse_number)}
 
 
@@ -43,6 +43,9 @@ monthly_durations = Projection(
 async def list_build_durations(ctx: Context, query: ListBuildDurations) -> Page:
     """Return the durations by month. Months without finished builds are missing."""
     condition = combine_conditions(query, build_conditions(query, COLUMNS))
-    size = query.per_page or MAX_PAGE_SIZE
-    rows, total = await fetch_slice(ctx.read_model(MonthRow), query.replace(per_page=size), condition, [("months", 1)])
-    return Page(rows=tuple({"date": row.date, "duration": row.duration} for row in rows), total=total)
+    return await fetch_page(ctx.read_model(MonthRow), query, to_summary, order=[("months", 1)], condition=condition)
+
+
+def to_summary(row: MonthRow) -> Payload:
+    """Return the columns of ListBuildDurations."""
+    return {"date": row.date, "duration": row.duration}

@@ -1,12 +1,14 @@
 """Queries for webhook deliveries, recorded and rejected ones together."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 from contracts.errors import RequestRejected
 from contracts.messages import Page
 from contracts.projects import DeliveryView, GetDelivery, ListDeliveries
-from libs.projections.paging import Column, Condition, build_conditions, combine_conditions, skip_and_limit
+from libs.projections.filters import Column, Condition, build_conditions, combine_conditions
+from libs.projections.paging import RowPage, fetch_rows
 from libs.security.erased_keys import KeyErased
 from libs.service.declaration import Context
 from services.projects.projections import ProjectRow
@@ -29,30 +31,32 @@ async def get_delivery(ctx: Context, query: GetDelivery) -> DeliveryView:
 async def list_deliveries(ctx: Context, query: ListDeliveries) -> Page:
     project = await require_project(ctx, query.project_id)
     filters = combine_conditions(query, build_conditions(query, FILTER_COLUMNS))
-    condition = {"$and": [{"project_id": project.id}, *([filters] if filters else [])]}
-    rows, total = await _load_page(ctx, query, condition)
-    views = [await load_view(ctx, row) for row in rows]
-    return Page(rows=tuple(view.model_dump(mode="json") for view in views), total=total)
+    page = await _load_page(ctx, query, {"project_id": project.id, **({"$and": [filters]} if filters else {})})
+    return page.render([await load_view(ctx, row) for row in page.rows])
 
 
-async def _load_page(ctx: Context, query: ListDeliveries, condition: Condition) -> tuple[list[DeliveryRow], int]:
-    """Return a page of recorded and rejected deliveries, newest first, and the total.
+async def _load_page(ctx: Context, query: ListDeliveries, condition: Condition) -> RowPage[DeliveryRow]:
+    """Return a page of recorded and rejected deliveries, newest first.
 
     All rejected deliveries are loaded, because only few are stored. Any of them can precede the page. If there are n of
     them, the recorded deliveries are therefore loaded from n rows before the page.
     """
-    rejected = await rejections.rejected_deliveries(ctx).find(condition, NEWEST_FIRST)
-    skip, limit = skip_and_limit(query)
-    first = max(0, skip - len(rejected))
-    recorded = await ctx.read_model(DeliveryRow).find(condition, NEWEST_FIRST, skip=first, limit=skip - first + limit)
-    total = await ctx.read_model(DeliveryRow).count(condition) + len(rejected) if query.counted else 0
-    if first and not recorded:
-        return [], total
+    stored = rejections.rejected_deliveries(ctx)
+    everything = query.replace(skip=0, limit=rejections.MAX_ENTRIES_PER_PROJECT, counted=False)
+    rejected = (await fetch_rows(stored, everything, NEWEST_FIRST, condition)).rows
+    first = max(0, query.skip - len(rejected))
+    start = query.skip - first
+    needed = query.replace(skip=first, limit=start + query.limit)
+    recorded = await fetch_rows(ctx.read_model(DeliveryRow), needed, NEWEST_FIRST, condition)
+    total = recorded.total + (await stored.count(condition) if query.counted else 0)
+    if first and not recorded.rows:
+        return replace(recorded, total=total)
     # rejected deliveries that precede the first loaded row, as the skipped rows do
-    newer = [row for row in rejected if _sort_key(row) > _sort_key(recorded[0])] if first else []
-    merged = sorted([*recorded, *(row for row in rejected if row not in newer)], key=_sort_key, reverse=True)
-    start = skip - first - len(newer)
-    return merged[start : start + limit], total
+    newer = [row for row in rejected if _sort_key(row) > _sort_key(recorded.rows[0])] if first else []
+    merged = sorted([*recorded.rows, *(row for row in rejected if row not in newer)], key=_sort_key, reverse=True)
+    start -= len(newer)
+    end = start + query.limit
+    return RowPage(merged[start:end], _sort_key, recorded.has_more or len(merged) > end, total)
 
 
 def _sort_key(row: DeliveryRow) -> tuple[datetime, str]:

@@ -25,8 +25,8 @@ from contracts.builds import (
     TraceState,
 )
 from contracts.errors import RequestRejected
-from contracts.messages import Command, CommandReply, Query
-from contracts.projects import CreateProject, Executors, ListExecutors
+from contracts.messages import Command, CommandReply, Page, Query
+from contracts.projects import CreateProject, ListExecutors
 from libs.documents import Document
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import MessageClient
@@ -129,5 +129,5 @@ async def build_stage(servers: Servers, folder: Path, repository: Path) -> Async
             create_mongo_client(stage.settings, "test") as client,
         ):
             caller = MessageClient(bus)
-            (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
-            yield BuildStage(stage, caller, repository, default.id, get_database(client, stage.settings, "builds"))
+            (default,) = Page.model_validate_json(await caller.query(ListExecutors())).rows
+            yield BuildStage(stage, caller, repository, default["id"], get_database(client, stage.settings, "builds"))

@@ -11,21 +11,21 @@ from tests.support.gateway_routes import list_routes
 
 
 def test_the_default_gitflic_page_is_the_first_ten() -> None:
-    assert parse_slice_fields(b"") == {"page": 0, "size": 10}
+    assert parse_slice_fields(b"") == {"skip": 0, "limit": 10, "counted": True}
 
 
 def test_gitflic_pages_count_from_zero_with_at_most_a_thousand_rows() -> None:
-    assert parse_slice_fields(b"page=3&size=200") == {"page": 3, "size": 200}
-    assert parse_slice_fields(b"size=1000000") == {"page": 0, "size": 1000}
+    assert parse_slice_fields(b"page=3&size=200") == {"skip": 600, "limit": 200, "counted": True}
+    assert parse_slice_fields(b"size=1000000") == {"skip": 0, "limit": 1000, "counted": True}
 
 
 @pytest.mark.parametrize("bad", ["-1", "x", "", "1.5", "%D9%A3", "9" * 40])
 def test_invalid_gitflic_page_numbers_fall_back_to_the_default(bad: str) -> None:
-    assert parse_slice_fields(f"page={bad}&size={bad}".encode()) == {"page": 0, "size": 10}
+    assert parse_slice_fields(f"page={bad}&size={bad}".encode()) == {"skip": 0, "limit": 10, "counted": True}
 
 
 def test_a_gitflic_page_size_of_zero_falls_back_to_the_default() -> None:
-    assert parse_slice_fields(b"size=0")["size"] == 10
+    assert parse_slice_fields(b"size=0")["limit"] == 10
 
 
 @pytest.mark.parametrize(

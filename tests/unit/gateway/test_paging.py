@@ -15,8 +15,8 @@ def parse(query: str) -> Mapping[str, Any]:
 
 def test_the_default_page_is_the_first_twenty_newest_first() -> None:
     assert parse("") == {
-        "page": 1,
-        "per_page": 20,
+        "skip": 0,
+        "limit": 20,
         "sort_by": "id",
         "descending": True,
         "counted": True,
@@ -27,7 +27,7 @@ def test_the_default_page_is_the_first_twenty_newest_first() -> None:
 
 def test_paging_parameter_aliases_and_sort_order_are_read() -> None:
     fields = parse("perPage=100000&page=0&sortBy=project_name&orderBy=asc&mode=include")
-    assert (fields["per_page"], fields["page"], fields["sort_by"]) == (100_000, 1, "project_name")
+    assert (fields["limit"], fields["skip"], fields["sort_by"]) == (100_000, 0, "project_name")
     assert (fields["descending"], fields["any_filter"]) == (False, True)
 
 

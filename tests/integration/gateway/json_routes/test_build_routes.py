@@ -18,7 +18,7 @@ from contracts.builds import (
     QueuedBuild,
 )
 from contracts.errors import RequestRejected
-from contracts.messages import Query
+from contracts.messages import Page, Query
 from contracts.projects import (
     GetLaunchSettings,
     GetProject,
@@ -86,7 +86,7 @@ async def test_a_stopped_service_is_reported_as_503_without_waiting(stage: Gatew
 async def test_an_outage_gives_an_empty_list_to_polling_pages_and_503_to_other_clients(
     stage: GatewayStage, path: str, message_type: type[Query]
 ) -> None:
-    await stage.services.serve(message_type, lambda _: [])
+    await stage.services.serve(message_type, lambda _: Page(rows=()))
     await stage.services.stop(message_type)
     page = await stage.http.get(f"/api-free-commit/developer/builds/{path}", headers=stage.developer)
     assert (page.status_code, page.json()) == (200, [])
@@ -102,7 +102,7 @@ async def test_queued_builds_are_returned_unchanged(stage: GatewayStage) -> None
     queued = QueuedBuild(
         build_id=17, executor_id="e-1", project_id=84, project_name="Mill", queued_at=NOON, reason="no runner"
     )
-    await stage.services.serve(ListQueuedBuilds, lambda _: [queued])
+    await stage.services.serve(ListQueuedBuilds, lambda _: Page(rows=(queued.model_dump(mode="json"),)))
     response = await stage.http.get("/api/developer/builds/queueds", headers=stage.developer)
     assert response.json() == [queued.model_dump(mode="json")]
 

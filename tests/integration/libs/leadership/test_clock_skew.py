@@ -15,7 +15,8 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.builds import JobLost
-from contracts.projects import Executors, ListExecutors
+from contracts.messages import Page
+from contracts.projects import ListExecutors
 from contracts.runners import (
     AuthenticateRunner,
     RegisterRunner,
@@ -152,8 +153,10 @@ async def test_with_a_skewed_clock_a_job_is_lost_only_after_its_lease_expires(
             create_mongo_client(stage.settings, "test") as client,
         ):
             fleet, caller = ReplicaProcesses(stage, bus, "builds", tmp_path), MessageClient(bus)
-            (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
-            running = BuildStage(stage, caller, repository, default.id, get_database(client, stage.settings, "builds"))
+            (default,) = Page.model_validate_json(await caller.query(ListExecutors())).rows
+            running = BuildStage(
+                stage, caller, repository, default["id"], get_database(client, stage.settings, "builds")
+            )
             async with fleet.run_pair(skew, leading=leading):
                 await running.launch(await running.create_project())
                 job = await running.claim()

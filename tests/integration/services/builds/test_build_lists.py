@@ -45,9 +45,8 @@ async def test_the_newest_thousand_finished_builds_of_a_project_are_listed_in_or
 
 
 async def test_the_oldest_thousand_running_builds_are_listed(ctx: ServiceContext) -> None:
-    assert [build.id for build in await build_queries.list_running_builds(ctx, ListRunningBuilds())] == list(
-        RUNNING_IDS
-    )[:1000]
+    page = await build_queries.list_running_builds(ctx, ListRunningBuilds(limit=1000))
+    assert [build["id"] for build in page.rows] == list(RUNNING_IDS)[:1000]
 
 
 async def test_a_list_of_builds_is_cut_at_the_message_size_limit(

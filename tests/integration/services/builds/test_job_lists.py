@@ -66,13 +66,14 @@ async def stage(settings: Settings, database: AsyncDatabase[Document], bus: Clie
     return JobListStage(Runtime(service, settings, database, bus, MemoryKeyVault(), Metrics.create(get_meter("test"))))
 
 
+FIRST_PAGE = ListJobs(limit=10, counted=True)
 QUERIES = (
-    ListJobs(),
-    ListJobs(page=50),
-    ListJobs(statuses=(JobStatus.SUCCESS,)),
-    ListJobs(statuses=(JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING)),
-    ListJobs(runner_uuid="runner-1"),
-    ListJobs(runner_uuid="runner-2", statuses=(JobStatus.ASSIGNED, JobStatus.RUNNING)),
+    FIRST_PAGE,
+    FIRST_PAGE.replace(skip=500),
+    FIRST_PAGE.replace(statuses=(JobStatus.SUCCESS,)),
+    FIRST_PAGE.replace(statuses=(JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING)),
+    FIRST_PAGE.replace(runner_uuid="runner-1"),
+    FIRST_PAGE.replace(runner_uuid="runner-2", statuses=(JobStatus.ASSIGNED, JobStatus.RUNNING)),
 )
 
 
@@ -84,12 +85,12 @@ async def test_a_page_of_jobs_is_read_and_counted_by_an_index(stage: JobListStag
     ] * 2
     assert not [entry["planSummary"] for entry in (found, counted) if "COLLSCAN" in entry["planSummary"]]
     assert not found.get("hasSortStage")
-    assert found["docsExamined"] == query.size + 1
+    assert found["docsExamined"] == query.limit + 1
     assert counted["docsExamined"] == 0
 
 
 async def test_pages_of_jobs_hold_every_job_once_in_a_stable_order(stage: JobListStage) -> None:
-    pages = [await stage.get_page(ListJobs(page=number, size=250)) for number in range(5)]
+    pages = [await stage.get_page(ListJobs(skip=number * 250, limit=250, counted=True)) for number in range(5)]
     assert [(len(page.rows), page.total) for page in pages] == [(250, JOB_COUNT)] * 4 + [(0, JOB_COUNT)]
     rows = [row for page in pages for row in page.rows]
     assert len({row["id"] for row in rows}) == JOB_COUNT
@@ -108,11 +109,14 @@ def close_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
 
     An anchor is the time of one row with the number of newer rows. A late page is read from the nearest anchor.
     """
-    monkeypatch.setattr("libs.projections.cached_paging.ROWS_BETWEEN_ANCHORS", 60)
+    monkeypatch.setattr("libs.projections.counted_list.ROWS_BETWEEN_ANCHORS", 60)
 
 
 async def list_all_ids(stage: JobListStage, size: int) -> list[int]:
-    pages = [await stage.get_page(ListJobs(page=number, size=size)) for number in range(-(-JOB_COUNT // size))]
+    pages = [
+        await stage.get_page(ListJobs(skip=number * size, limit=size, counted=True))
+        for number in range(-(-JOB_COUNT // size))
+    ]
     assert {page.total for page in pages} == {JOB_COUNT}
     return [row["id"] for page in pages for row in page.rows]
 
@@ -121,7 +125,7 @@ async def test_pages_found_by_anchors_equal_pages_found_by_skipping(
     stage: JobListStage, close_anchors: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_milestones = await list_all_ids(stage, size=7)
-    monkeypatch.setattr("libs.projections.cached_paging.ROWS_BETWEEN_ANCHORS", JOB_COUNT)
+    monkeypatch.setattr("libs.projections.counted_list.ROWS_BETWEEN_ANCHORS", JOB_COUNT)
     stage.jobs = ListJobsHandler()
     assert by_milestones == await list_all_ids(stage, size=250)
     assert len(set(by_milestones)) == JOB_COUNT
@@ -131,18 +135,18 @@ async def test_pages_found_by_anchors_equal_pages_found_by_skipping(
 @pytest.mark.parametrize("query", [query for query in QUERIES if not (query.runner_uuid and query.statuses)])
 async def test_a_late_page_reads_only_the_rows_between_two_anchors(stage: JobListStage, query: ListJobs) -> None:
     total = (await stage.get_page(query)).total
-    *_, found = await stage.profile_query(query.replace(page=total // query.size - 1))
-    assert found["docsExamined"] == query.size
-    assert found["keysExamined"] < 60 + 3 * query.size
+    *_, found = await stage.profile_query(query.replace(skip=total - total % query.limit - query.limit))
+    assert query.limit <= found["docsExamined"] <= query.limit + 1
+    assert found["keysExamined"] < 60 + 3 * query.limit
 
 
 @pytest.mark.usefixtures("close_anchors")
 async def test_new_and_finished_jobs_change_a_long_list_at_once(stage: JobListStage) -> None:
-    await stage.get_page(ListJobs())
+    await stage.get_page(FIRST_PAGE)
     streams = stage.runtime.database["streams"]
     await streams.insert_many([job_document(number) for number in (JOB_COUNT + 10, JOB_COUNT + 20)])  # two new jobs
     await streams.update_one({"_id": "job-10"}, {"$set": {f"{ROW_FIELD}.listed_at": now()}})  # one job has finished
-    page = await stage.get_page(ListJobs(size=100))
+    page = await stage.get_page(ListJobs(limit=100, counted=True))
     assert page.total == JOB_COUNT + 2
     assert [row["id"] for row in page.rows[:2]] == [JOB_COUNT + 20, JOB_COUNT + 10]
     assert 10 not in [row["id"] for row in page.rows[50:]]
@@ -152,7 +156,7 @@ async def test_new_and_finished_jobs_change_a_long_list_at_once(stage: JobListSt
 async def test_deleted_jobs_are_counted_in_a_long_list_for_at_most_a_minute(
     stage: JobListStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await stage.get_page(ListJobs())
+    await stage.get_page(FIRST_PAGE)
     await stage.runtime.database["streams"].delete_many({"_id": {"$in": [f"job-{number}" for number in range(1, 300)]}})
-    monkeypatch.setattr("libs.projections.cached_paging.time.monotonic", lambda: time.perf_counter() + 10**6)
-    assert (await stage.get_page(ListJobs())).total == JOB_COUNT - 299
+    monkeypatch.setattr("libs.projections.counted_list.time.monotonic", lambda: time.perf_counter() + 10**6)
+    assert (await stage.get_page(FIRST_PAGE)).total == JOB_COUNT - 299

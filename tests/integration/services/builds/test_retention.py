@@ -13,6 +13,7 @@ from contracts.builds import (
     ListRunningBuilds,
     QueueBuild,
 )
+from contracts.messages import Page
 from contracts.projects import ChangeRetention, DeleteProject
 from services.builds import projections
 from services.builds.execution import recent_ends
@@ -103,8 +104,9 @@ async def test_only_finished_builds_can_be_deleted(stage: BuildStage) -> None:
     await eventually_equal(lambda: count_attempts_and_jobs(stage, second), (0, 0))
 
 
-async def list_unfinished_builds(stage: BuildStage) -> bytes:
-    return await stage.caller.query(ListQueuedBuilds()) + await stage.caller.query(ListRunningBuilds())
+async def count_unfinished_builds(stage: BuildStage) -> int:
+    answers = [await stage.caller.query(query) for query in (ListQueuedBuilds(), ListRunningBuilds())]
+    return sum(len(Page.model_validate_json(answer).rows) for answer in answers)
 
 
 @pytest.mark.parametrize("concurrent", [True, False])
@@ -116,7 +118,7 @@ async def test_deleting_a_project_deletes_all_its_builds(stage: BuildStage, conc
     await stage.append_log(job, 0, b"half a log")
     waiting = [await stage.launch(project_id) for _ in range(2)]
     await stage.send(DeleteProject(project_id=project_id))
-    await eventually_equal(lambda: list_unfinished_builds(stage), b"[][]")
+    await eventually_equal(lambda: count_unfinished_builds(stage), 0)
     await eventually_equal(lambda: stage.list_build_ids(project_id), NO_BUILDS)
     for build_id in (over, running, *waiting):
         await eventually_equal(lambda: count_attempts_and_jobs(stage, build_id), (0, 0))  # noqa: B023

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contracts.identity import ROLES, ListUsers, LogIn, Users
+from contracts.identity import ROLES, ListUsers, LogIn
+from contracts.messages import Page
 from libs.messaging.request_reply import MessageClient
 from libs.service.declaration import Service
 from libs.service.service_host import serve
@@ -36,8 +37,8 @@ async def test_the_password_of_the_first_administrator_is_printed_once(
     stage: ServiceStage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with stage.running(lambda: identity, replicas=2), stage.connected() as bus:
-        (administrator,) = Users.model_validate_json(await MessageClient(bus).query(ListUsers())).users
-        assert (administrator.username, administrator.roles) == ("admin", ROLES)
+        (administrator,) = Page.model_validate_json(await MessageClient(bus).query(ListUsers())).rows
+        assert (administrator["username"], administrator["roles"]) == ("admin", [*ROLES])
     # replicas that start at the same time may both print the password
     (password,) = set(
         re.findall(r"^First administrator: admin, password: (\S+)$", capsys.readouterr().out, re.MULTILINE)

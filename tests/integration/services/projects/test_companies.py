@@ -7,7 +7,6 @@ import pytest
 
 from contracts.errors import RequestRejected
 from contracts.identity import (
-    Companies,
     CompanyView,
     CreateCompany,
     DeleteCompany,
@@ -21,11 +20,10 @@ from contracts.identity import (
     RenameUser,
     SetCompanyMembers,
 )
-from contracts.messages import Command, CommandReply, Query
+from contracts.messages import Command, CommandReply, Page, Query
 from contracts.projects import (
     CreateProject,
     DeleteProject,
-    Executors,
     GetLaunchSettings,
     GetProject,
     LaunchSettings,
@@ -61,15 +59,15 @@ async def caller(stage: ServiceStage) -> AsyncIterator[MessageClient]:
 
 @pytest.fixture(scope="module")
 async def new_project(caller: MessageClient) -> CreateProject:
-    """Return a project creation command without an owner, which tests set."""
-    (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
+    """Return a command that creates a project. Tests only have to set its owner."""
+    (default,) = Page.model_validate_json(await caller.query(ListExecutors())).rows
     return CreateProject(
         name="Shop",
         repository="https://forge.example/shop.git",
         branch="main",
         spec_file_path="/spec.yaml",
         allow_concurrent_execution=True,
-        executor_id=default.id,
+        executor_id=default["id"],
     )
 
 
@@ -120,7 +118,7 @@ async def test_a_company_is_found_by_id_and_by_alias(caller: MessageClient) -> N
     view = await get_company(caller, company_id)
     assert (view.id, view.title, view.alias, view.members_id) == (company_id, "Found Works", "Found", (member,))
     assert CompanyView.model_validate_json(await caller.query(GetCompany(alias="FOUND"))) == view
-    assert view in Companies.model_validate_json(await caller.query(ListCompanies())).companies
+    assert view.model_dump(mode="json") in Page.model_validate_json(await caller.query(ListCompanies())).rows
     assert await get_owner(caller, "found") == Owner(alias="Found", kind="company", id=company_id)
     for unknown in (GetCompany(company_id=99999), GetCompany(alias="unknown"), GetCompany()):
         assert await get_error_code(caller, unknown) == "COMPANY_NOT_FOUND"

@@ -24,8 +24,8 @@ from contracts.builds import (
     ReportJob,
     RunnerDescription,
 )
-from contracts.messages import CommandReply
-from contracts.projects import ChangeRepository, CreateProject, Executors, ListExecutors
+from contracts.messages import CommandReply, Page
+from contracts.projects import ChangeRepository, CreateProject, ListExecutors
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import MessageClient
 from services.builds.app import service as builds
@@ -131,14 +131,14 @@ def repository_url(server: GitServer, password: str = PASSWORD) -> str:
 
 
 async def create_project(caller: MessageClient, repository: str, *, concurrent: bool = True) -> int:
-    (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
+    (default,) = Page.model_validate_json(await caller.query(ListExecutors())).rows
     command = CreateProject(
         name="Private",
         repository=repository,
         branch="main",
         spec_file_path=f"/{SPEC_FILE}",
         allow_concurrent_execution=concurrent,
-        executor_id=default.id,
+        executor_id=default["id"],
     )
     return int(CommandReply.model_validate_json(await caller.send(command, actor=ROOT)).row["id"])
 

@@ -181,10 +181,10 @@ async def test_runners_are_listed_newest_contact_first(replica: Replica) -> None
     first, second = await replica.register(name="first"), await replica.register(name="second")
     assert [row["id"] for row in (await replica.list_runners()).rows] == [second.id, first.id]
     await replica.touch(first.token)
-    page = await replica.list_runners(size=1)
+    page = await replica.list_runners(limit=1, counted=True)
     assert ([row["id"] for row in page.rows], page.total) == ([first.id], 2)
-    assert [row["id"] for row in (await replica.list_runners(size=1, page=1)).rows] == [second.id]
-    assert (await replica.list_runners(page=9)).rows == ()
+    assert [row["id"] for row in (await replica.list_runners(skip=1, limit=1)).rows] == [second.id]
+    assert (await replica.list_runners(skip=90)).rows == ()
 
 
 async def test_runners_can_be_listed_by_owner(replica: Replica) -> None:

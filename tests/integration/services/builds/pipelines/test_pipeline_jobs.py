@@ -103,7 +103,7 @@ async def test_a_manual_job_can_be_started_after_the_build_finished(stage: Build
 async def test_a_blocking_manual_job_blocks_the_build(stage: BuildStage) -> None:
     build_id = await launch(stage, "{a: {stage: build, script: x, rules: [{when: manual}]}, b: {script: x}}")
     await wait_for_statuses(stage, build_id, a="MANUAL")
-    (queued,) = json.loads(await stage.caller.query(ListQueuedBuilds()))
+    (queued,) = json.loads(await stage.caller.query(ListQueuedBuilds()))["rows"]
     assert queued["reason"] == "Waits until one of its manual jobs is started."
     assert await stage.try_claim() is None
     await stage.send(PlayJob(job_id=await find_job_id(stage, build_id, "a")))

@@ -3,9 +3,9 @@ from collections.abc import AsyncIterator
 import pytest
 from nats.aio.client import Client
 
+from contracts.messages import Page
 from contracts.projects import (
     CreateProject,
-    Executors,
     ListExecutors,
 )
 from libs.messaging.request_reply import MessageClient
@@ -38,11 +38,11 @@ async def caller(bus: Client) -> MessageClient:
 @pytest.fixture(scope="package")
 async def new_project(caller: MessageClient) -> CreateProject:
     """Return a project creation command without a name, which tests set."""
-    (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
+    (default,) = Page.model_validate_json(await caller.query(ListExecutors())).rows
     return CreateProject(
         repository="https://forge.example/shop.git",
         branch="main",
         spec_file_path="/spec.yaml",
         allow_concurrent_execution=True,
-        executor_id=default.id,
+        executor_id=default["id"],
     )

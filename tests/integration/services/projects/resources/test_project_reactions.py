@@ -15,7 +15,6 @@ from contracts.projects import (
     LastBuild,
     ListProjects,
     ListProjectsPage,
-    Projects,
     SetProjectDevelopers,
 )
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
@@ -149,10 +148,11 @@ async def test_projects_show_and_can_be_filtered_by_their_last_build(
     assert await filter_by("project_name", "contains", ".*", "\0", "(") == set()
     assert await filter_by("unknown", "eq", "1") == {good, bad, never}
     assert await list_ids(sort_by=code, descending=True) == [bad, good, never]
-    assert await list_ids(sort_by=at, descending=False, per_page=2) == [never, good]
-    assert await list_ids(sort_by=at, descending=False, per_page=2, page=2) == [bad]
-    assert await list_ids(sort_by="project_id", page=10**12) == []
-    whole = await caller.query(ListProjectsPage(filters=(Filter(column="id", operator="eq", values=(str(bad),)),)))
+    assert await list_ids(sort_by=at, descending=False, limit=2) == [never, good]
+    assert await list_ids(sort_by=at, descending=False, skip=2, limit=2) == [bad]
+    assert await list_ids(sort_by="project_id", skip=10**12) == []
+    only = Filter(column="id", operator="eq", values=(str(bad),))
+    whole = await caller.query(ListProjectsPage(filters=(only,), counted=True))
     assert Page.model_validate_json(whole) == Page(
         rows=(
             {
@@ -224,5 +224,5 @@ async def test_build_ids_of_a_project_are_limited_to_the_newest_builds(
         return (await get_project(caller, project_id)).builds_id == (32, 33)
 
     await eventually(are_the_newest)
-    listed = Projects.model_validate_json(await caller.query(ListProjects()))
-    assert {listed_project.id: listed_project.builds_id for listed_project in listed.projects}[project_id] == (33,)
+    listed = Page.model_validate_json(await caller.query(ListProjects()))
+    assert {row["id"]: row["builds_id"] for row in listed.rows}[project_id] == [33]

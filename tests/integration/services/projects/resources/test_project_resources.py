@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from contracts.identity import GetUser, RegisterUser, UserView
-from contracts.messages import Command, Query
+from contracts.messages import Command, Page, Query
 from contracts.projects import (
     ChangeExecutorVariables,
     ChangeRepository,
@@ -18,7 +18,6 @@ from contracts.projects import (
     DeleteCredential,
     DeleteExecutor,
     DeleteProject,
-    Executors,
     GetJobSecrets,
     GetLaunchSettings,
     GetProject,
@@ -29,7 +28,6 @@ from contracts.projects import (
     ListExecutors,
     ListProjects,
     MoveProject,
-    Projects,
     ProjectView,
     RenewSignatureKey,
     RevealCredential,
@@ -50,11 +48,11 @@ from tests.support.waiting import eventually
 
 
 async def test_two_replicas_create_one_default_executor(caller: MessageClient) -> None:
-    executors = Executors.model_validate_json(await caller.query(ListExecutors())).executors
-    assert [(executor.name, executor.driver, executor.variables) for executor in executors][:1] == [
+    executors = Page.model_validate_json(await caller.query(ListExecutors())).rows
+    assert [(executor["name"], executor["driver"], executor["variables"]) for executor in executors][:1] == [
         ("default", "localDriver", {})
     ]
-    assert len([executor for executor in executors if executor.name == "default"]) == 1
+    assert len([executor for executor in executors if executor["name"] == "default"]) == 1
 
 
 async def test_a_project_is_created_with_all_fields(caller: MessageClient, new_project: CreateProject) -> None:
@@ -101,8 +99,8 @@ async def test_a_project_is_created_with_all_fields(caller: MessageClient, new_p
     assert (await get_secret(caller, token)).projects_id == (project_id,)
     found = await caller.query(GetProjectByAlias(owner_alias="Dev-Whole", alias="Whole-Shop"))
     assert ProjectView.model_validate_json(found).id == project_id
-    everything = Projects.model_validate_json(await caller.query(ListProjects())).projects
-    assert (await get_project(caller, project_id)) in everything
+    everything = Page.model_validate_json(await caller.query(ListProjects())).rows
+    assert (await get_project(caller, project_id)).model_dump(mode="json") in everything
     settings = LaunchSettings.model_validate_json(await caller.query(GetLaunchSettings(project_id=project_id)))
     assert (settings.project_id, settings.owner_alias, settings.credential_id) == (project_id, "dev-whole", key)
     await eventually(lambda: has_project(caller, developer, project_id))

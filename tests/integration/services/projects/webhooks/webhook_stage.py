@@ -11,10 +11,9 @@ from nats.aio.client import Client
 
 from contracts.builds import BuildRow, GetBuild
 from contracts.identity import RegisterUser
-from contracts.messages import Command, CommandReply
+from contracts.messages import Command, CommandReply, Page
 from contracts.projects import (
     CreateProject,
-    Executors,
     GetProject,
     ListExecutors,
     ProjectView,
@@ -65,14 +64,14 @@ class WebhookStage:
         return await self.create(RegisterUser(username=username, password="millwheel-7", roles=roles, **names))
 
     async def create_project(self, *developers: int, branch: str = "main") -> WebhookProject:
-        (default,) = Executors.model_validate_json(await self.caller.query(ListExecutors())).executors
+        (default,) = Page.model_validate_json(await self.caller.query(ListExecutors())).rows
         wanted = CreateProject(
             name=f"mill {uuid4().hex[:6]}",
             repository=str(self.repository),
             branch=branch,
             spec_file_path="/headrace.yaml",
             allow_concurrent_execution=True,
-            executor_id=default.id,
+            executor_id=default["id"],
             developers_id=developers,
         )
         return await self.load_project(await self.create(wanted))

@@ -1,4 +1,4 @@
-"""Paging for long lists ordered by time, newest first, without scanning all rows before a page.
+"""Long lists ordered by time, newest first, whose numbered pages are found without scanning all rows before them.
 
 Counts are cached for a minute as anchors: times in the list with the number of newer rows. Rows newer than the first
 anchor are counted on each request. An older row that is deleted stays in the counts until the cache expires.
@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 from cachetools import LRUCache
 
 from contracts.messages import ReadModelRow
-from contracts.paging import SliceQuery
+from contracts.paging import PageRequest
 from libs.documents import Filter
-from libs.projections.paging import skip_and_limit
+from libs.projections.paging import RowPage, fetch_rows, order_values
 from libs.projections.read_model import HAS_TIME, ReadModel
 
 EARLIEST_TIME = HAS_TIME["$gt"]
@@ -56,22 +56,24 @@ class CountedList(Generic[R]):
         self._order = ((order_field, -1), ("id", -1))
         self._cache: LRUCache[Hashable, PageAnchors] = LRUCache(MAX_CACHED_LISTS)
 
-    async def fetch_slice(
-        self, rows: ReadModel[R], key: Hashable, condition: Filter, query: SliceQuery
-    ) -> tuple[list[R], int]:
-        """Return a page and the total number of rows. `key` identifies the list in the cache."""
-        skip, limit = skip_and_limit(query)
+    async def fetch_rows(
+        self, rows: ReadModel[R], key: Hashable, condition: Filter, request: PageRequest
+    ) -> RowPage[R]:
+        """Return a page. `key` identifies the list in the cache."""
+        skip, limit = request.skip, request.limit
         condition = {**condition, self._order_field: HAS_TIME}
         cached = self._cache.get(key)
+        if request.after:  # the database finds the row in the index
+            return await fetch_rows(rows, request, self._order, condition)
         if cached is None:
             # a short list, or an early page of a long one, needs no anchors
             is_near = skip <= ROWS_BETWEEN_ANCHORS
             found = await rows.find(condition, self._order, skip=skip, limit=limit + 1) if is_near else []
-            if len(found) <= limit and (found or not skip):
-                return found[:limit], skip + len(found)
+            if is_near and len(found) <= limit and (found or not skip):
+                return self._to_page(found, limit, skip + len(found))
             total = await rows.count(condition, limit=ROWS_BETWEEN_ANCHORS + 1)
             if total <= ROWS_BETWEEN_ANCHORS:
-                return found[:limit], total
+                return self._to_page(found, limit, total)
         if cached is None or time.monotonic() > cached.expires_at:
             cached = await self._refresh(rows, key, condition)
         new_count = await rows.count(self._within_times(condition, {"$gt": cached.anchors[0].at}))
@@ -80,7 +82,11 @@ class CountedList(Generic[R]):
         if passed:
             condition = self._within_times(condition, {"$lte": passed[-1].at})
             skip -= new_count + passed[-1].newer_count
-        return await rows.find(condition, self._order, skip=skip, limit=limit), total
+        found = await rows.find(condition, self._order, skip=skip, limit=limit + 1)
+        return self._to_page(found, limit, total)
+
+    def _to_page(self, found: list[R], limit: int, total: int) -> RowPage[R]:
+        return RowPage(found[:limit], order_values(self._order), len(found) > limit, total)
 
     async def _refresh(self, rows: ReadModel[R], key: Hashable, condition: Filter) -> PageAnchors:
         if expired := self._cache.get(key):
