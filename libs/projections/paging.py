@@ -8,6 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import wraps
 from typing import Any, Generic, TypeVar
 
 import bson
@@ -169,6 +170,7 @@ def formerly(
     They expect the rows under a name; without one, nothing but the rows.
     """
 
+    @wraps(answer_page)
     async def answer(ctx: Context, request: P) -> Answer:
         page = await answer_page(ctx, request)
         if "limit" in request.model_fields_set:
