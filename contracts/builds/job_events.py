@@ -49,8 +49,6 @@ class JobQueued(Event):
 
 
 class JobAssigned(JobNames, Event):
-    """A job was assigned to a runner."""
-
     job_id: int
     build_id: int
     project_id: int

@@ -25,15 +25,13 @@ class AddSshKey(Command):
 
 
 class RemoveSshKey(Command):
-    """Remove an SSH key of a user."""
+    """Remove an SSH key of a user. Errors: KEY_NOT_FOUND."""
 
     user_id: int
     key_uuid: str
 
 
 class SshKeyAdded(Event):
-    """An SSH key was added to a user."""
-
     personal: ClassVar[frozenset[str]] = frozenset({"public_key", "title"})
 
     user_id: int
@@ -45,8 +43,6 @@ class SshKeyAdded(Event):
 
 
 class SshKeyRemoved(Event):
-    """An SSH key of a user was removed."""
-
     user_id: int
     key_uuid: str
 

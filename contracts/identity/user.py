@@ -153,8 +153,6 @@ class UserDisabled(Event):
 
 
 class UserProviderNamesChanged(Event):
-    """The names of a user at forges changed."""
-
     personal: ClassVar[frozenset[str]] = frozenset({"github_username", "gitlab_username"})
 
     user_id: int

@@ -26,7 +26,7 @@ class RenameCredential(Command):
 
 
 class ChangeCredentialKey(Command):
-    """Change the SSH key of a credential."""
+    """Change the SSH key of a credential. Errors: CREDENTIAL_SSH_KEY_REQUIRED."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_ssh_key"})
 

@@ -58,7 +58,7 @@ class ChangeBranch(Command):
 
 
 class ChangeSpecFilePath(Command):
-    """Change the path of the spec file."""
+    """Change the path of the spec file. Errors: PROJECT_SPEC_FILE_PATH_REQUIRED."""
 
     project_id: int
     spec_file_path: UrlOrPath | None = None

@@ -127,8 +127,6 @@ class ProjectConcurrencyChanged(Event):
 
 
 class ProjectBranchesProtected(Event):
-    """The protected branches of a project changed."""
-
     project_id: int
     protected_branches: tuple[str, ...] | None = None
 

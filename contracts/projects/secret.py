@@ -122,8 +122,6 @@ class SecretProjectsSet(Event, wire_name="SecretProjectsChosen"):
 
 
 class SecretAttached(Event):
-    """A secret was attached to a project."""
-
     secret_id: int
     project_id: int
 

@@ -90,7 +90,6 @@ RequestBody = type[JsonBody] | type[Envelope]
 
 
 def envelope(resource: str, fields: type[Fields]) -> type[Envelope]:
-    """Return the model of a body with the fields of a resource."""
     name = f"{fields.__name__.removesuffix('Fields')}Request"
     return create_model(name, __base__=Envelope, **_member(resource, fields))
 

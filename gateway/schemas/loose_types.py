@@ -103,7 +103,6 @@ def _read_mapping(value: Any) -> dict[str, str]:
 
 
 def reject_empty(value: Any) -> Any:
-    """Reject a missing, null or empty value."""
     if value in (None, ""):
         raise PydanticCustomError("missing", "is missing, null or empty")
     return value

@@ -62,7 +62,6 @@ class ReturnMessage:
             raise TypeError(f"{self.message.wire_name} cannot follow {command.wire_name}")
 
     def about(self, stream: str) -> Command | Query:
-        """Return the message about this stream."""
         return self.message.model_validate({self._id_field: stream.partition("-")[2], **self._fixed})
 
 

@@ -125,7 +125,7 @@ class Projection(Generic[E, R]):
     apply: Callable[[R, RecordedEvent[E]], R]
     version: int = 1
     indexes: tuple[tuple[str, ...], ...] = ()
-    is_deleted: Callable[[R], bool] = field(default=lambda _row: False)  # true: the row is deleted
+    is_deleted: Callable[[R], bool] = field(default=lambda _row: False)
 
 
 @dataclass(frozen=True)

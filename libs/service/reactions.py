@@ -120,7 +120,6 @@ class Reactions:
             )
 
     async def react_to_batch(self, source: str, batch: Sequence[DeliveredEvent]) -> None:
-        """React to events that the subscription delivers."""
         for delivered in batch:
             recorded = delivered.recorded
             name = f"react {recorded.event.wire_name}"

@@ -241,7 +241,6 @@ class Runtime:
     async def apply_to_projection(
         self, projection: AnyProjection, batch: Sequence[DeliveredEvent], session: AsyncClientSession | None
     ) -> None:
-        """Apply a batch of events to the rows of a projection."""
         events = [delivered.recorded for delivered in batch]
         first, *others = (recorded.metadata.traceparent for recorded in events)
         with open_span(f"follow {projection.name}", SpanKind.CONSUMER, first, CONSUMER_ATTRIBUTES, *others):

@@ -30,7 +30,6 @@ def generate_token() -> str:
 
 
 async def _seal(ctx: Context, scope: str, token: str) -> tuple[str, str]:
-    """Return the hash and the encrypted text of a token."""
     return hash_token(token), await ctx.vault.encrypt(registration_stream(scope), token)
 
 

@@ -35,7 +35,6 @@ def _logins_from_accounts(values: Mapping[str, str]) -> Iterator[RegistryLogin]:
 
 
 def _logins_from_docker_config(config: str) -> Iterator[RegistryLogin]:
-    """Yield the logins in a Docker config.json."""
     try:
         parsed = json.loads(config)
     except ValueError:

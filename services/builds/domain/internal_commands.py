@@ -118,8 +118,6 @@ class ContinueBuild(InternalCommand, wire_name="GoOnBuild"):
 
 @dataclass(frozen=True)
 class QueueJob(InternalCommand):
-    """Queue a planned job for a runner."""
-
     job_id: int
     build_id: int
     project: LaunchedProject
@@ -228,8 +226,6 @@ class RemoveArtifact(InternalCommand):
 
 @dataclass(frozen=True)
 class RequestConcurrencySlot(InternalCommand, wire_name="RequestLane"):
-    """Request the concurrency slot of a project for a build."""
-
     project_id: int
     build_id: int
 

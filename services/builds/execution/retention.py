@@ -64,7 +64,6 @@ class Retention:
         await ctx.vault.shred(log_key_name(project_id))
 
     async def purge_job(self, ctx: Context, recorded: RecordedEvent[JobDeleted]) -> None:
-        """Delete the attempts and logs of a deleted job."""
         await self._attempts.delete_attempts_of_job(ctx, recorded.event.job_id)
 
 

@@ -18,7 +18,7 @@ MIN_MILLISECOND_TIMESTAMP = 10**11  # smaller timestamps are in seconds
 
 @dataclass(frozen=True, slots=True)
 class SectionText:
-    section_index: int  # index in the list of sections
+    section_index: int
     text: bytes
 
 

@@ -30,7 +30,6 @@ async def delete_payload(ctx: Context, recorded: RecordedEvent[BuildFinished]) -
 
 
 async def purge_project(ctx: Context, recorded: RecordedEvent[ProjectDeleted]) -> None:
-    """Delete the payloads and rejections of a deleted project."""
     await ctx.collection(PAYLOADS_COLLECTION).delete_many({"project_id": recorded.event.project_id})
     await rejections.delete_rejections(ctx, recorded.event.project_id)
 

@@ -20,7 +20,7 @@ CHANGES: dict[str, tuple[str, Mapping[str, Any]]] = {
 
 
 def request_user_info(client: httpx.Client) -> set[int]:
-    """Return the status codes of requests to all gateways."""
+    """Return the status codes of enough requests to reach every gateway."""
     return {client.get("/user/info").status_code for _ in range(8 * GATEWAYS)}
 
 
@@ -59,7 +59,7 @@ def test_a_personal_token_works_on_both_apis_until_it_is_revoked(stack: RunningS
     with stack.create_client() as script:
 
         def request_both_apis() -> list[int]:
-            """Return the status codes of requests to both APIs at all gateways."""
+            """Return the status codes of enough requests to reach both APIs at every gateway."""
             bearer, gitflic = ({"Authorization": f"{scheme} {token['value']}"} for scheme in ("Bearer", "token"))
             free_commit = [script.get("/developer/projects", headers=bearer) for _ in range(4 * GATEWAYS)]
             runners = [script.get(f"{stack.url}/rest-api/admin/runners", headers=gitflic) for _ in range(4 * GATEWAYS)]

@@ -16,7 +16,6 @@ async def publish(stage: GatewayStage, service: str, name: str, number: int) -> 
 async def open_event_stream(
     stage: GatewayStage, query: str = "", **headers: str
 ) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
-    """Open an event stream and yield an iterator of its events."""
     async with stage.http.stream("GET", f"/api/events{query}", headers=stage.developer | headers) as answer:
         lines = answer.aiter_lines()
         assert (await anext(lines)).startswith(":")

@@ -53,7 +53,6 @@ class UpgradedSystem:
         return {"Authorization": f"Bearer {response.json()['access_token']}"}
 
     async def recorded_event_ids(self, service: str) -> set[str]:
-        """Return the ids of all events in the event log of a service."""
         async with create_mongo_client(self.stage.settings, "test") as client:
             commits = get_database(client, self.stage.settings, service)["commits"]
             return {
