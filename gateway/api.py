@@ -1,6 +1,8 @@
 """The HTTP API: all routers in one FastAPI application, without connections and middleware."""
 
 import re
+from collections.abc import Collection
+from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
@@ -9,11 +11,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from gateway.asyncapi_page import event_page
 from gateway.errors import register_exception_handlers
+from gateway.http.path_prefixes import CompatibleApi
 from gateway.openapi import load_contract, load_document
 from gateway.routers import ROUTERS
 
 
-def create_api() -> FastAPI:
+def create_api(apis: Collection[CompatibleApi] = tuple(CompatibleApi)) -> FastAPI:
+    """Return the application with Headrace's own routes and those of the compatible APIs `apis`."""
     app = FastAPIOffline(
         title="Headrace",
         version="1",
@@ -28,11 +32,12 @@ def create_api() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for router in ROUTERS:
-        app.include_router(router)
+        if router.api is None or router.api in apis:
+            app.include_router(router)
     app.add_route("/api/asyncapi.json", _get_asyncapi, include_in_schema=False)
     app.add_route("/api/events/docs", _get_event_page, include_in_schema=False)
     register_exception_handlers(app)
-    setattr(app, "openapi", load_document)  # noqa: B010  FastAPI's way to replace the document
+    setattr(app, "openapi", partial(load_document, app))  # noqa: B010  FastAPI's way to replace the document
     return app
 
 

@@ -29,6 +29,7 @@ from gateway.errors import error_response
 from gateway.forwarding.coalescing import RequestCoalescer
 from gateway.heartbeat import HeartbeatSender
 from gateway.http.client_ip import is_local_request
+from gateway.http.path_prefixes import CompatibleApi, client_prefixes
 from gateway.http.static_site import StaticSite
 from gateway.middleware import ObservabilityMiddleware
 from gateway.streaming.live_events import LiveEvents
@@ -156,11 +157,14 @@ def _create_application(app_state: AppState, health: Health, telemetry: Telemetr
     durations = create_seconds_histogram(
         meter, "headrace_http_request_seconds", "Time from a request to the end of its response, by route"
     )
-    app = create_api()
+    apis = [api for api in CompatibleApi if getattr(app_state.settings.api, api)]
+    app = create_api(apis)
     app.state.gateway = app_state
     app.router.routes.extend(_probe_routes(health, telemetry))
     app.router.default = StaticSite(app_state.settings.static)
-    app.add_middleware(ObservabilityMiddleware, tracer=telemetry.tracer, durations=durations)
+    app.add_middleware(
+        ObservabilityMiddleware, tracer=telemetry.tracer, durations=durations, prefixes=client_prefixes(apis)
+    )
     app.add_middleware(
         PageCorsMiddleware,
         allow_origins=app_state.settings.cors_origins,

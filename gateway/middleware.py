@@ -24,10 +24,12 @@ STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")  # none: the client
 class ObservabilityMiddleware:
     """ASGI middleware around the router; sends an error response for every exception."""
 
-    def __init__(self, app: ASGIApp, tracer: Tracer, durations: Histogram) -> None:
+    def __init__(self, app: ASGIApp, tracer: Tracer, durations: Histogram, prefixes: tuple[str, ...]) -> None:
+        """`prefixes`: path prefixes of existing clients, which are replaced by `/api`."""
         self._app = app
         self._tracer = tracer
         self._durations = durations
+        self._prefixes = prefixes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in UNTRACED_PATHS:
@@ -36,7 +38,7 @@ class ObservabilityMiddleware:
         scope = {
             **scope,
             "requested_path": scope["path"],
-            "path": canonical_path(scope["path"]),
+            "path": canonical_path(scope["path"], self._prefixes),
             "requested_method": scope["method"],
             # a HEAD request is handled like GET, and the server drops the body
             "method": "GET" if scope["method"] == "HEAD" else scope["method"],

@@ -6,13 +6,13 @@ Generating it takes two seconds, during which a gateway could not answer other r
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -49,9 +49,32 @@ TAGS = {
 }
 
 
-@cache
-def load_document() -> dict[str, Any]:
-    return load_contract("openapi.json")
+def load_document(app: FastAPI) -> dict[str, Any]:
+    """Return the document of the application's routes, from the file. It is generated if the file lacks a route."""
+    if app.openapi_schema is None:
+        app.openapi_schema = _select_operations(load_contract("openapi.json"), app) or generate_document(app)
+    return app.openapi_schema
+
+
+def _select_operations(document: dict[str, Any], app: FastAPI) -> dict[str, Any] | None:
+    """Return the document with the operations of the application, or None if one is missing."""
+    served = {
+        (_path_shape(route.path_format), method.lower())
+        for context in iter_route_contexts(app.routes)
+        if isinstance(route := context.original_route, APIRoute) and route.include_in_schema
+        for method in route.methods or ()
+    }
+    selected = {
+        path: {method: operation for method, operation in operations.items() if (_path_shape(path), method) in served}
+        for path, operations in document["paths"].items()
+    }
+    if sum(map(len, selected.values())) < len(served):
+        return None
+    return document | {"paths": {path: operations for path, operations in selected.items() if operations}}
+
+
+def _path_shape(path: str) -> str:
+    return re.sub(r"\{\w+\}", "{}", path)
 
 
 def load_contract(name: str) -> dict[str, Any]:
@@ -109,7 +132,7 @@ def _merge_equal_paths(paths: dict[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     path_by_shape: dict[str, str] = {}
     for path, operations in paths.items():
-        first = path_by_shape.setdefault(re.sub(r"\{\w+\}", "{}", path), path)
+        first = path_by_shape.setdefault(_path_shape(path), path)
         names = dict(zip(re.findall(r"\{(\w+)\}", path), re.findall(r"\{(\w+)\}", first), strict=True))
         for operation in operations.values():
             for parameter in operation.get("parameters", ()):

@@ -112,6 +112,16 @@ class MailSettings(BaseModel):
     tls: Annotated[MailSecurity, BeforeValidator(str.lower)] = MailSecurity.STARTTLS
 
 
+class ApiSettings(BaseModel):
+    """Which APIs of other products the gateway serves."""
+
+    model_config = ConfigDict(frozen=True)
+
+    free_commit: bool = True
+    gitflic: bool = True
+    runners: bool = True
+
+
 class S3Settings(BaseModel):
     """An S3-compatible object store."""
 
@@ -168,6 +178,7 @@ class Settings(BaseSettings):
     artifact_megabytes: Annotated[int, Field(ge=1, le=100_000)] = 100  # MiB per artifact
     s3: S3Settings = S3Settings()  # for artifacts; without a bucket, they are stored in the database
     token_seconds: Count = 3600
+    api: ApiSettings = ApiSettings()
     static: AbsolutePath | None = None  # folder of static files that the gateway serves
     ca_file: AbsolutePath | None = None  # CA certificates for NATS, MongoDB, mail server and S3; None: the system's
     client_certificate: AbsolutePath | None = None  # with its key, for NATS and MongoDB

@@ -1,13 +1,30 @@
 """Path prefixes of existing clients. API routes are registered below `/api` and reachable under all prefixes."""
 
-CLIENT_PREFIXES = ("/api-free-commit/", "/rest-api/")
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class CompatibleApi(StrEnum):
+    """An API of another product that the gateway serves. The values are the names in `Settings.api`."""
+
+    FREE_COMMIT = "free_commit"
+    GITFLIC = "gitflic"
+    RUNNERS = "runners"
+
+
+PREFIXES = {CompatibleApi.FREE_COMMIT: "/api-free-commit/", CompatibleApi.GITFLIC: "/rest-api/"}
+CLIENT_PREFIXES = tuple(PREFIXES.values())
 OWN_PREFIXES = ("/api/", "/-/")
 UNPREFIXED_PATHS = frozenset({"/api", "/healthz", "/readyz", "/metrics"})
 
 
-def canonical_path(path: str) -> str:
+def client_prefixes(apis: Iterable[CompatibleApi]) -> tuple[str, ...]:
+    return tuple(PREFIXES[api] for api in apis if api in PREFIXES)
+
+
+def canonical_path(path: str, prefixes: tuple[str, ...] = CLIENT_PREFIXES) -> str:
     """Return the path below `/api`: `/api-free-commit/x`, `/rest-api/x` and `/x` become `/api/x`."""
-    for prefix in CLIENT_PREFIXES:
+    for prefix in prefixes:
         if path.startswith(prefix):
             return "/api" + path[len(prefix) - 1 :]
     if path.startswith(OWN_PREFIXES) or path in UNPREFIXED_PATHS:

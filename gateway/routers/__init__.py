@@ -1,7 +1,5 @@
 """All routes of the gateway: routers by resource, and their order."""
 
-from fastapi import APIRouter
-
 from gateway.routers import avatar_files, events, gitlab, history, jobs, tokens, webhooks
 from gateway.routers.free_commit import (
     builds,
@@ -17,9 +15,10 @@ from gateway.routers.free_commit import (
     secrets,
 )
 from gateway.routers.gitflic import files, keys, runners, users
+from gateway.routers.prefix_router import PrefixRouter
 
 # frequent routes come first; all routes of a path have to be in one router or in neighbors
-ROUTERS: tuple[APIRouter, ...] = (
+ROUTERS: tuple[PrefixRouter, ...] = (
     gitlab.jobs,
     gitlab.runners,
     builds.developers,

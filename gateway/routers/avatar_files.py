@@ -6,10 +6,11 @@ from contracts.errors import RequestRejected
 from gateway.adapters.gitflic.avatars import CACHE_HEADERS, FILE_NAME, draw_identicon
 from gateway.dependencies import Anyone
 from gateway.errors import errors
+from gateway.http.path_prefixes import CompatibleApi
 from gateway.routers.prefix_router import PrefixRouter
 
 PNG = "image/png"
-router = PrefixRouter(prefix="/api/upload/img", tags=["Users"])
+router = PrefixRouter(CompatibleApi.GITFLIC, prefix="/api/upload/img", tags=["Users"])
 
 
 @router.get(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -22,6 +22,7 @@ from gateway.adapters.gitlab.protocol_models import (
 )
 from gateway.dependencies import State, anyone
 from gateway.errors import describe_body
+from gateway.http.path_prefixes import CompatibleApi
 from gateway.routers.prefix_router import PrefixRouter
 from gateway.schemas.path_parameters import JobId, RunnerId
 from gateway.streaming.downloads import BINARY_CONTENT
@@ -36,9 +37,9 @@ private_token = APIKeyHeader(
     name="PRIVATE-TOKEN", scheme_name="private", description="the token of an administrator", auto_error=False
 )
 
-jobs = PrefixRouter(prefix="/api/v4/jobs", tags=[TAG])
-runners = PrefixRouter(prefix="/api/v4/runners", tags=[TAG])
-registration = APIRouter(tags=[TAG])
+jobs = PrefixRouter(CompatibleApi.RUNNERS, prefix="/api/v4/jobs", tags=[TAG])
+runners = PrefixRouter(CompatibleApi.RUNNERS, prefix="/api/v4/runners", tags=[TAG])
+registration = PrefixRouter(CompatibleApi.RUNNERS, prefix=runner_registration.REGISTRATION_PATH, tags=[TAG])
 
 
 def runner_errors(*codes: str) -> dict[int | str, dict[str, Any]]:
@@ -223,7 +224,7 @@ async def unregister_machine(request: Request, state: State) -> Response:
 
 
 @registration.post(
-    runner_registration.REGISTRATION_PATH,
+    "",
     status_code=201,
     response_model=RunnerCredentials,
     summary="Register a runner as GitLab's route does, with GitFlic's names of fields too.",

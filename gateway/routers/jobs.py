@@ -11,7 +11,7 @@ from contracts.errors import RequestRejected
 from gateway.dependencies import Bus, State, developer
 from gateway.errors import READ_ERRORS, errors
 from gateway.forwarding.forward import forward
-from gateway.routers.prefix_router import free_commit_router
+from gateway.routers.prefix_router import json_router
 from gateway.schemas.build_jobs import ARTIFACTS, JOBS_OF_BUILD
 from gateway.schemas.path_parameters import ArtifactUuid, JobId
 from gateway.streaming.downloads import BINARY_CONTENT, TEXT_CONTENT, send_artifact, send_log
@@ -23,8 +23,8 @@ LAUNCH_NOT_ALLOWED = "LAUNCH_BUILD_NOT_ALLOWED"
 Reader = Annotated[Actor, Security(developer, scopes=["BUILD_READ"])]
 Launcher = Annotated[Actor, Security(developer, scopes=["BUILD_WRITE"])]
 
-jobs_of_build = free_commit_router("/api/developer/builds", "Builds")
-router = free_commit_router("/api/developer/jobs", "Builds")
+jobs_of_build = json_router("/api/developer/builds", "Builds")
+router = json_router("/api/developer/jobs", "Builds")
 act = partial(
     forward,
     router,

@@ -7,13 +7,16 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from gateway.http.json_request import FreeCommitRoute, JsonRoute
+from gateway.http.path_prefixes import CompatibleApi
 
 
 class PrefixRouter(APIRouter):
     """An APIRouter that is skipped at once for other paths: matching the gateway's 160 routes one by one takes long."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, api: CompatibleApi | None = None, **options: Any) -> None:
+        """`api`: the API of another product that the routes belong to; None: Headrace's own."""
         super().__init__(**options)
+        self.api = api
         self._literal_prefix = self.prefix.partition("{")[0]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -22,9 +25,14 @@ class PrefixRouter(APIRouter):
         return super().matches(scope)
 
 
+def json_router(prefix: str, tag: str, api: CompatibleApi | None = None) -> PrefixRouter:
+    """Return a router whose request bodies have Free Commit's form."""
+    return PrefixRouter(api, prefix=prefix, tags=[tag], route_class=FreeCommitRoute)
+
+
 def free_commit_router(prefix: str, tag: str) -> PrefixRouter:
-    return PrefixRouter(prefix=prefix, tags=[tag], route_class=FreeCommitRoute)
+    return json_router(prefix, tag, CompatibleApi.FREE_COMMIT)
 
 
 def gitflic_router(prefix: str, tag: str) -> PrefixRouter:
-    return PrefixRouter(prefix=prefix, tags=[tag], route_class=JsonRoute)
+    return PrefixRouter(CompatibleApi.GITFLIC, prefix=prefix, tags=[tag], route_class=JsonRoute)

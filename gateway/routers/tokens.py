@@ -8,15 +8,15 @@ from contracts.identity import CreateApiToken, ListApiTokens, RevokeApiToken
 from gateway.adapters.free_commit.request_fields import TOKEN
 from gateway.dependencies import admin, any_user
 from gateway.forwarding.forward import forward
-from gateway.routers.prefix_router import free_commit_router
+from gateway.routers.prefix_router import json_router
 from gateway.schemas.api_tokens import NEW_TOKEN, TOKENS
 from libs.eventstore.decider import Actor
 
 AdminReader = Annotated[Actor, Security(admin, scopes=["USER_READ"])]
 AdminWriter = Annotated[Actor, Security(admin, scopes=["USER_WRITE"])]
 
-own = free_commit_router("/api/user/tokens", "Access")
-admins = free_commit_router("/api/admin/developers", "Access")
+own = json_router("/api/user/tokens", "Access")
+admins = json_router("/api/admin/developers", "Access")
 LIST = "List a user's tokens by id, including expired ones, without revoked ones."
 CREATE = "Create a token for programs that act in the user's name. Only this response contains its value."
 REVOKE = "Revoke the token."

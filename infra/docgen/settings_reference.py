@@ -32,6 +32,14 @@ SECTIONS: dict[str, dict[str, str]] = {
             "Folder of static files to serve beside the API, such as the web page of an existing client. An `env.js` that sets no "
             "`REACT_APP_API_URL` is served with the URL of the same origin."
         ),
+        "HEADRACE_API_FREE_COMMIT": (
+            "Serve Free Commit's API: the prefix `/api-free-commit/`, and projects, builds, secrets and the other resources that "
+            "the command line uses as well. `false`: this gateway answers 404. Sign-in and tokens remain."
+        ),
+        "HEADRACE_API_GITFLIC": "Serve GitFlic's API: the prefix `/rest-api/`, its users, keys, runners and files.",
+        "HEADRACE_API_RUNNERS": (
+            "Serve the protocol of GitLab's runner (`/api/v4/` and `/-/runner/registration`), which Headrace's agent uses too."
+        ),
         "HEADRACE_TRUSTED_PROXIES": (
             "Networks whose `X-Forwarded-For` header is trusted, separated by commas, such as `10.0.0.0/8,::1`."
         ),

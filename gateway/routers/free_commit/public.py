@@ -11,12 +11,12 @@ from gateway.adapters.free_commit.request_fields import AUTH
 from gateway.dependencies import Anyone, ClientIp, any_user
 from gateway.errors import READ_ERRORS, errors
 from gateway.forwarding.forward import forward
-from gateway.routers.prefix_router import free_commit_router
+from gateway.routers.prefix_router import json_router
 from libs.eventstore.decider import Actor
 
-sign_in = free_commit_router("/api/auth", "Access")
-users = free_commit_router("/api/user", "Access")
-guests = free_commit_router("/api/guest", "Server")
+sign_in = json_router("/api/auth", "Access")
+users = json_router("/api/user", "Access")
+guests = json_router("/api/guest", "Server")
 
 forward(
     sign_in,

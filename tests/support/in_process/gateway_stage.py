@@ -31,7 +31,7 @@ from libs.messaging.request_reply import (
 )
 from libs.observability.telemetry import configure_telemetry
 from libs.security.tokens import SigningKey, generate_signing_key, issue_token
-from libs.settings import Settings
+from libs.settings import ApiSettings, Settings
 from tests.support.waiting import eventually
 
 ADMIN, DEVELOPER = 1, 2
@@ -153,9 +153,13 @@ async def running_gateway(settings: Settings, clock: Clock | None = None) -> Asy
 
 @asynccontextmanager
 async def open_gateway_stage(
-    nats_url: str, *, long_poll_seconds: float = 2.0, leave_seconds: float = 0.0
+    nats_url: str,
+    *,
+    long_poll_seconds: float = 2.0,
+    leave_seconds: float = 0.0,
+    api: ApiSettings = ApiSettings(),  # noqa: B008  frozen
 ) -> AsyncIterator[GatewayStage]:
-    settings = Settings(nats_url=nats_url, url="http://ci.example", leave_seconds=leave_seconds).model_copy(
+    settings = Settings(nats_url=nats_url, url="http://ci.example", leave_seconds=leave_seconds, api=api).model_copy(
         update={"long_poll_seconds": long_poll_seconds}  # model_copy does not validate the limits
     )
     client = await connect(settings, "services")

@@ -12,11 +12,11 @@ from contracts.identity import CreateApiToken, CreateCompany, LogIn, RegisterUse
 from contracts.messages import Message
 from contracts.projects import CreateCredential, CreateExecutor, CreateProject, CreateSecret
 from gateway.adapters.free_commit import request_fields
-from gateway.openapi import TAGS, load_document
+from gateway.openapi import TAGS, load_contract
 from gateway.schemas.json_body import Envelope, Fields
 from tests.support.gateway_routes import OF_RUNNERS, list_routes
 
-DOCUMENT = load_document()
+DOCUMENT = load_contract("openapi.json")
 SCHEMAS = DOCUMENT["components"]["schemas"]
 MAX_BYTES = 500_000
 METHODS = ("get", "post", "put", "patch", "delete")
