@@ -112,7 +112,7 @@ class Runner:
             raise
 
     async def _next_job(self) -> Job | None:
-        """Request jobs until the server offers one. Return None while draining."""
+        """Request jobs until the server offers one. Return None once the runner drains."""
         loop = asyncio.get_running_loop()
         delays = backoff_delays(initial=1, maximum=60)
         while not self._is_draining:

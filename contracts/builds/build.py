@@ -78,7 +78,7 @@ class CancelBuildJob(Command, wire_name="StopJob"):
 class RetryBuild(Command):
     """Run all failed and canceled jobs again. Skipped jobs then wait for their upstream jobs again.
 
-    Errors: BUILD_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS if no job failed or was canceled.
+    Errors: BUILD_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example if no job failed or was canceled.
     """
 
     build_id: int

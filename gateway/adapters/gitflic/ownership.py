@@ -24,7 +24,10 @@ Admin = Annotated[Actor, Depends(gitflic_admin)]
 
 
 async def authorize_project(owner_alias: OwnerAlias, project_alias: ProjectAlias, user: User, bus: Bus) -> Owner:
-    """Return the project in the path. Raises PROJECT_NOT_FOUND, or FORBIDDEN for users who do not own the project."""
+    """Return the project in the path. Raises PROJECT_NOT_FOUND or FORBIDDEN.
+
+    Administrators, the user who owns it and the members of the company that owns it may use the project.
+    """
     answer = await bus.send(GetProjectByAlias(owner_alias=owner_alias, alias=project_alias), user)
     project = ProjectView.model_validate_json(answer)
     if not user.is_admin and user.id != project.owner_user_id:

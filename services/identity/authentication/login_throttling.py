@@ -34,8 +34,8 @@ IPV6_PREFIX_BITS = 64  # a client usually controls a whole IPv6 network of this 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     key: str
-    free_failures: int  # failures without a wait
-    first_wait_seconds: float  # wait after the last free failure; doubled by each further failure
+    free_failures: int  # number of failures after which the first wait begins
+    first_wait_seconds: float  # doubled by each further failure
     max_wait_seconds: float
     retention_seconds: float  # time after the last wait until the failures no longer count
 
