@@ -113,8 +113,6 @@ class CommandReply(Message):
 
 
 class Page(Message):
-    """A page of a list."""
-
     rows: tuple[Payload, ...]
     total: int = 0  # rows of the whole list, if the request asked for it
     next: str | None = None  # `after` of the next page; None: the list ends here

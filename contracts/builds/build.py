@@ -16,7 +16,7 @@ class BuildStatus(StrEnum):
 
 
 class QueueBuild(Command):
-    """Launch a build."""
+    """Launch a build. Errors: PROJECT_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset(
         {

@@ -19,7 +19,7 @@ class CreateExecutor(Command):
 
 
 class RenameExecutor(Command):
-    """Change the name of an executor, but not its driver."""
+    """Change the name of an executor. Errors: EXECUTOR_NAME_REQUIRED."""
 
     executor_id: int
     name: Name | None = None

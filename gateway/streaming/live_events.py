@@ -58,7 +58,6 @@ class EventReader:
         self._waiting.put_nowait(ServerSentEvent(id=event_id, event=event.name, raw_data=event.data))
 
     async def wait_until_sent(self) -> None:
-        """Wait until no events wait for the client."""
         await self._waiting.join()
 
     def close(self) -> None:

@@ -149,7 +149,10 @@ async def fetch_filtered_page(
 def select_rows(
     items: Iterable[T], request: PageRequest, key: Callable[[T], Values], *, descending: bool = False
 ) -> RowPage[T]:
-    """Return a page of items that are in memory, ordered by `key`, which is unique."""
+    """Return a page of items that are in memory, ordered by `key`, which is unique.
+
+    Raises PAGINATION_CURSOR_INVALID.
+    """
     ordered = sorted(items, key=key, reverse=descending)
     total = len(ordered) if request.counted else 0
     if request.after:

@@ -1,4 +1,4 @@
-"""Launch of a build: permission check, project settings and numbers for QueueBuild."""
+"""Launch of a build: permission check, project settings and numbers of LaunchBuild."""
 
 import asyncio
 from uuid import uuid4

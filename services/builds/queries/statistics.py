@@ -47,5 +47,4 @@ async def list_build_durations(ctx: Context, query: ListBuildDurations) -> Page:
 
 
 def to_summary(row: MonthRow) -> Payload:
-    """Return the columns of ListBuildDurations."""
     return {"date": row.date, "duration": row.duration}

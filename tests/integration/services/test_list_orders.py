@@ -58,8 +58,6 @@ PARAMETERS: dict[str, tuple[Payload, ...]] = {
 
 @dataclass(frozen=True)
 class ServiceList:
-    """A list of a service."""
-
     service: Service
     handler: AnyHandler
 

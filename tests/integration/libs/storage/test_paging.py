@@ -45,7 +45,7 @@ def stone_document(number: int) -> Document:
 
 @pytest.fixture
 async def stones(settings: Settings, mongo_client: AsyncMongoClient[Document]) -> AsyncCollection[Document]:
-    """Return a collection with stones of even numbers. Odd numbers are free for later ones."""
+    """Return a collection of stones with even numbers, so that tests can insert stones between them."""
     collection = get_database(mongo_client, settings, "stones")["streams"]
     await collection.insert_many([stone_document(2 * number) for number in range(ROW_COUNT)])
     return collection
