@@ -15,7 +15,7 @@ MAX_RESULT_AGE_SECONDS = 5.0  # a single slow probe does not make the process un
 
 
 class Probe:
-    """`attempt` makes a round trip to the dependency and raises an exception if it fails."""
+    """Repeats a round trip to a dependency. `attempt` makes one, and raises an exception if it fails."""
 
     def __init__(self, name: str, attempt: Callable[[], Awaitable[object]]) -> None:
         self._name = name

@@ -26,7 +26,7 @@ class JobGroup(NamedTuple):
     """Waiting jobs of one project with the same requirements. Groups compare in scheduling order."""
 
     negated_priority: int  # of the group's first job; negated, because the smallest value comes first
-    served_at: datetime  # when a job of the group's project was last assigned
+    served_at: datetime  # when a job of the group's project was last selected in competition with other projects
     queued_at: datetime  # when the group's first job was queued
     project_id: int
     demand: str

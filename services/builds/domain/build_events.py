@@ -145,7 +145,10 @@ def finished_by_kill_event(build: Build, milliseconds: int) -> BuildFinished:
 def finished_event(
     build: Build, status: BuildStatus, code: int, message: str | None, output: str | None, milliseconds: int = 0
 ) -> BuildFinished:
-    """Return the event. `milliseconds` is the build's total duration; earlier ends of the build are subtracted."""
+    """Return the end of the build. `milliseconds`: its total duration, of which the event contains what is new.
+
+    A build that was resumed has earlier BuildFinished events, whose durations are subtracted.
+    """
     queued = build.launch
     duration_ms = max(0, milliseconds - build.duration_ms)
     return BuildFinished(

@@ -9,7 +9,7 @@ LAST_USED = "headrace-last-used"  # a file in the mirror; its modification time 
 
 
 class Mirror(NamedTuple):
-    """A mirror as the eviction sees it. Mirrors compare by their last use."""
+    """Mirrors compare by their last use."""
 
     last_used: float  # seconds since the epoch
     size: int  # bytes
