@@ -20,7 +20,7 @@ from gateway.forwarding.request_bus import RequestBus
 from gateway.forwarding.serializers import NOTHING, Serializer
 from gateway.schemas.field_codes import find_field_codes
 from gateway.schemas.json_body import Envelope, JsonBody, RequestBody
-from gateway.schemas.path_parameters import BY_NAME
+from gateway.schemas.path_parameters import object_kind, path_parameter
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import ReturnMessage
 
@@ -31,22 +31,6 @@ RESPONSE_CLASSES: dict[str | None, type[Response]] = {
     None: Response,
 }
 """Document the media type of a response; None: it is empty."""
-CODES_OF_PATH = {
-    "build_id": "BUILD_NOT_FOUND",
-    "company_alias": "COMPANY_NOT_FOUND",
-    "company_id": "COMPANY_NOT_FOUND",
-    "credential_id": "CREDENTIAL_NOT_FOUND",
-    "executor_id": "EXECUTOR_NOT_FOUND",
-    "job_id": "JOB_NOT_FOUND",
-    "key_uuid": "KEY_NOT_FOUND",
-    "project_alias": "PROJECT_NOT_FOUND",
-    "project_id": "PROJECT_NOT_FOUND",
-    "runner_uuid": "RUNNER_NOT_FOUND",
-    "secret_id": "SECRET_NOT_FOUND",
-    "token_id": "TOKEN_NOT_FOUND",
-    "user_alias": "DEVELOPER_NOT_FOUND",
-    "user_id": "DEVELOPER_NOT_FOUND",
-}
 CODES_OF_BODY = {
     "developers_id": "DEVELOPER_NOT_FOUND",
     "executor_id": "EXECUTOR_NOT_FOUND",
@@ -56,7 +40,7 @@ CODES_OF_BODY = {
     "repository_credential_id": "CREDENTIAL_NOT_FOUND",
     "secrets_id": "SECRET_NOT_FOUND",
 }
-"""Codes of references to objects that do not exist, by the name of the path parameter or field."""
+"""Codes of references to objects that do not exist, by the name of the field."""
 
 
 def forward(
@@ -90,8 +74,8 @@ def forward(
     is_command, is_write = issubclass(message, Command), method != "GET"
     is_idempotent = is_write and is_command and requires(user) is not None
     from_path = {
-        name: BY_NAME[name + kind]
-        for name, kind in PATH_PARAMETER.findall(router.prefix + path)
+        name: path_parameter(name, convertor)
+        for name, convertor in PATH_PARAMETER.findall(router.prefix + path)
         if name in message.model_fields and name not in parameters
     }
     from_fields = {f"fields_{number}": Annotated[Mapping, dependency] for number, dependency in enumerate(fields)}
@@ -168,12 +152,18 @@ def errors_of(path: str, user: Any, body: RequestBody | None, *, is_write: bool)
     required = requires(user)
     names = [name for name, _ in PATH_PARAMETER.findall(path)]
     codes = [*access_errors(user), *(["NOT_FOUND"] if names else []), *error_codes.ANY_ROUTE]
-    codes += [CODES_OF_PATH[name] for name in names if name in CODES_OF_PATH]
+    codes += [code for name in names if (code := _not_found_code(name)) in CODES]
     if is_write:
         codes += [*error_codes.WRITES, *(error_codes.IDEMPOTENCY if required else ())]
     if body:
         codes += _errors_of_body(body)
     return codes
+
+
+def _not_found_code(parameter: str) -> str:
+    """Return the code for an object that does not exist: `LABEL_NOT_FOUND` for `label_id`, if there is such a code."""
+    kind = object_kind(parameter)
+    return f"{'DEVELOPER' if kind == 'user' else kind.upper()}_NOT_FOUND"
 
 
 def access_errors(user: Any) -> list[str]:

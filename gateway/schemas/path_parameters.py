@@ -1,5 +1,6 @@
 """Types of path parameters, with their descriptions."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import HTTPException, Path
@@ -40,41 +41,35 @@ BuildUuid = Annotated[
     str, _text("UUID of the build, returned by its launch and in the lists of queued and running builds", UUID)
 ]
 CompanyAlias = Annotated[str, _text("alias of the company, case-insensitive", "acme")]
-CompanyId = Annotated[int, _number("company")]
-CredentialId = Annotated[int, _number("credential")]
 ArtifactUuid = Annotated[str, _text("UUID of the artifact", UUID)]
-DeliveryId = Annotated[str, _text("UUID of the delivery", UUID)]
-ExecutorId = Annotated[int, _number("executor")]
 JobId = Annotated[int, _number("job")]
 JobLocalId = Annotated[int, _number("job within its project")]
-KeyUuid = Annotated[str, _text("UUID of the key", UUID)]
 OwnerAlias = Annotated[str, _text("username of a user or alias of a company, case-insensitive", "ivan")]
 ProjectAlias = Annotated[str, _text("alias of the project, case-insensitive", "website")]
 ProjectId = Annotated[int, _number("project")]
 Recipient = Annotated[str, _text("e-mail address of the recipient", "ivan@example.org")]
 RunnerId = Annotated[int, _number("runner")]
 RunnerUuid = Annotated[str, _text("UUID of the runner", UUID)]
-SecretId = Annotated[int, _number("secret")]
 Step = Annotated[str, _text("name of the section read last; `-1` at first", "build")]
-TokenId = Annotated[int, _number("token")]
 UserAlias = Annotated[str, _text("username, case-insensitive", "ivan")]
-UserId = Annotated[int, _number("user")]
 
-BY_NAME: dict[str, Any] = {
-    "build_id:id": BuildId,
+IRREGULAR: dict[str, Any] = {
     "build_local_id:id": BuildLocalId,
-    "company_id:id": CompanyId,
-    "credential_id:id": CredentialId,
-    "delivery_id": DeliveryId,
     "executor_id": BuildUuid,
-    "executor_id:id": ExecutorId,
-    "job_id:id": JobId,
     "job_local_id:id": JobLocalId,
-    "key_uuid": KeyUuid,
-    "project_id:id": ProjectId,
     "recipient": Recipient,
-    "secret_id:id": SecretId,
-    "token_id:id": TokenId,
-    "user_id:id": UserId,
 }
-"""Types of the path parameters that become fields of a message, by their form in the path."""
+"""Types of path parameters that do not follow from their names, by their form in the path."""
+
+
+def path_parameter(name: str, convertor: str) -> Any:
+    """Return the type of a path parameter like `label_id`: a number with the convertor `:id`, else a UUID."""
+    if name + convertor in IRREGULAR:
+        return IRREGULAR[name + convertor]
+    kind = object_kind(name).replace("_", " ")
+    return Annotated[int, _number(kind)] if convertor == ":id" else Annotated[str, _text(f"UUID of the {kind}", UUID)]
+
+
+def object_kind(name: str) -> str:
+    """Return the kind of object that a path parameter selects: `label` for `label_id`."""
+    return re.sub("_(id|uuid|alias)$", "", name)
