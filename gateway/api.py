@@ -8,12 +8,22 @@ from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
 
-from gateway.asyncapi_page import event_page
 from gateway.errors import register_exception_handlers
 from gateway.http.path_prefixes import CompatibleApi
 from gateway.openapi import load_contract, load_document
 from gateway.routers import ROUTERS
+
+MESSAGE_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Headrace messages</title>
+<script defer src="/api/events/docs/files/asyncapi-viewer.iife.js"></script>
+<asyncapi-viewer src="/api/asyncapi.json" sidebar show-operations="byOperationsTags"></asyncapi-viewer>
+</html>
+"""
 
 
 def create_api(apis: Collection[CompatibleApi] = tuple(CompatibleApi)) -> FastAPI:
@@ -35,7 +45,8 @@ def create_api(apis: Collection[CompatibleApi] = tuple(CompatibleApi)) -> FastAP
         if router.api is None or router.api in apis:
             app.include_router(router)
     app.add_route("/api/asyncapi.json", _get_asyncapi, include_in_schema=False)
-    app.add_route("/api/events/docs", _get_event_page, include_in_schema=False)
+    app.add_route("/api/events/docs", _get_message_page, include_in_schema=False)
+    app.mount("/api/events/docs/files", StaticFiles(packages=[("asyncapi_viewer", "static")]))
     register_exception_handlers(app)
     setattr(app, "openapi", partial(load_document, app))  # noqa: B010  FastAPI's way to replace the document
     return app
@@ -45,8 +56,8 @@ async def _get_asyncapi(_request: Request) -> Response:
     return JSONResponse(load_contract("asyncapi.json"))
 
 
-async def _get_event_page(_request: Request) -> Response:
-    return HTMLResponse(event_page(load_contract("asyncapi.json")))
+async def _get_message_page(_request: Request) -> Response:
+    return HTMLResponse(MESSAGE_PAGE)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from contracts.messages import Command, CommandReply, Event, Message, Query
 from libs.eventstore.decider import Category
-from libs.service.declaration import Service
+from libs.service.declaration import CommandFlow, Service
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,32 @@ class ServiceDeclaration:
     def category_of(self, event: type[Event]) -> Category[Any, Any, Any, Any] | None:
         return next((category for category in self.service.categories if event in event_types(category)), None)
 
+    def answer_type(self, message: type[Message]) -> Any:
+        """Return the type of the answer to a command or query. None if the service does not handle the message."""
+        if self._category_deciding(message):
+            flow = self._flow_of(message)
+            return _return_type(flow.answer) if flow and flow.answer else CommandReply
+        functions = {handler.message: handler.run for handler in self.service.handlers}
+        return _return_type(functions[message]) if message in functions else None
+
     def handled_by(self, message: type[Message]) -> str:
         """Describe how the service handles a command or query. Empty if it does not handle the message."""
-        flow = next((flow for flow in self.service.command_flows if flow.command is message), None)
+        answer = self.answer_type(message)
+        if answer is None:
+            return ""
+        category = self._category_deciding(message)
+        recorded = f"recorded in `{category.name}-<id>`, " if category else ""
+        return f"{recorded}returns `{getattr(answer, '__name__', 'JSON')}`"
+
+    def _category_deciding(self, message: type[Message]) -> Category[Any, Any, Any, Any] | None:
+        flow = self._flow_of(message)
         prepared = _return_type(flow.prepare) if flow and flow.prepare else message
         # several commands that keep their type share a function, whose result is the union of them
         decided = message if message in get_args(prepared) else prepared
-        for category in self.service.categories:
-            if decided in category.decider.commands:
-                answer = _return_type(flow.answer) if flow and flow.answer else CommandReply
-                return f"recorded in `{category.name}-<id>`, returns `{answer.__name__}`"
-        functions = {handler.message: handler.run for handler in self.service.handlers}
-        if message in functions:
-            return f"returns `{getattr(_return_type(functions[message]), '__name__', 'JSON')}`"
-        return ""
+        return next((each for each in self.service.categories if decided in each.decider.commands), None)
+
+    def _flow_of(self, message: type[Message]) -> CommandFlow[Any] | None:
+        return next((flow for flow in self.service.command_flows if flow.command is message), None)
 
 
 def _return_type(function: Any) -> Any:

@@ -129,6 +129,7 @@ DESCRIPTIONS = {
     "version": "as reported by the runner",
     "when": "results of the job after which the artifact is kept",
     # for the fields of one message
+    "Owner.kind": "user or company",
     "BuildFinished.status": "SUCCESS, FAILED or KILLED",
     "BuildPlanned.message": "commit message",
     "BuildPlanned.jobs": "all jobs; those without dependencies are queued at once",

@@ -11,9 +11,9 @@ from typing import Any
 import gateway
 from contracts.messages import Event
 from gateway.api import create_api
-from gateway.asyncapi_page import event_page
 from gateway.openapi import generate_document
-from infra.docgen import asyncapi, cli_reference, error_codes, message_reference, nats_config, settings_reference
+from infra.docgen import cli_reference, error_codes, message_reference, nats_config, settings_reference
+from infra.docgen.asyncapi.document import build_document
 from infra.docgen.call_graph import find_imported_messages
 from infra.docgen.declarations import ServiceDeclaration, collect_declarations, find_unhandled
 from infra.docgen.golden_samples import build_sample, golden_path, to_json
@@ -32,7 +32,7 @@ def render_documents(root: Path = ROOT) -> dict[Path, str]:
         root / "docs" / "operating" / "settings.md": settings_reference.render(),
         root / "docs" / "using" / "cli.md": cli_reference.render(),
         root / "contracts" / "openapi.json": json.dumps(generate_document(create_api()), indent=1) + "\n",
-        root / "contracts" / "asyncapi.json": to_json(asyncapi.build_document(declared)),
+        root / "contracts" / "asyncapi.json": to_json(build_document(declared)),
         root / "infra" / "nats" / "nats.conf": nats_config.render(services, gateway_messages),
     }
 
@@ -65,17 +65,8 @@ def _diff(current: str, expected: str) -> str:
     return "\n".join(shortened[:MAX_DIFF_LINES] + more)
 
 
-def render_html_pages(root: Path = ROOT) -> dict[Path, str]:
-    """Return the page of /api/events/docs as a file, which other web servers can serve. Git ignores the file."""
-    return {
-        root / "docs" / "html" / "events.html": event_page(
-            asyncapi.build_document(collect_declarations(load_services()))
-        ),
-    }
-
-
 def write_documents(root: Path = ROOT) -> Iterator[Path]:
-    for path, text in {**render_documents(root), **render_html_pages(root)}.items():
+    for path, text in render_documents(root).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         yield path

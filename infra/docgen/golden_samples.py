@@ -15,6 +15,8 @@ TIME_SAMPLE = "2026-01-31T12:00:00Z"
 
 SAMPLE_VALUES: dict[str, Any] = {
     "alias": "web-shop",
+    "artifact_format": "zip",
+    "artifact_type": "archive",
     "attempt": 1,
     "available_steps": ["@build", "@deploy", "@cleanup"],
     "branch": "main",
@@ -81,10 +83,12 @@ SAMPLE_VALUES: dict[str, Any] = {
 UUID_SAMPLE = "0b0f5e0c-54a5-4f2b-9d0c-7a1d9a2f6c31"
 
 
-def build_sample(event: type[Event]) -> Payload:
+def build_sample(message: type[Message]) -> Payload:
     """Return a payload in which every field is set, with the same values in every run."""
-    payload = _sample_message(event) | dict.fromkeys(sealed_fields(event), SEALED_SAMPLE)
-    return event.model_validate(payload).model_dump(mode="json")
+    payload = _sample_message(message)
+    if issubclass(message, Event):
+        payload |= dict.fromkeys(sealed_fields(message), SEALED_SAMPLE)
+    return message.model_validate(payload).model_dump(mode="json")
 
 
 def golden_path(folder: Path, event: type[Event]) -> Path:

@@ -10,14 +10,19 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
+from pydantic.json_schema import models_json_schema
 
 from contracts import builds as build_contract
 from contracts.builds import BuildFinished, GetBuild, QueueBuild
 from contracts.errors import CODES
+from contracts.heartbeat import Heartbeat
+from contracts.history import GetCommandReply, GetHistory, GetState
 from contracts.identity import ChangePassword, GetUser, LogIn, UserRegistered
 from contracts.messages import Command, Event, Payload, Query
 from contracts.projects import IGNORE_REASONS, GetJobSecrets, GetLaunchSettings
-from infra.docgen import asyncapi, error_codes, generator
+from infra.docgen import error_codes, generator
+from infra.docgen.asyncapi.document import build_document
+from infra.docgen.asyncapi.requests import Request, list_requests
 from infra.docgen.call_graph import find_issued_commands, find_matched_events, find_sent_messages, reachable_sources
 from infra.docgen.declarations import ServiceDeclaration, collect_declarations, event_types, find_unhandled
 from infra.docgen.field_descriptions import DESCRIPTIONS
@@ -40,7 +45,7 @@ VALIDATOR = Draft7Validator(SCHEMA)
 
 @pytest.fixture(scope="module")
 def document() -> Payload:
-    return asyncapi.build_document(DECLARED)
+    return build_document(DECLARED)
 
 
 def schema_errors(document: Payload) -> Iterator[str]:
@@ -62,7 +67,8 @@ EXPLAINS_ITSELF = {
 
 
 def test_event_fields_are_described(document: Payload) -> None:
-    known = {message.__name__: message for declared in DECLARED for message in declared.messages}
+    messages = {message.__name__ for declared in DECLARED for message in declared.messages}
+    known = messages & models_json_schema([(event, "serialization") for event in EVENTS])[1]["$defs"].keys()
     undescribed = {
         field
         for name, schema in document["components"]["schemas"].items()
@@ -92,10 +98,41 @@ def test_a_golden_sample_and_the_example_fit_the_schema_of_the_message(document:
         Draft202012Validator(schema).validate(payload)
 
 
-def test_every_event_has_a_channel_with_its_subject(document: Payload) -> None:
+@pytest.mark.parametrize("request_", list_requests(DECLARED), ids=lambda request: request.subject)
+def test_the_example_of_a_request_fits_its_schema(document: Payload, request_: Request) -> None:
+    channel = document["channels"][request_.key]
+    assert channel["address"] == request_.subject
+    message = document["components"]["messages"][request_.key]
+    schema = message["payload"] | {"components": document["components"]}
+    for example in message["examples"]:
+        Draft202012Validator(schema).validate(example["payload"])
+
+
+def test_all_references_lead_to_a_part_of_the_document(document: Payload) -> None:
+    for reference in set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document))):
+        part: Any = document
+        for name in reference.split("/"):
+            part = part[name]
+
+
+def test_every_event_command_and_query_has_a_channel_with_its_subject(document: Payload) -> None:
     addresses = {channel["address"] for channel in document["channels"].values()}
+    events = {f"evt.{event.service}.{{stream}}.{event.wire_name}" for event in EVENTS}
     emptied = {f"evt.{declared.name}.stream.Emptied" for declared in DECLARED}
-    assert addresses == {f"evt.{event.service}.{{stream}}.{event.wire_name}" for event in EVENTS} | emptied
+    requests = {f"qry.{{service}}.{query.wire_name}" for query in (GetCommandReply, GetHistory, GetState, Heartbeat)}
+    for declared in DECLARED:
+        requests |= {command.subject() for command in declared.commands}
+        requests |= {query.subject() for query in declared.queries}
+    assert addresses == events | emptied | requests | {None}
+
+
+def test_a_request_names_its_replies(document: Payload) -> None:
+    def replies(request: str) -> list[str]:
+        references = document["operations"][request]["reply"]["messages"]
+        return [reference["$ref"].rpartition("/")[2] for reference in references]
+
+    assert replies("cmd.builds.QueueBuild") == ["CommandReply", "Failure"]
+    assert replies("qry.identity.GetUser") == ["UserView", "Failure"]
 
 
 def test_encrypted_fields_are_marked(document: Payload) -> None:

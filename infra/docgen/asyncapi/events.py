@@ -3,21 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
-
 from contracts.messages import Event, Payload
 from infra.docgen.declarations import ServiceDeclaration, first_line
-from infra.docgen.field_descriptions import with_field_descriptions
 from infra.docgen.field_types import sealed_fields
 from infra.docgen.golden_samples import build_sample
-from libs.version import VERSION
-
-DESCRIPTION = """All events of Headrace, as CloudEvents 1.0 in binary mode over NATS headers, with JSON data. Each service
-has one JetStream stream, named after it, with the subjects `evt.<service>.>` in the order in which the events were
-recorded: subscribe to `evt.builds.*.BuildFinished`, or replay a stream from any position with an ordered consumer.
-Events are immutable and delivered at least once: detect duplicates by `ce-id`. Fields marked as sealed contain
-ciphertext; no event contains a secret in clear. External programs use the login `consumer`, which may read the events of
-builds and runners."""
 
 SEALED_DESCRIPTION = "Sealed: ciphertext under a key of its subject, which only the owning service can decrypt."
 
@@ -46,30 +35,10 @@ EMPTIED_SUMMARY = (
 )
 
 
-def build_document(declared: Sequence[ServiceDeclaration]) -> Payload:
+def build_events(declared: Sequence[ServiceDeclaration]) -> Payload:
+    """Return the channels, operations, messages and schemas of all events."""
     events = [(declaration, event) for declaration in declared for event in declaration.events]
     return {
-        "asyncapi": "3.0.0",
-        "id": "urn:headrace:events",
-        "info": {
-            "title": "Headrace events",
-            "version": VERSION,
-            "description": DESCRIPTION,
-            "tags": [
-                {"name": declaration.name, "description": f"Events of the service {declaration.name}"}
-                for declaration in declared
-            ],
-        },
-        "defaultContentType": "application/json",
-        "servers": {
-            "nats": {
-                "host": "{host}",
-                "protocol": "nats",
-                "description": "NATS; `headrace status --json` prints the URL of the embedded server.",
-                "variables": {"host": {"default": "127.0.0.1:4222"}},
-                "security": [{"$ref": "#/components/securitySchemes/login"}],
-            }
-        },
         "channels": {_channel_name(event): _channel_object(declaration, event) for declaration, event in events}
         | {f"{declaration.name}.Emptied": _emptied_channel(declaration) for declaration in declared},
         "operations": {
@@ -82,23 +51,14 @@ def build_document(declared: Sequence[ServiceDeclaration]) -> Payload:
             }
             for declaration, event in events
         },
-        "components": {
-            "securitySchemes": {
-                "login": {
-                    "type": "userPassword",
-                    "description": "User and password in the URL: `nats://consumer:<password>@<host>`.",
-                }
-            },
-            "messages": {event.wire_name: _message_object(declaration, event) for declaration, event in events}
-            | {
-                "Emptied": {
-                    "name": "Emptied",
-                    "title": "Emptied",
-                    "summary": EMPTIED_SUMMARY,
-                    "payload": {"type": "object"},
-                }
-            },
-            "schemas": {"CloudEventHeaders": _headers_schema()} | _payload_schemas(declared),
+        "messages": {event.wire_name: _message_object(declaration, event) for declaration, event in events}
+        | {
+            "Emptied": {
+                "name": "Emptied",
+                "title": "Emptied",
+                "summary": EMPTIED_SUMMARY,
+                "payload": {"type": "object"},
+            }
         },
     }
 
@@ -153,22 +113,12 @@ def _message_object(declared: ServiceDeclaration, event: type[Event]) -> Payload
     }
 
 
-def _headers_schema() -> Payload:
+def headers_schema() -> Payload:
     required = [name for name in HEADERS if name not in OPTIONAL_HEADERS]
     return {"type": "object", "properties": HEADERS, "required": required}
 
 
-def _payload_schemas(declared: Sequence[ServiceDeclaration]) -> Payload:
-    events = [event for declaration in declared for event in declaration.events]
-    messages = {message.__name__: message for declaration in declared for message in declaration.messages}
-    _, schema = models_json_schema(
-        [(event, "serialization") for event in events], ref_template="#/components/schemas/{model}"
-    )
-    payloads = {
-        name: with_field_descriptions(messages[name], payload) if name in messages else payload
-        for name, payload in schema["$defs"].items()
-    }
-    for event in events:
+def mark_sealed_fields(declared: Sequence[ServiceDeclaration], schemas: Payload) -> None:
+    for event in (event for declaration in declared for event in declaration.events):
         for name in sealed_fields(event):
-            payloads[event.__name__]["properties"][name] |= {"description": SEALED_DESCRIPTION, "x-sealed": True}
-    return payloads
+            schemas[event.__name__]["properties"][name] |= {"description": SEALED_DESCRIPTION, "x-sealed": True}
