@@ -1,15 +1,18 @@
 """Cache of access rights. Values expire after a second, or later while the identity service is unavailable."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
+from cachetools import LRUCache, TTLCache
+
 from contracts.errors import RequestRejected
+from libs.tasks import SharedTasks
 
 TTL_SECONDS = 1.0  # seconds after which a value is requested again, so that a change of a user's rights takes effect
 STALE_IF_ERROR_SECONDS = 60.0  # seconds for which the last value is used while the identity service is unavailable
-MAX_ENTRIES = 10_000  # for values, and separately for denials; a full cache is cleared
+MAX_ENTRIES = 10_000  # for values, and separately for denials
 UNAVAILABLE_CODES = frozenset({"SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"})
 
 K = TypeVar("K")
@@ -23,13 +26,6 @@ class CachedValue(Generic[A]):
     confirmed_at: float  # time of the latest successful request
 
 
-@dataclass(frozen=True, slots=True)
-class CachedDenial:
-    code: str
-    detail: str
-    requested_at: float
-
-
 class StaleIfErrorCache(Generic[K, A]):
     """A cache that requests a value again after TTL_SECONDS and serves old values while the service is unavailable.
 
@@ -40,29 +36,18 @@ class StaleIfErrorCache(Generic[K, A]):
         """Create the cache. `fetch` requests the value of a key; rejections with TOKEN_INVALID are cached, too."""
         self._fetch = fetch
         self._clock = clock
-        self._values: dict[K, CachedValue[A]] = {}
-        self._denials: dict[K, CachedDenial] = {}
-        self._requests: dict[K, asyncio.Task[A]] = {}
+        self._values: LRUCache[K, CachedValue[A]] = LRUCache(MAX_ENTRIES)
+        self._denials: TTLCache[K, RequestRejected] = TTLCache(MAX_ENTRIES, TTL_SECONDS, clock)
+        self._requests = SharedTasks[K, A]()
 
     async def get(self, key: K) -> A:
         """Return the value of `key`, from the cache if it is younger than TTL_SECONDS. Raises RequestRejected."""
         cached = self._values.get(key)
         if cached and self._clock() - cached.requested_at < TTL_SECONDS:
             return cached.value
-        denied = self._denials.get(key)
-        if denied and self._clock() - denied.requested_at < TTL_SECONDS:
+        if denied := self._denials.get(key):
             raise RequestRejected(denied.code, denied.detail)
-        request = self._requests.get(key)
-        if request is None:
-            request = self._requests[key] = asyncio.create_task(self._refresh(key))
-            request.add_done_callback(lambda done: self._on_done(key, done))
-        # shielded, because other callers may wait for the same request when this caller is canceled
-        return await asyncio.shield(request)
-
-    def _on_done(self, key: K, done: asyncio.Task[A]) -> None:
-        del self._requests[key]
-        if not done.cancelled():
-            done.exception()  # retrieved, so that asyncio logs nothing if no waiter is left
+        return await self._requests.wait(key, partial(self._refresh, key))
 
     async def _refresh(self, key: K) -> A:
         requested_at = self._clock()
@@ -78,16 +63,7 @@ class StaleIfErrorCache(Generic[K, A]):
                 self._values[key] = CachedValue(cached.value, self._clock(), cached.confirmed_at)
                 return cached.value
             if rejection.code == "TOKEN_INVALID":
-                _store(self._denials, key, CachedDenial(rejection.code, rejection.detail, requested_at))
+                self._denials[key] = rejection
             raise
-        _store(self._values, key, CachedValue(value, requested_at, requested_at))
+        self._values[key] = CachedValue(value, requested_at, requested_at)
         return value
-
-
-V = TypeVar("V")
-
-
-def _store(entries: dict[K, V], key: K, value: V) -> None:
-    if len(entries) >= MAX_ENTRIES:
-        entries.clear()
-    entries[key] = value

@@ -24,6 +24,7 @@ from gateway.access_cache import StaleIfErrorCache
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import MessageClient
 from libs.security.tokens import ExpiredToken, InvalidToken, TokenClaims, UnknownKey, hash_token, verify_token
+from libs.tasks import SharedTasks
 
 KEY_REQUEST_INTERVAL_SECONDS = 1.0  # between requests for keys; many tokens may have unknown keys
 KEY_MAX_AGE_SECONDS = 60.0  # older keys are reloaded, so a withdrawn key is accepted for about this time
@@ -61,7 +62,7 @@ class Authenticator:
         self._keys: dict[str, str] = {}
         self._keys_requested_at = float("-inf")
         self._keys_confirmed_at = float("-inf")  # start time of the latest successful request for keys
-        self._key_request: asyncio.Task[None] | None = None
+        self._key_requests = SharedTasks[None, None]()
         self._claims = LRUCache[str, TokenClaims](MAX_CACHED_CLAIMS)
         self._access_by_user = StaleIfErrorCache[int, Access](self._fetch_access, clock)
         self._access_by_token = StaleIfErrorCache[str, TokenAccess](self._fetch_token_access, clock)
@@ -134,19 +135,12 @@ class Authenticator:
             except UnknownKey:
                 if self._keys_confirmed_at >= started_at:
                     raise
-                # shielded: if this caller is canceled, other callers may still wait for the same keys
-                await asyncio.shield(self._refresh_keys())
+                await self._key_requests.wait(None, self._fetch_keys)
 
     def _refresh_stale_keys(self) -> None:
         """Reload keys in the background once they reach KEY_MAX_AGE_SECONDS: some may have been withdrawn."""
         if self._keys and self._clock() - self._keys_requested_at > KEY_MAX_AGE_SECONDS:
-            self._refresh_keys()
-
-    def _refresh_keys(self) -> asyncio.Task[None]:
-        if self._key_request is None or self._key_request.done():
-            self._key_request = asyncio.create_task(self._fetch_keys())
-            self._key_request.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return self._key_request
+            self._key_requests.start(None, self._fetch_keys)
 
     async def _fetch_keys(self) -> None:
         if self._keys:

@@ -1,13 +1,47 @@
-"""Reliable cancellation of asyncio tasks."""
+"""Reliable cancellation of asyncio tasks, and tasks that several callers share."""
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Hashable, Iterable
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 log = logging.getLogger("headrace.ending")
 
 CANCEL_RETRY_SECONDS = 0.2
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class SharedTasks(Generic[K, V]):
+    """Tasks by key. Callers with an equal key share the task that is running."""
+
+    def __init__(self) -> None:
+        self._running: dict[K, asyncio.Task[V]] = {}
+
+    def start(self, key: K, run: Callable[[], Coroutine[Any, Any, V]]) -> "asyncio.Task[V]":
+        """Return the running task of the key, or start one."""
+        task = self._running.get(key)
+        if task is None or task.done():  # done, but its callback has not run yet
+            task = self._running[key] = start_shared(run())
+            task.add_done_callback(partial(self._forget, key))
+        return task
+
+    def _forget(self, key: K, done: "asyncio.Task[V]") -> None:
+        if self._running.get(key) is done:
+            del self._running[key]
+
+    async def wait(self, key: K, run: Callable[[], Coroutine[Any, Any, V]]) -> V:
+        """Return the result of the key's task. If this caller is canceled, the others still get it."""
+        return await asyncio.shield(self.start(key, run))
+
+
+def start_shared(coroutine: Coroutine[Any, Any, V]) -> "asyncio.Task[V]":
+    """Start a task. Its exception is always retrieved, so that asyncio logs nothing if all callers were canceled."""
+    task = asyncio.create_task(coroutine)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 async def cancel_and_wait(tasks: Iterable["asyncio.Task[Any]"]) -> None:

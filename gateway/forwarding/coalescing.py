@@ -5,9 +5,10 @@ polled by a hundred clients costs the services as much as one polled by two.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+
+from libs.tasks import start_shared
 
 Fetch = Callable[[], Awaitable[bytes]]
 
@@ -33,10 +34,10 @@ class RequestCoalescer:
         """
         in_flight = self._in_flight.get(key)
         if in_flight is None:
-            in_flight = self._in_flight[key] = InFlight(_start_task(self._fetch(key, fetch)))
+            in_flight = self._in_flight[key] = InFlight(start_shared(self._fetch(key, fetch)))
             return await asyncio.shield(in_flight.current)
         if in_flight.next_request is None:
-            in_flight.next_request = _start_task(self._fetch_after(in_flight.current, key, fetch))
+            in_flight.next_request = start_shared(self._fetch_after(in_flight.current, key, fetch))
         return await asyncio.shield(in_flight.next_request)
 
     async def _fetch_after(self, previous: asyncio.Task[bytes], key: Hashable, fetch: Fetch) -> bytes:
@@ -50,10 +51,3 @@ class RequestCoalescer:
             in_flight = self._in_flight.pop(key)
             if in_flight.next_request is not None:
                 self._in_flight[key] = InFlight(in_flight.next_request)
-
-
-def _start_task(coroutine: Coroutine[Any, Any, bytes]) -> asyncio.Task[bytes]:
-    """Start a task. Its exception is always retrieved, so that asyncio logs nothing if all callers were canceled."""
-    task = asyncio.create_task(coroutine)
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return task

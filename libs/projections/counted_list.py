@@ -8,6 +8,7 @@ import time
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Generic, TypeVar
 
 from cachetools import LRUCache
@@ -17,6 +18,7 @@ from contracts.paging import PageRequest
 from libs.documents import Filter
 from libs.projections.paging import RowPage, fetch_rows, order_values
 from libs.projections.read_model import HAS_TIME, ReadModel
+from libs.tasks import SharedTasks
 
 EARLIEST_TIME = HAS_TIME["$gt"]
 ROWS_BETWEEN_ANCHORS = 5_000  # shorter lists have no anchors
@@ -55,6 +57,7 @@ class CountedList(Generic[R]):
         self._unsettled_time = unsettled_time
         self._order = ((order_field, -1), ("id", -1))
         self._cache: LRUCache[Hashable, PageAnchors] = LRUCache(MAX_CACHED_LISTS)
+        self._refreshes = SharedTasks[Hashable, PageAnchors]()
 
     async def fetch_rows(
         self, rows: ReadModel[R], key: Hashable, condition: Filter, request: PageRequest
@@ -75,7 +78,7 @@ class CountedList(Generic[R]):
             if total <= ROWS_BETWEEN_ANCHORS:
                 return self._to_page(found, limit, total)
         if cached is None or time.monotonic() > cached.expires_at:
-            cached = await self._refresh(rows, key, condition)
+            cached = await self._refreshes.wait(key, partial(self._refresh, rows, key, condition))
         new_count = await rows.count(self._within_times(condition, {"$gt": cached.anchors[0].at}))
         total = new_count + cached.count
         passed = [anchor for anchor in cached.anchors if new_count + anchor.newer_count <= skip]

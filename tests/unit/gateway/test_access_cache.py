@@ -77,6 +77,6 @@ async def test_many_unknown_tokens_neither_fill_the_cache_nor_evict_known_ones(m
     for number in range(100):
         await refused(known, str(number))
     assert len(known._denials) <= 10
-    assert not known._requests
+    assert not known._requests._running
     await known.get("a")
     assert identity.queries.count("a") == 1

@@ -1,10 +1,10 @@
-"""Cancellation of tasks, including tasks that swallow a cancellation and tasks that cancel other tasks."""
+"""Cancellation of tasks, also of those that swallow a cancellation or cancel others, and tasks with several callers."""
 
 import asyncio
 import gc
 from typing import Any
 
-from libs.tasks import cancel_and_wait, run_until_first_exit
+from libs.tasks import SharedTasks, cancel_and_wait, run_until_first_exit
 
 
 async def swallow_cancellations(times: int) -> None:
@@ -57,3 +57,51 @@ async def collect_unretrieved_errors() -> list[dict[str, Any]]:
 
 def test_a_task_that_fails_during_shutdown_is_not_logged_as_an_error() -> None:
     assert asyncio.run(collect_unretrieved_errors()) == []
+
+
+class Fetch:
+    """A slow function that returns the number of its run, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.runs = 0
+        self.error = error
+
+    async def __call__(self) -> int:
+        self.runs += 1
+        await asyncio.sleep(0.01)
+        if self.error:
+            raise self.error
+        return self.runs
+
+
+async def test_concurrent_callers_with_an_equal_key_share_a_task() -> None:
+    shared, fetch = SharedTasks[str, int](), Fetch()
+    assert await asyncio.gather(*(shared.wait("a", fetch) for _ in range(3)), shared.wait("b", fetch)) == [2, 2, 2, 2]
+    assert fetch.runs == 2
+    assert await shared.wait("a", fetch) == 3
+    assert not shared._running
+
+
+async def test_a_canceled_caller_does_not_cancel_the_task_of_the_others() -> None:
+    shared, fetch = SharedTasks[str, int](), Fetch()
+    first, second = (asyncio.create_task(shared.wait("a", fetch)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == 1
+    assert first.cancelled()
+
+
+async def test_all_callers_get_the_error_and_the_next_call_starts_a_new_task() -> None:
+    shared, fetch = SharedTasks[str, int](), Fetch(ValueError("gone"))
+    outcomes = await asyncio.gather(*(shared.wait("a", fetch) for _ in range(2)), return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["gone", "gone"]
+    fetch.error = None
+    assert await shared.wait("a", fetch) == 2
+
+
+async def test_a_finished_task_is_not_shared_before_its_callbacks_have_run() -> None:
+    shared, fetch = SharedTasks[str, int](), Fetch()
+    task = shared.start("a", fetch)
+    await task
+    shared._running["a"] = task  # as seen by a callback that runs before those of the task
+    assert await shared.wait("a", fetch) == 2
