@@ -4,7 +4,8 @@ Use the route classes as `route_class` of a router: GitFlic's API reads every bo
 that is sent as JSON, and its objects may be flattened.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 from fastapi import HTTPException, Request
@@ -77,36 +78,51 @@ def flatten(body: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
+class JsonText(bytes):
+    """The text of a JSON object. It is parsed once, when its members are first used."""
+
+    @cached_property
+    def members(self) -> Mapping[str, Any]:
+        return parse_object(self)
+
+    @cached_property
+    def flat_members(self) -> Mapping[str, Any]:
+        return flatten(parse_object(self))
+
+
 class JsonRequest(Request):
     """A request whose body is JSON, whatever its content type says. An empty body is an empty object."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         super().__init__(scope, receive)
-        self._content: bytes | None = None
+        self._text: JsonText | None = None
 
-    async def body(self) -> bytes:
-        if self._content is None:
-            self._content = await read_body(self.receive) or b"{}"
-        return self._content
+    async def body(self) -> JsonText:
+        if self._text is None:
+            raw = await read_body(self.receive)
+            self._text = JsonText(raw if raw and self.has_json() else b"{}")
+        return self._text
 
-    async def json(self) -> bytes:
+    def has_json(self) -> bool:
+        return True
+
+    async def json(self) -> JsonText:
         """Return the unparsed body: FastAPI passes the result to the body's model."""
         return await self.body()
 
-    async def parse(self) -> dict[str, Any]:
+    async def parse(self) -> Mapping[str, Any]:
         """Return the body's members in the form from which fingerprints are computed."""
-        return parse_object(await self.body())
+        return (await self.body()).members
 
 
 class FreeCommitRequest(JsonRequest):
     """A request to Free Commit's API: a body that is not sent as JSON is an empty object."""
 
-    async def body(self) -> bytes:
-        raw = await super().body()
-        return raw if "application/json" in self.headers.get("content-type", "").lower() else b"{}"
+    def has_json(self) -> bool:
+        return "application/json" in self.headers.get("content-type", "").lower()
 
-    async def parse(self) -> dict[str, Any]:
-        return flatten(await super().parse())
+    async def parse(self) -> Mapping[str, Any]:
+        return (await self.body()).flat_members
 
 
 class JsonRoute(APIRoute):

@@ -1,17 +1,21 @@
 """The route of histories and past states."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Security
+from pydantic import ValidationError
 from starlette.responses import Response
 
-from contracts.history import History, StreamState
+from contracts.errors import RequestRejected
+from contracts.history import GetHistory, GetState, History, StreamQuery, StreamState
 from gateway.dependencies import Bus, admin
 from gateway.errors import READ_ERRORS, errors
 from gateway.routers.prefix_router import PrefixRouter
-from gateway.schemas.object_history import build_query
 from libs.eventstore.decider import Actor
 
+MAX_PAGE_SIZE = 1000
 TIMEOUT_SECONDS = 10.0  # rebuilding a state from all events of an object takes time
 
 router = PrefixRouter(prefix="/api/admin/history", tags=["History"])
@@ -58,6 +62,45 @@ async def get_history_or_state(
     ] = None,
     _version: Annotated[str | None, Query(alias="version", description="return the state at this version")] = None,
 ) -> Response:
-    """The query parameters are declared only for the documentation: `build_query` reads them, under several names."""
-    query = build_query({"kind": kind, "id": id}, request.query_params)
+    """The query parameters are declared only for the documentation: `_build_query` reads them, under several names."""
+    query = _build_query({"kind": kind, "id": id}, request.query_params)
     return Response(await bus.send(query, user, timeout=TIMEOUT_SECONDS), media_type="application/json")
+
+
+def _build_query(path_params: Mapping[str, Any], parameters: Mapping[str, str]) -> StreamQuery:
+    if "at" in parameters or "version" in parameters:
+        at = {"at": _parse_time(parameters["at"])} if "at" in parameters else {}
+        version = {"version": parameters["version"]} if "version" in parameters else {}
+        return _validate(GetState, {**path_params, **at, **version})
+    order = parameters.get("order_by", parameters.get("orderBy", "ASC")).upper()
+    if order not in ("ASC", "DESC"):
+        raise RequestRejected("REQUEST_MALFORMED", "order_by must be ASC or DESC.")
+    fields = {"limit": _parse_page_size(parameters), "newest_first": order == "DESC", **path_params}
+    return _validate(GetHistory, fields | ({"after": parameters["after"]} if "after" in parameters else {}))
+
+
+def _parse_page_size(parameters: Mapping[str, str]) -> int:
+    text = parameters.get("per_page", parameters.get("perPage", "100"))
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise RequestRejected("REQUEST_MALFORMED", "per_page must be a whole number.")
+    return min(max(int(text), 1), MAX_PAGE_SIZE)
+
+
+def _parse_time(text: str) -> datetime:
+    for candidate in (text, text.replace(" ", "+")):  # an unescaped plus sign arrives as a space
+        try:
+            at = datetime.fromisoformat(candidate)
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            continue
+    raise RequestRejected("REQUEST_MALFORMED", "at must be a time in ISO 8601, like 2026-01-31T12:00:00Z, or a date.")
+
+
+def _validate(message: type[StreamQuery], fields: Mapping[str, Any]) -> StreamQuery:
+    try:
+        return message.model_validate(fields)
+    except ValidationError as error:
+        first_error = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        if first_error["loc"][0] in ("kind", "id"):
+            raise RequestRejected("HISTORY_NOT_FOUND") from None
+        raise RequestRejected("REQUEST_MALFORMED", f"{first_error['loc'][0]}: {first_error['msg']}.") from None

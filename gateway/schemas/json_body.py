@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from gateway.http.json_request import flatten, parse_object
+from gateway.http.json_request import JsonText
 from gateway.schemas.loose_types import reject_empty
 
 CONFIG = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
@@ -41,7 +41,7 @@ class JsonBody(Fields):
     @model_validator(mode="before")
     @classmethod
     def _parse(cls, sent: Any) -> Any:
-        return parse_object(sent) if isinstance(sent, bytes) else sent
+        return sent.members if isinstance(sent, JsonText) else sent
 
     @classmethod
     def location(cls, name: str) -> tuple[str, ...]:
@@ -57,12 +57,12 @@ class Envelope(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _collect(cls, sent: Any) -> Any:
-        if not isinstance(sent, bytes):
+        if not isinstance(sent, JsonText):
             return sent
         resource = cls.resource()
         prefix = f"{resource}_"
-        flat = flatten(parse_object(sent))
-        return {resource: {name[len(prefix) :]: value for name, value in flat.items() if name.startswith(prefix)}}
+        members = sent.flat_members
+        return {resource: {name[len(prefix) :]: members[name] for name in members if name.startswith(prefix)}}
 
     @classmethod
     def resource(cls) -> str:

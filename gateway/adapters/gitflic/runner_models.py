@@ -8,7 +8,7 @@ from contracts.runners import OwnerType
 from gateway.adapters.gitflic.datetime_formats import LocalTime
 from gateway.adapters.gitflic.slices import create_slice_writer
 from gateway.forwarding.serializers import ResponseModel, serialize
-from gateway.http.json_request import parse_object
+from gateway.http.json_request import JsonText
 from gateway.schemas.json_body import JsonBody
 from gateway.schemas.samples import UUID
 
@@ -97,9 +97,9 @@ class RunnerFields(JsonBody):
     @model_validator(mode="before")
     @classmethod
     def _parse(cls, sent: Any) -> Any:
-        if not isinstance(sent, bytes):
+        if not isinstance(sent, JsonText):
             return sent
-        fields = parse_object(sent)
+        fields = dict(sent.members)
         for name in ("active", "locked", "protected"):
             long_name = cls.wire_name(name)
             if fields.get(long_name) is None and name in fields:

@@ -7,6 +7,7 @@ from gateway.adapters.gitflic.datetime_formats import format_instant, format_loc
 from gateway.adapters.gitflic.runner_registration import add_default_port
 from gateway.adapters.gitflic.slices import parse_slice_fields
 from gateway.adapters.gitflic.user_models import KeyRequest, UserRequest
+from gateway.http.json_request import JsonText
 from tests.support.gateway_routes import list_routes
 
 
@@ -44,7 +45,7 @@ def test_an_instant_has_a_zone_and_six_fraction_digits() -> None:
 
 
 def test_fields_are_read_from_the_top_level_of_the_body() -> None:
-    key = KeyRequest.model_validate(b'{"title": "Gloin", "key_title": "x"}')
+    key = KeyRequest.model_validate(JsonText(b'{"title": "Gloin", "key_title": "x"}'))
     assert key.message_fields() == {"title": "Gloin"}
 
 
@@ -52,12 +53,12 @@ def test_fields_are_read_from_the_top_level_of_the_body() -> None:
 def test_a_required_field_must_not_be_missing_or_empty(alias: str) -> None:
     body = f'{{"email": "gloin@example.org"{alias}}}'
     with pytest.raises(ValidationError, match="is missing, null or empty"):
-        UserRequest.model_validate(body.encode())
+        UserRequest.model_validate(JsonText(body.encode()))
 
 
 def test_a_field_of_the_wrong_type_is_named_in_the_error() -> None:
     with pytest.raises(ValidationError, match="publicKey\n  must be a string or null"):
-        KeyRequest.model_validate(b'{"publicKey": []}')
+        KeyRequest.model_validate(JsonText(b'{"publicKey": []}'))
 
 
 @pytest.mark.parametrize(

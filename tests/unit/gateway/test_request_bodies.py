@@ -6,7 +6,7 @@ from starlette.types import Message
 
 from contracts.errors import CODES, RequestRejected
 from gateway.adapters.free_commit.request_fields import PROJECT, IntegersOrNone
-from gateway.http.json_request import FreeCommitRequest, flatten, parse_object
+from gateway.http.json_request import FreeCommitRequest, JsonText, flatten, parse_object
 from gateway.schemas.field_codes import FIELD_CODES, find_code
 from gateway.schemas.loose_types import Boolean, Integer, Integers, Scalar, StringMap, Text, Texts
 
@@ -41,6 +41,11 @@ def test_the_members_of_an_envelope_become_parameters(sent: dict[str, Any], flat
 )
 async def test_an_empty_or_non_json_body_has_no_parameters(raw: bytes, content_type: str) -> None:
     assert await request_with(raw, content_type).parse() == {}
+
+
+async def test_a_body_is_parsed_once_for_its_model_and_its_fingerprint() -> None:
+    request = request_with(b'{"project": {"name": "x"}}', JSON)
+    assert (await request.json()).flat_members is await request.parse()
 
 
 @pytest.mark.parametrize(
@@ -117,13 +122,13 @@ def test_a_field_rejects_values_of_other_types(field: Any, sent: Any) -> None:
 
 
 def test_fields_that_were_not_sent_are_left_out() -> None:
-    project = PROJECT.model_validate(b'{"project_repository_credential_id": "3", "other_name": "x"}')
+    project = PROJECT.model_validate(JsonText(b'{"project_repository_credential_id": "3", "other_name": "x"}'))
     assert project.message_fields() == {"credential_id": 3, "developers_id": (), "secrets_id": ()}
 
 
 def test_members_of_an_envelope_and_flattened_fields_are_the_same() -> None:
     bodies = (b'{"project": {"name": "x"}}', b'{"project_name": "x"}')
-    assert PROJECT.model_validate(bodies[0]) == PROJECT.model_validate(bodies[1])
+    assert PROJECT.model_validate(JsonText(bodies[0])) == PROJECT.model_validate(JsonText(bodies[1]))
 
 
 def test_a_wrong_type_has_the_error_code_of_its_field() -> None:
