@@ -19,6 +19,10 @@ def main(arguments: list[str]) -> None:
             from infra.local.stack_commands import supervise
 
             entrypoints.exit_with_message(lambda: supervise(detached="--detached" in options))
+        case ["fork-server"]:
+            from infra.local import fork_server
+
+            main(fork_server.serve(entrypoints.import_services))
         case ["register-local-agent"]:
             from infra.local.agent import register_local_agent
 

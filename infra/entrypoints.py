@@ -5,9 +5,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 
 from infra.local.process import OperatorError
-from infra.service_catalog import SERVICES, load_service
+from infra.service_catalog import SERVICES, load_service, load_services
 from libs.settings import Settings, SettingsError
 
 
@@ -42,6 +43,14 @@ def run_migration(embedded_mongodb: int | None = None) -> None:
 
         wait_until_primary(embedded_mongodb)
     migrate(settings)
+
+
+def import_services() -> None:
+    """Import the modules of all services, the gateway, the migration and the registration of the local agent."""
+    modules = ("gateway.main", "infra.local.agent", "infra.migration", "infra.replica_set")
+    for module in (*modules, "libs.messaging.workers", "libs.service.service_host"):
+        import_module(module)
+    load_services()
 
 
 def _tune_memory() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 PR_SET_PDEATHSIG = 1
 MAX_LOG_BYTES = 20_000_000  # a longer log is rotated; one old log is kept
@@ -18,6 +19,16 @@ MAX_LOG_BYTES = 20_000_000  # a longer log is rotated; one old log is kept
 
 class OperatorError(Exception):
     """An error that the operator can fix. The message says how."""
+
+
+class Child(Protocol):
+    """A started process."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,8 @@ class Program:
     health: str = ""
     # returns the message for a known failure in the log, or ""
     explain_failure: Callable[[str], str] = lambda _log: ""
+    # starts the program without a new interpreter; returns None if that is not possible
+    fork: "Callable[[Program], Child | None] | None" = None
 
 
 class Process:
@@ -39,25 +52,28 @@ class Process:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._popen: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._log_start = 0
 
     @property
     def pid(self) -> int | None:
-        return self._popen.pid if self._popen else None
+        return self._child.pid if self._child else None
 
     def start(self) -> None:
         with self.program.log.open("ab") as output:
             self._log_start = output.tell()
+            self._child = self.program.fork(self.program) if self.program.fork else None
+            if self._child:
+                return
             try:
-                self._popen = subprocess.Popen(
+                self._child = subprocess.Popen(
                     self.program.argv,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env=self.program.environment,
                     process_group=0,  # Ctrl-C reaches only the supervisor, which stops the processes in order
-                    preexec_fn=_kill_with_parent(os.getpid()),
+                    preexec_fn=kill_with_parent(os.getpid()),
                 )
             except OSError as error:
                 raise OperatorError(f"Cannot start {self.program.name}: {error}.") from error
@@ -72,23 +88,23 @@ class Process:
 
     def exit_status(self) -> int | None:
         """Return the exit status. None: the process runs."""
-        return self._popen.poll() if self._popen else 0
+        return self._child.poll() if self._child else 0
 
     def terminate(self) -> None:
-        if self._popen:
-            self._popen.terminate()  # does nothing once the exit status is known, so a reused pid is never signaled
+        if self._child:
+            self._child.terminate()  # does nothing once the exit status is known, so a reused pid is never signaled
 
     def kill(self) -> None:
-        if self._popen and self._popen.poll() is None:
+        if self._child and self._child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
-            self._popen.wait()
+                os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait()
 
     def stop(self, timeout: float = 10) -> None:
         self.terminate()
-        if self._popen:
+        if self._child:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(timeout)
+                self._child.wait(timeout)
             self.kill()
 
     def wait_ready(self, timeout: float = 60) -> None:
@@ -114,7 +130,7 @@ class Process:
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _kill_with_parent(parent: int) -> Callable[[], None] | None:
+def kill_with_parent(parent: int) -> Callable[[], None] | None:
     """Return a function that makes the kernel kill the child when this process dies, even if it is killed.
 
     The kernel watches the thread that started the child, so that thread must not exit earlier.

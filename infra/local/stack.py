@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from infra.local import ports
 from infra.local.data_folder import DataFolder
 from infra.local.nats_server import with_login
-from infra.local.process import OperatorError, Program
+from infra.local.process import Child, OperatorError, Program
 from infra.service_catalog import SERVICES
 from libs.settings import SECRET_VARIABLES, Settings
 from libs.sockets import bind_reuse_port
@@ -38,6 +38,7 @@ class Stack:
     nats_address: str = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
     python: tuple[str, ...] = PYTHON_COMMAND
+    fork: Callable[[Program], Child | None] | None = None
 
     def migration(self) -> Program:
         """Return the migration. It also makes the embedded mongod primary."""
@@ -106,6 +107,7 @@ class Stack:
             address=address,
             health=health,
             explain_failure=_last_error,
+            fork=None if name == "agent" else self.fork,  # jobs inherit from the agent
         )
 
     def nats_url_for(self, login: str) -> str:
@@ -113,7 +115,7 @@ class Stack:
         return self.settings.nats_url or with_login(self.nats_address, self.folder, login)
 
     def _service_environment(self, service: str) -> dict[str, str]:
-        common = self._common_environment()
+        common = self.common_environment()
         if service == "identity":
             common["HEADRACE_ADMIN_PASSWORD"] = self.admin_password()
         if (entrusted := PASSED_SECRETS.get(service, "")) in self.environ:
@@ -124,9 +126,10 @@ class Stack:
 
     def _agent_environment(self) -> dict[str, str]:
         """Return the agent's environment. It has no secrets, because jobs run with this environment."""
-        return self._common_environment() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
+        return self.common_environment() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
 
-    def _common_environment(self) -> dict[str, str]:
+    def common_environment(self) -> dict[str, str]:
+        """Return the environment of all processes. It contains no secrets."""
         dropped = {*SECRET_VARIABLES, "PYTHONDONTWRITEBYTECODE"}  # stored bytecode makes later starts faster
         inherited = {name: value for name, value in self.environ.items() if name not in dropped}
         return {name: value for name, value in inherited.items() if not name.startswith(BUCKET_PREFIX)} | {

@@ -4,11 +4,14 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from infra.local.data_folder import DataFolder
+from infra.local.fork_server import ForkServer
 from infra.local.mongod import mongod_program
 from infra.local.nats_server import nats_server_program
 from infra.local.process import Process, Program
@@ -99,6 +102,7 @@ class Supervisor:
         self._report = report
         self._python = python
         self._folder = DataFolder(settings.data)
+        self._fork_server: ForkServer | None = None
         self._stages: list[list[ManagedProcess]] = []  # in start order
         self._is_started = False
         self._stopping = False
@@ -142,9 +146,14 @@ class Supervisor:
         if not nats_address:
             servers.append(nats_server_program(self._folder))
             nats_address = servers[-1].address
+        stack = Stack(settings, self._folder, mongodb_url, nats_address, self._environ, self._python)
+        if sys.platform == "linux":
+            self._fork_server = ForkServer(self._python, stack.common_environment(), self._folder.log("fork-server"))
+            self._fork_server.start()  # it imports the modules while the servers start
+            stack = replace(stack, fork=self._fork_server.fork)
         # The servers restart on the same ports, because the other processes know the servers' URLs.
         self._start_stage([_fixed_program(program) for program in servers])
-        return Stack(settings, self._folder, mongodb_url, nats_address, self._environ, self._python)
+        return stack
 
     def _start_stage(self, factories: Sequence[ProgramFactory]) -> None:
         stage = [ManagedProcess(plan) for plan in factories]
@@ -196,6 +205,8 @@ class Supervisor:
                 process.terminate()
             for process in processes:
                 process.stop(max(0.0, end - later * MIN_STAGE_STOP_SECONDS - time.monotonic()))
+        if self._fork_server:
+            self._fork_server.stop()
 
     @contextmanager
     def _handle_signals(self) -> Iterator[socket.socket]:

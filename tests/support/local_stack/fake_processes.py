@@ -4,6 +4,7 @@ The stack runs this module in place of `headrace`, with the same arguments. `sup
 real code.
 """
 
+import json
 import os
 import socket
 import sys
@@ -15,8 +16,10 @@ COMMAND = (sys.executable, __file__)
 
 class HealthHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        """Answer with the environment, because the one in /proc of a forked process is that of the fork server."""
         self.send_response(200)
         self.end_headers()
+        self.wfile.write(json.dumps(dict(os.environ)).encode())
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
         pass
@@ -56,6 +59,10 @@ def main(arguments: list[str]) -> None:
                 shared.bind(("127.0.0.1", int(os.environ["HEADRACE_PORT"])))
                 shared.listen()
                 serve_health()
+        case ["fork-server"]:
+            from infra.local import fork_server
+
+            main(fork_server.serve(lambda: None))
         case ["register-local-agent"]:
             Path(os.environ["HEADRACE_AGENT_CONFIG"]).write_text("{}")
         case ["migrate", "--embedded-mongodb", port]:
