@@ -1,6 +1,6 @@
 """All routes of the gateway: routers by resource, and their order."""
 
-from gateway.routers import avatar_files, events, gitlab, history, jobs, tokens, webhooks
+from gateway.routers import avatar_files, events, history, jobs, tokens, webhooks
 from gateway.routers.free_commit import (
     builds,
     companies,
@@ -15,12 +15,13 @@ from gateway.routers.free_commit import (
     secrets,
 )
 from gateway.routers.gitflic import files, keys, runners, users
+from gateway.routers.gitlab import runner_jobs, runner_tokens
 from gateway.routers.prefix_router import PrefixRouter
 
 # frequent routes come first; all routes of a path have to be in one router or in neighbors
 ROUTERS: tuple[PrefixRouter, ...] = (
-    gitlab.jobs,
-    gitlab.runners,
+    runner_jobs.router,
+    runner_tokens.router,
     builds.developers,
     jobs.jobs_of_build,
     paginations.pages,
@@ -59,5 +60,5 @@ ROUTERS: tuple[PrefixRouter, ...] = (
     webhooks.guests,
     webhooks.deliveries,
     avatar_files.router,
-    gitlab.registration,
+    runner_tokens.gitflic_registration,
 )

@@ -1,16 +1,15 @@
 """Runner registration in GitFlic's API."""
 
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from pydantic import Field, model_validator
 
 from contracts.messages import Message
 from contracts.runners import RegistrationInfo as RegistrationInfoAnswer
-from gateway.adapters.gitlab import runner_api
-from gateway.context import AppState
+from gateway.adapters.gitlab.protocol_models import RegisterRunnerRequest
 from gateway.forwarding.serializers import ResponseContext, ResponseModel, Serializer
+from gateway.http.json_request import JsonText
 from gateway.schemas.samples import UUID
 
 REGISTRATION_PATH = "/-/runner/registration"
@@ -55,10 +54,16 @@ def _write_registration_info(answer: bytes, context: ResponseContext, _message: 
 REGISTRATION_INFO = Serializer(RegistrationInfo, _write_registration_info)
 
 
-async def register_runner(app_state: AppState, request: Request) -> Response:
-    """Register a runner as GitLab's `POST /runners` does, but accept GitFlic's field names as well."""
-    sent = await runner_api.read_fields(request)
-    renamed = {gitlab_name: sent[name] for name, gitlab_name in FIELD_ALIASES.items() if name in sent}
-    info = {name: sent[name] for name in INFO_FIELDS if name in sent}
-    registration = await runner_api.send_registration(app_state, request, {"info": info, **renamed, **sent})
-    return JSONResponse(registration.model_dump(mode="json"), 201)
+class GitFlicRegistrationRequest(RegisterRunnerRequest):
+    """A registration as in GitLab's protocol, which may also use GitFlic's names of fields."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, sent: Any) -> Any:
+        if not isinstance(sent, JsonText):
+            return sent
+        renamed = {
+            gitlab_name: sent.members[name] for name, gitlab_name in FIELD_ALIASES.items() if name in sent.members
+        }
+        info = {name: sent.members[name] for name in INFO_FIELDS if name in sent.members}
+        return {"info": info, **renamed, **sent.members}

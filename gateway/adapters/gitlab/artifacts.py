@@ -1,12 +1,12 @@
-"""Artifact upload and download of GitLab's runner protocol, streamed in chunks."""
+"""Artifact upload of GitLab's runner protocol, streamed in chunks."""
 
 import base64
 import contextlib
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qsl
 
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
 
 from contracts.builds import (
     AppendArtifactUpload,
@@ -14,29 +14,26 @@ from contracts.builds import (
     ArtifactUpload,
     DiscardArtifactUpload,
     FinishArtifactUpload,
-    GetArtifact,
     StartArtifactUpload,
 )
 from contracts.errors import RequestRejected
-from gateway.adapters.gitlab.runner_api import read_header, validate
 from gateway.context import AppState
+from gateway.forwarding.forward import build_message
 from gateway.http.multipart import FileForm
-from gateway.streaming.downloads import CHUNK_BYTES, send_artifact
+from gateway.streaming.downloads import CHUNK_BYTES
 
 MAX_FORM_OVERHEAD_BYTES = 64 * 1024  # limit of form fields and multipart headers, in addition to the file
 DEFAULT_FILE_NAMES = {"zip": "default.zip", "gzip": "default.gz", "raw": "default"}
 PARAMETERS = ("artifact_type", "artifact_format", "expire_in")
 
 
-async def upload_artifact(app_state: AppState, request: Request) -> Response:
-    """Store an artifact and respond 201. Parameters are in the query string or in form fields, even after the file."""
-    headers = dict(request.scope["headers"])
-    job_id, token = request.path_params["job_id"], read_header(headers, b"job-token")
-    form = FileForm(headers.get(b"content-type", b""))
+async def store_artifact(app_state: AppState, request: Request, job_id: int, token: str) -> Artifact:
+    """Store an artifact. Parameters are in the query string or in form fields, even after the file."""
+    form = FileForm(request.headers.get("content-type", "").encode("latin-1"))
     answer = await app_state.bus.send(StartArtifactUpload(job_id=job_id, token=token))
     upload = ArtifactUpload.model_validate_json(answer)
     try:
-        length = read_header(headers, b"content-length")
+        length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > upload.longest + MAX_FORM_OVERHEAD_BYTES:
             raise _too_large(upload)
         size = await _forward_file(app_state, request, form, upload)
@@ -45,28 +42,13 @@ async def upload_artifact(app_state: AppState, request: Request) -> Response:
         sent = {**form.fields, **dict(parse_qsl(request.scope["query_string"].decode("latin-1")))}
         parameters = {name: sent[name] for name in PARAMETERS if sent.get(name)}
         name = form.file_name or DEFAULT_FILE_NAMES.get(parameters.get("artifact_format", "zip"), "default")
-        finish = validate(
-            FinishArtifactUpload,
-            job_id=job_id,
-            token=token,
-            artifact_id=upload.artifact_id,
-            size=size,
-            file_name=name,
-            **parameters,
-        )
-        artifact = Artifact.model_validate_json(await app_state.bus.send(finish))
-    except (RequestRejected, ClientDisconnect):
+        values = {"job_id": job_id, "token": token, "artifact_id": upload.artifact_id, "size": size, "file_name": name}
+        finish = build_message(FinishArtifactUpload, {**values, **parameters})
+        return Artifact.model_validate_json(await app_state.bus.send(finish))
+    except (RequestRejected, RequestValidationError, ClientDisconnect):
         with contextlib.suppress(RequestRejected):  # best effort: abandoned uploads are removed later anyway
             await app_state.bus.send(DiscardArtifactUpload(artifact_id=upload.artifact_id))
         raise
-    return JSONResponse({"id": artifact.id, "file_name": artifact.file_name, "size": artifact.size}, 201)
-
-
-async def download_artifact(app_state: AppState, request: Request) -> Response:
-    """Send a job's artifact archive. `direct_download` is ignored: there is no object storage URL to redirect to."""
-    token = read_header(dict(request.scope["headers"]), b"job-token")
-    answer = await app_state.bus.query(GetArtifact(job_id=request.path_params["job_id"], token=token))
-    return await send_artifact(app_state, request.scope, Artifact.model_validate_json(answer))
 
 
 async def _forward_file(app_state: AppState, request: Request, form: FileForm, upload: ArtifactUpload) -> int:

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import re
+from collections.abc import Awaitable, Callable
+from functools import partial
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from starlette.requests import ClientDisconnect, Request
@@ -13,7 +15,8 @@ from contracts.errors import RequestRejected
 from contracts.projects import GetWebhookPayload
 from contracts.runners import RunnerProfile
 from gateway.adapters.gitlab.job_payload import build_job_payload
-from gateway.adapters.gitlab.runner_api import RequestFields, authenticate_runner, read_fields, read_header
+from gateway.adapters.gitlab.protocol_models import JobRequest
+from gateway.adapters.gitlab.runner_authentication import authenticate_runner
 from gateway.context import AppState
 from gateway.streaming.long_polls import PendingPoll
 from libs.eventstore.decider import runner_actor
@@ -23,28 +26,33 @@ log = logging.getLogger("headrace.gateway")
 RECHECK_SECONDS = 10.0  # a held request looks for jobs at this interval, because hints can be lost
 PAUSED_HOLD_SECONDS = 2.0  # before the response to a paused runner, which would repeat its request at once
 RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds after each failed attempt to return a claim
+Authenticate = Callable[[], Awaitable[RunnerProfile]]
 REQUEST_ID = re.compile(r"[!-~]{16,128}")  # valid X-Request-Id; shorter ids may not be unique
 
 
-async def request_job(app_state: AppState, request: Request) -> Response:
+async def request_job(
+    app_state: AppState, request: Request, body: JobRequest, token: str | None, ip_address: str
+) -> Response:
     """Respond 201 with a job, or 204 after the long-poll timeout.
 
     With `last_update` from the previous 204, no claim is attempted at first unless jobs or runners changed since then.
     A claimed job that cannot be delivered is returned to the queue at once. If the response is lost, a retry with the
     same X-Request-Id gets the same job.
     """
-    sent = await read_fields(request)
+    authenticate = partial(authenticate_runner, app_state, body, token, ip_address)
     with app_state.long_polls.enter() as poll:
-        poll.seen_cursor = str(sent.get("last_update", ""))
+        poll.seen_cursor = body.last_update
         watcher = asyncio.create_task(_watch_disconnect(request, poll))
         try:
-            return await _respond(app_state, request, sent, poll)
+            return await _respond(app_state, request, body, authenticate, poll)
         finally:
             watcher.cancel()
 
 
-async def _respond(app_state: AppState, request: Request, sent: RequestFields, poll: PendingPoll) -> Response:
-    assignment = await _wait_for_job(app_state, request, sent, poll)
+async def _respond(
+    app_state: AppState, request: Request, body: JobRequest, authenticate: Authenticate, poll: PendingPoll
+) -> Response:
+    assignment = await _wait_for_job(app_state, request, body, authenticate, poll)
     if assignment is None:
         if poll.is_disconnected:
             raise ClientDisconnect
@@ -55,7 +63,7 @@ async def _respond(app_state: AppState, request: Request, sent: RequestFields, p
         webhook_body = await _fetch_webhook_body(app_state, assignment)
         # in a thread, because compressing a large webhook body would block other requests
         job = await asyncio.to_thread(
-            build_job_payload, assignment, poll.offer, webhook_body, quotes_files=not _is_headrace_agent(sent)
+            build_job_payload, assignment, poll.offer, webhook_body, quotes_files=not _is_headrace_agent(body)
         )
         response = JSONResponse(job, 201)
         if poll.is_disconnected:
@@ -98,7 +106,7 @@ async def _watch_disconnect(request: Request, poll: PendingPoll) -> None:
 
 
 async def _wait_for_job(
-    app_state: AppState, request: Request, sent: RequestFields, poll: PendingPoll
+    app_state: AppState, request: Request, body: JobRequest, authenticate: Authenticate, poll: PendingPoll
 ) -> Assignment | None:
     """Claim a job and return it, or None after the timeout, a disconnect of the client, or a shutdown of the gateway.
 
@@ -111,10 +119,10 @@ async def _wait_for_job(
         poll.wake_up.clear()
         if poll.is_stale:
             poll.is_stale = False
-            profile = await authenticate_runner(app_state, request, sent)
+            profile = await authenticate()
             poll.runner_uuid = profile.runner_uuid
             poll.claim_id = poll.claim_id or _derive_claim_id(request, profile)
-            app_state.long_polls.update_offer(poll, _describe_runner(profile, sent) if profile.active else None)
+            app_state.long_polls.update_offer(poll, _describe_runner(profile, body) if profile.active else None)
         if poll.is_disconnected or app_state.long_polls.is_closed:
             return None
         if poll.offer and (poll.notified_jobs or poll.seen_cursor != app_state.long_polls.cursor):
@@ -157,12 +165,12 @@ async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: Pendin
 
 def _derive_claim_id(request: Request, profile: RunnerProfile) -> str:
     """Return the claim's command id, derived from X-Request-Id so that a retried request repeats the same claim."""
-    request_id = read_header(dict(request.scope["headers"]), b"x-request-id")
+    request_id = request.headers.get("x-request-id", "").strip()
     unique_id = request_id if REQUEST_ID.fullmatch(request_id) else uuid4().hex
     return str(uuid5(NAMESPACE_URL, f"claim/{profile.runner_uuid}/{unique_id}"))
 
 
-def _describe_runner(profile: RunnerProfile, sent: RequestFields) -> RunnerDescription:
+def _describe_runner(profile: RunnerProfile, body: JobRequest) -> RunnerDescription:
     return RunnerDescription(
         runner_id=profile.runner_id,
         runner_uuid=profile.runner_uuid,
@@ -173,22 +181,10 @@ def _describe_runner(profile: RunnerProfile, sent: RequestFields) -> RunnerDescr
         owner_type=profile.owner_type,
         owner_id=profile.owner_id,
         max_timeout_seconds=profile.max_timeout_seconds,
-        cancels_gracefully=_has_feature(sent, "cancel_gracefully"),
-        reports_late=not _has_feature(sent, "two_phase_job_commit"),
+        cancels_gracefully=body.has_feature("cancel_gracefully"),
+        reports_late=not body.has_feature("two_phase_job_commit"),
     )
 
 
-def _is_headrace_agent(sent: RequestFields) -> bool:
-    match sent:
-        case {"info": {"name": "headrace-agent"}}:
-            return True
-        case _:
-            return False
-
-
-def _has_feature(sent: RequestFields, feature: str) -> bool:
-    match sent:
-        case {"info": {"features": dict(features)}}:
-            return features.get(feature) is True
-        case _:
-            return False
+def _is_headrace_agent(body: JobRequest) -> bool:
+    return body.info is not None and body.info.name == "headrace-agent"
