@@ -14,10 +14,10 @@ from agent.executors.docker_client import DockerClient, DockerError, socket_path
 from agent.executors.docker_executor import remove_orphans
 from agent.processes.process_spawner import ProcessSpawner
 from agent.processes.run_directories import create_run_directory
-from agent.protocol.backoff import backoff_delays
 from agent.protocol.client import LONG_POLL_TIMEOUT_SECONDS, ProtocolClient
 from agent.protocol.job import InvalidJob, Job, parse_job
 from agent.protocol.responses import JobOffer, RequestFailed
+from libs.backoff import backoff_delays
 
 logger = logging.getLogger("headrace.agent")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.execution.job_log import JobLog
-from agent.protocol.backoff import backoff_delays
 from agent.protocol.client import ProtocolClient
 from agent.protocol.job import Job
 from agent.protocol.responses import JobResponse
+from libs.backoff import backoff_delays
 
 CHUNK_BYTES = 1024 * 1024
 COALESCE_SECONDS = 0.25  # wait after new output, so that further output is sent with it

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, Self
 
 import httpx
 
-from agent.protocol.backoff import MAX_BACKOFF_SECONDS, backoff_delays, parse_retry_after
 from agent.protocol.responses import (
     ABORTED_JOB_STATUSES,
     JobOffer,
@@ -25,6 +24,8 @@ from agent.protocol.responses import (
     to_error,
     to_job_response,
 )
+from agent.protocol.retry_after import parse_retry_after
+from libs.backoff import MAX_BACKOFF_SECONDS, backoff_delays
 from libs.observability.tracing import TRACEPARENT_HEADER, inject
 from libs.security.tls import VERIFY_FAILED, create_client_context
 from libs.version import VERSION

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import count
-from random import uniform
 from typing import NamedTuple
 
 import pymongo
@@ -11,6 +10,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, ExecutionTimeout, PyMongoError
 
+from libs.backoff import backoff_delays
 from libs.documents import Document
 from libs.eventstore.mapping import REF_FIELDS, head_write, read_commit_ref, to_document
 from libs.eventstore.reservations import Rejections, Reservations
@@ -29,7 +29,6 @@ TRANSACTION_TIMEOUT_SECONDS = 8.0  # limit of one transaction with its retries, 
 LOOKUP_TIMEOUT_SECONDS = 3.0  # for finding out which commits of a failed transaction were written
 MAX_BATCH_ATTEMPTS = 6
 MAX_INDIVIDUAL_TRANSACTIONS = 16  # running concurrently; leaves connections of the pool to other callers
-MAX_BACKOFF_SECONDS = 0.4
 OUTAGE_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult")
 
 
@@ -120,7 +119,7 @@ class GroupCommitter:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + TRANSACTION_TIMEOUT_SECONDS
         outcomes: Sequence[Exception | None] | None = None
-        for attempt in count():
+        for delay in backoff_delays(0.01, 0.4):
             async with self._individual_slots:
                 try:
                     timeout = max(deadline - loop.time(), 1.0)
@@ -131,7 +130,7 @@ class GroupCommitter:
             if outcomes is not None:
                 _resolve([pending], outcomes)
                 return
-            await asyncio.sleep(uniform(0.5, 1) * min(MAX_BACKOFF_SECONDS, 0.01 * 2**attempt))  # noqa: S311
+            await asyncio.sleep(delay)
 
     def _take_batch(self) -> list[PendingAppend]:
         """Take the oldest pending appends that have no stream, reservation or command id in common.

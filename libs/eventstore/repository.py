@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from random import uniform
+from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from contracts.errors import RequestRejected
 from contracts.messages import Event, ReadModelRow
+from libs.backoff import backoff_delays
 from libs.eventstore.decider import (
     AnyCategory,
     AnyCommand,
@@ -25,7 +26,6 @@ from libs.eventstore.decider import (
 from libs.eventstore.store import CommitRef, DuplicateCommand, EventStore, PendingCommit, WrongExpectedVersion
 
 MAX_ATTEMPTS = 50  # many, because another process that writes the stream often has it cached and wins most conflicts
-MAX_BACKOFF_SECONDS = 0.1
 MAX_CACHE_BYTES = 32 * 1024 * 1024  # of loaded streams per process, as JSON; they take several times as much memory
 STREAM_OVERHEAD_BYTES = 512  # part of a loaded stream's size that does not depend on its row
 EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
@@ -155,7 +155,8 @@ class CommandHandler:
             loaded, is_current = _new_stream(category), False
         if loaded is None:
             loaded = await self.load(category, stream)
-        for attempt in range(MAX_ATTEMPTS):
+        # after the first conflict at once, then with growing delays
+        for delay in islice(chain((0.0,), backoff_delays(0.004, 0.1)), MAX_ATTEMPTS):
             events: Sequence[E]
             try:
                 events = category.decider.decide(loaded.state, command)
@@ -175,8 +176,7 @@ class CommandHandler:
                 await self._store.append(commit, *(other for other, _ in started))
             except WrongExpectedVersion:
                 self._on_conflict()
-                if attempt:
-                    await asyncio.sleep(uniform(0, min(MAX_BACKOFF_SECONDS, 0.002 * 2**attempt)))  # noqa: S311
+                await asyncio.sleep(delay)
                 loaded, is_current = await self._catch_up(category, stream, loaded), True
                 follow_ups = no_follow_ups  # after a conflict the follow-ups run as separate commands
                 continue

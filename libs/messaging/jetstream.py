@@ -1,11 +1,14 @@
 import asyncio
+from itertools import islice
 
 from nats.js.api import StreamConfig, StreamInfo
 from nats.js.errors import ServerError
 from nats.js.manager import JetStreamManager
 
+from libs.backoff import backoff_delays
+
 STREAM_STORE_FAILED = 10049  # JSStreamStoreFailed
-RETRY_DELAYS_SECONDS = (0.1, 0.5, 2.0)
+MAX_RETRIES = 5
 
 
 async def create_stream(manager: JetStreamManager, config: StreamConfig) -> StreamInfo:
@@ -13,11 +16,11 @@ async def create_stream(manager: JetStreamManager, config: StreamConfig) -> Stre
 
     After a deletion the server may still be removing the files of the deleted stream of the same name.
     """
-    for pause in RETRY_DELAYS_SECONDS:
+    for delay in islice(backoff_delays(0.1, 2.0), MAX_RETRIES):
         try:
             return await manager.add_stream(config)
         except ServerError as error:
             if error.err_code != STREAM_STORE_FAILED:
                 raise
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
     return await manager.add_stream(config)

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import chain, islice
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from starlette.requests import ClientDisconnect, Request
@@ -19,13 +20,14 @@ from gateway.adapters.gitlab.protocol_models import JobRequest
 from gateway.adapters.gitlab.runner_authentication import authenticate_runner
 from gateway.context import AppState
 from gateway.streaming.long_polls import PendingPoll
+from libs.backoff import backoff_delays
 from libs.eventstore.decider import runner_actor
 
 log = logging.getLogger("headrace.gateway")
 
 RECHECK_SECONDS = 10.0  # a held request looks for jobs at this interval, because hints can be lost
 PAUSED_HOLD_SECONDS = 2.0  # before the response to a paused runner, which would repeat its request at once
-RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds after each failed attempt to return a claim
+MAX_RETURN_RETRIES = 3
 Authenticate = Callable[[], Awaitable[RunnerProfile]]
 REQUEST_ID = re.compile(r"[!-~]{16,128}")  # valid X-Request-Id; shorter ids may not be unique
 
@@ -79,7 +81,7 @@ async def _return_claim(app_state: AppState, poll: PendingPoll) -> None:
 
     If all attempts fail, the job is lost and retried when its lease expires.
     """
-    for delay in RETURN_RETRY_DELAYS:
+    for delay in chain(islice(backoff_delays(0.4, 4.0), MAX_RETURN_RETRIES), (0.0,)):
         try:
             await app_state.bus.send(ReturnClaim(), command_id=poll.claim_id)
         except RequestRejected as rejection:

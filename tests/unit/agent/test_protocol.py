@@ -1,20 +1,11 @@
-"""The agent's client of the runner protocol: backoff delays, and interpretation of responses."""
-
-import itertools
+"""The agent's client of the runner protocol: requested delays, and interpretation of responses."""
 
 import httpx
 import pytest
 
-from agent.protocol.backoff import backoff_delays, parse_retry_after
 from agent.protocol.client import ProtocolClient
 from agent.protocol.responses import JobResponse, to_job_response
-
-
-def test_the_backoff_grows_up_to_a_limit() -> None:
-    delays = list(itertools.islice(backoff_delays(initial=1, maximum=8), 6))
-    assert [0.75 * base <= pause <= 1.25 * base for base, pause in zip([1, 2, 4, 8, 8, 8], delays, strict=True)] == [
-        True
-    ] * 6
+from agent.protocol.retry_after import parse_retry_after
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,11 @@
-import random
-from collections.abc import Iterator
+"""The delay that the server requests before the next attempt."""
+
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
 
-MAX_BACKOFF_SECONDS = 15.0
 MAX_RETRY_AFTER_SECONDS = 60.0
-
-
-def backoff_delays(initial: float = 0.1, maximum: float = MAX_BACKOFF_SECONDS) -> Iterator[float]:
-    """Yield delays in seconds that double up to `maximum`, with random jitter."""
-    delay = initial
-    while True:
-        yield delay * random.uniform(0.75, 1.25)  # noqa: S311
-        delay = min(delay * 2, maximum)
 
 
 def parse_retry_after(headers: httpx.Headers) -> float:
