@@ -1,5 +1,6 @@
 """The environment for git commands: settings, and credentials, which never appear on a command line."""
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ PLACEHOLDER_PASSWORDS = ("", "x-oauth-basic")  # with one of these as the passwo
 MAX_PLAIN_USERNAME_LENGTH = len("anonymous")  # a user name of at most this length is not a token
 GIT_SETTINGS = {
     "safe.directory": "*",
+    "core.hooksPath": os.devnull,
     "advice.detachedHead": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -22,6 +24,9 @@ GIT_SETTINGS = {
     "http.lowSpeedLimit": "100",
     "http.lowSpeedTime": "30",
 }
+
+# makes git ignore the configuration of the machine and of its user: hooks, filters, credential helpers, aliases
+WITHOUT_HOST_CONFIG = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_ATTR_NOSYSTEM": "1"}
 
 
 def is_local_url(url: str) -> bool:
@@ -76,7 +81,8 @@ def build_environment(
     for number, (key, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     if ssh_key is not None:
-        variables["GIT_SSH_COMMAND"] = f"ssh -i {shlex.quote(str(ssh_key))} {SSH_OPTIONS}"
+        # -F none: a job may have changed the configuration in ~/.ssh
+        variables["GIT_SSH_COMMAND"] = f"ssh -F none -i {shlex.quote(str(ssh_key))} {SSH_OPTIONS}"
     return variables
 
 

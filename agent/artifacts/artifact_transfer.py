@@ -2,14 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Event
 
 from agent.artifacts import archive
 from agent.execution.job_log import JobLog
 from agent.execution.variable_expansion import expand
-from agent.execution.workspace import inherited_environment
+from agent.execution.workspace import Workspace
 from agent.processes import program
 from agent.processes.process_spawner import ProcessSpawner
 from agent.protocol.client import ProtocolClient
@@ -35,26 +35,22 @@ class ArtifactTransfer:
         job: Job,
         log: JobLog,
         spawner: ProcessSpawner,
-        checkout: Path,
-        private: Path,
-        environment: Mapping[str, str],
+        workspace: Workspace,
     ) -> None:
         self._protocol = protocol
         self._job = job
         self._log = log
         self._spawner = spawner
-        self._checkout = checkout
-        self._private = private
-        self._environment = environment
+        self._workspace = workspace
 
     async def download(self) -> None:
         """Download and unpack the archives of the jobs on which this job depends. Raises ArtifactTransferFailed."""
         for number, dependency in enumerate(self._job.dependencies):
             self._log.write_line(f"Downloading artifacts of {dependency.name} (job {dependency.id})")
-            path = self._private / f"dependency-{number}"
+            path = self._workspace.private / f"dependency-{number}"
             try:
                 await self._protocol.download_artifacts(dependency.id, dependency.token, path)
-                self._warn_skipped(await asyncio.to_thread(archive.unpack, path, self._checkout))
+                self._warn_skipped(await asyncio.to_thread(archive.unpack, path, self._workspace.checkout))
             except RequestFailed as failure:
                 raise _transfer_failed(f"artifacts of {dependency.name} could not be downloaded", failure) from failure
             except ValueError as error:
@@ -64,7 +60,7 @@ class ArtifactTransfer:
         """Upload the artifacts defined for success or, if `failed`, for failure. Raises ArtifactTransferFailed."""
         for number, artifacts in enumerate(self._job.artifacts):
             if artifacts.should_upload(failed):
-                await self._upload_archive(artifacts, self._private / f"artifacts-{number}")
+                await self._upload_archive(artifacts, self._workspace.private / f"artifacts-{number}")
 
     async def _upload_archive(self, artifacts: Artifacts, path: Path) -> None:
         if artifacts.format != "zip":
@@ -72,7 +68,7 @@ class ArtifactTransfer:
                 f"WARNING: artifacts of format {artifacts.format} are not supported by this runner and are skipped"
             )
             return
-        name = expand(artifacts.name, self._environment).replace("/", "-") or "default"
+        name = expand(artifacts.name, self._workspace.environment).replace("/", "-") or "default"
         names = await self.find_names(artifacts.paths, artifacts.exclude, untracked=artifacts.untracked)
         if not names:
             self._log.write_line("WARNING: no files match the artifact paths; nothing is uploaded")
@@ -80,7 +76,7 @@ class ArtifactTransfer:
         self._log.write_line(f"Uploading artifacts: {len(names)} files and folders as {name}.zip")
         stop = Event()
         try:
-            self._warn_skipped(await asyncio.to_thread(archive.pack, self._checkout, names, path, stop))
+            self._warn_skipped(await asyncio.to_thread(archive.pack, self._workspace.checkout, names, path, stop))
             await self._protocol.upload_artifacts(
                 self._job.id, self._job.token, path, f"{name}.zip", artifacts.upload_parameters
             )
@@ -96,22 +92,24 @@ class ArtifactTransfer:
         """
         extra_names = await self._untracked_names() if untracked else []
         included, excluded = (
-            [expand(pattern, self._environment) for pattern in patterns] for patterns in (include, exclude)
+            [expand(pattern, self._workspace.environment) for pattern in patterns] for patterns in (include, exclude)
         )
         try:
-            return await asyncio.to_thread(archive.find_files, self._checkout, included, excluded, extra_names)
+            return await asyncio.to_thread(
+                archive.find_files, self._workspace.checkout, included, excluded, extra_names
+            )
         except ValueError as error:
             raise ArtifactTransferFailed(str(error), is_permanent=True) from error
 
     async def _untracked_names(self) -> list[str]:
         """Return the paths of files that git does not track, including ignored files."""
         output: list[bytes] = []
-        # if the job ran in a container, git settings in its checkout must not start programs on this machine
-        settings = [*("-c", "core.fsmonitor=false"), *("-c", "core.hooksPath=/dev/null"), *("-c", "safe.directory=*")]
-        command = ["git", *settings, "ls-files", "--others", "-z"]
-        environment = {**inherited_environment(os.environ), "GIT_ALLOW_PROTOCOL": "none"}
         status = await program.run_program(
-            self._spawner, command, cwd=self._checkout, environment=environment, output=output.append
+            self._spawner,
+            ["git", "ls-files", "--others", "-z"],
+            cwd=self._workspace.checkout,
+            environment={**self._workspace.git_environment(), "GIT_ALLOW_PROTOCOL": "none"},
+            output=output.append,
         )
         if status != 0:
             raise ArtifactTransferFailed("git could not list the untracked files", is_permanent=True)

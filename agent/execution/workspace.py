@@ -1,4 +1,4 @@
-"""The folder of one job: the checkout, and a private folder for scripts and file variables.
+"""The folder of one job: the checkout, HOME, temporary files, and a private folder for scripts and file variables.
 
 On Linux, an SSH key is kept in memory (memfd) and passed as a path below /proc/PID/fd of the agent.
 """
@@ -18,13 +18,16 @@ from libs.section_markers import find_nonces
 from libs.security.masking import SecretMasker
 from libs.version import VERSION
 
-INHERITED_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
+INHERITED_VARIABLES = ("PATH", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
 SSH_KEY = "HEADRACE_SSH_KEY"
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # makes git accept a checkout of another user, because containers rarely run as the owner of the checkout
 SAFE_CHECKOUT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 SUBMODULES: Mapping[str, tuple[str, ...]] = {"normal": (), "recursive": ("--recursive",)}
-GIT_SETTINGS = {"core.fsync": "none"}  # the checkout is temporary
+GIT_SETTINGS = {
+    "core.fsync": "none",  # the checkout is temporary
+    "core.fsmonitor": "false",  # the configuration of a checkout must not start programs
+}
 
 
 class CheckoutError(Exception):
@@ -63,6 +66,10 @@ class Workspace:
         self.private.mkdir(mode=0o700, parents=True)
         self.checkout = folder / "checkout"
         self.checkout.mkdir()
+        self.home = folder / "home"
+        temporary = folder / "tmp"
+        for path in (self.home, temporary):
+            path.mkdir(mode=0o700)
         self._job = job
         runner_variables = {
             "CI_SERVER": "yes",
@@ -71,13 +78,15 @@ class Workspace:
             "CI_BUILDS_DIR": str(folder.parent),
             ENV_MARKER: str(self.checkout),
         }
-        self._base_environment = inherited_environment(os.environ) | runner_variables
+        own_folders = {"HOME": str(self.home), "TMPDIR": str(temporary)}
+        self._base_environment = inherited_environment(os.environ) | own_folders | runner_variables
+        job_git = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": str(self.home / ".gitconfig")}
         usable = [variable for variable in job.variables if VARIABLE_NAME.fullmatch(variable.key)]
         stored = {variable.key: self._store_value(variable) for variable in usable}
         expanded = stored | {
             variable.key: resolve(variable, stored | runner_variables) for variable in usable if not variable.file
         }
-        self.environment = self._base_environment | expanded | runner_variables
+        self.environment = self._base_environment | job_git | expanded | runner_variables
         # without variables of this machine, and without the SSH key, which only git on this machine needs
         job_variables = {key: value for key, value in (expanded | runner_variables).items() if key != SSH_KEY}
         self.container_environment = SAFE_CHECKOUT | job_variables
@@ -103,13 +112,18 @@ class Workspace:
                     path.chmod(mode | 0o666 | (0o111 if mode & 0o111 else 0))
 
     async def check_out(self, source: Source, spawner: ProcessSpawner, output: Callable[[bytes], None]) -> None:
-        """Check out the planned commit, with the history and submodules that the job requests. Raises CheckoutError."""
+        """Check out the planned commit, with the history and submodules that the job requests. Raises CheckoutError.
+
+        Only the commands that fetch have the credentials of the repository in their environment.
+        """
         variables = {variable.key: variable.value for variable in self._job.variables}
         if variables.get("GIT_STRATEGY") in ("none", "empty"):
             return
         depth_setting = variables.get("GIT_DEPTH", "")
         depth = int(depth_setting) if depth_setting.isdecimal() else source.depth
-        environment = self._git_environment(source)
+        url, _ = git_env.split_credentials(source.url)
+        local_environment = self.git_environment(url)
+        fetch_environment = self.git_environment(source.url, self._ssh_key())
         from_refs = list(source.refspecs)
         by_sha = [refspec for refspec in from_refs if refspec.removeprefix("+").startswith(f"{source.sha}:")]
         from_sha = by_sha or [source.sha]
@@ -117,29 +131,29 @@ class Workspace:
         attempts = [[f"--depth={depth}", *from_sha], from_refs] if depth > 0 else [from_refs, from_sha]
         output_chunks: list[bytes] = []
 
-        async def run_git(*arguments: str) -> bool:
+        async def run_git(environment: Mapping[str, str], *arguments: str) -> bool:
             command = ["git", *arguments]
             status = await program.run_program(
                 spawner, command, cwd=self.checkout, environment=environment, output=output_chunks.append
             )
             return status == 0
 
-        async def require_git(problem: str, *arguments: str) -> None:
+        async def require_git(problem: str, environment: Mapping[str, str], *arguments: str) -> None:
             output_chunks.clear()
-            if not await run_git(*arguments):
+            if not await run_git(environment, *arguments):
                 output(b"".join(output_chunks))
                 raise CheckoutError(problem)
 
         object_format = ["--object-format=sha256"] if len(source.sha) == 64 else []
-        url, _ = git_env.split_credentials(source.url)
         # no templates, because they can contain hooks of this machine
-        await require_git("the checkout could not be created", "init", "--quiet", "--template=", *object_format)
-        await require_git("the checkout could not be created", "remote", "add", "--", "origin", url)
+        for command in (["init", "--quiet", "--template=", *object_format], ["remote", "add", "--", "origin", url]):
+            await require_git("the checkout could not be created", local_environment, *command)
         upload_pack_arguments = git_env.upload_pack_args(source.url)
         for attempt in filter(None, attempts):
             output_chunks.clear()
-            fetched = await run_git("fetch", "--quiet", "--no-tags", *upload_pack_arguments, "origin", *attempt)
-            if fetched and await run_git("checkout", "--quiet", "--force", "--detach", source.sha):
+            fetch = ["fetch", "--quiet", "--no-tags", *upload_pack_arguments, "origin", *attempt]
+            checkout = ["checkout", "--quiet", "--force", "--detach", source.sha]
+            if await run_git(fetch_environment, *fetch) and await run_git(local_environment, *checkout):
                 break
         else:
             output(b"".join(output_chunks))
@@ -149,18 +163,25 @@ class Workspace:
             shallow = variables.get("GIT_SUBMODULE_DEPTH", "")
             flags = (*SUBMODULES[strategy], *([f"--depth={shallow}"] if shallow.isdecimal() else []))
             problem = "the submodules could not be checked out"
-            await require_git(problem, "submodule", "update", "--quiet", "--init", *flags)
+            await require_git(problem, fetch_environment, "submodule", "update", "--quiet", "--init", *flags)
 
     def close(self) -> None:
         while self._memory_files:
             os.close(self._memory_files.pop())
 
-    def _git_environment(self, source: Source) -> dict[str, str]:
-        has_key = any(variable.key == SSH_KEY and variable.file for variable in self._job.variables)
-        key = Path(self.environment[SSH_KEY]) if has_key else None
+    def git_environment(self, url: str = "", ssh_key: Path | None = None) -> dict[str, str]:
+        """Return the environment of a git command of the agent, without the variables of the job.
+
+        It contains only the credentials of the arguments, and git ignores the configuration of this machine.
+        """
         # git refuses submodules with local URLs by default, which a local repository may have
-        local = {"protocol.file.allow": "always"} if git_env.is_local_url(source.url) else {}
-        return self._base_environment | git_env.build_environment(source.url, key, GIT_SETTINGS | local)
+        local = {"protocol.file.allow": "always"} if git_env.is_local_url(url) else {}
+        git_variables = git_env.build_environment(url, ssh_key, GIT_SETTINGS | local)
+        return self._base_environment | git_env.WITHOUT_HOST_CONFIG | git_variables
+
+    def _ssh_key(self) -> Path | None:
+        has_key = any(variable.key == SSH_KEY and variable.file for variable in self._job.variables)
+        return Path(self.environment[SSH_KEY]) if has_key else None
 
     def _store_value(self, variable: Variable) -> str:
         """Return the variable's value or, for a file variable, the path of a new file with the value."""

@@ -27,7 +27,7 @@ key=
 while :; do
   case $1 in
     -i) key=$2; shift 2 ;;
-    -o | -p) shift 2 ;;
+    -F | -o | -p) shift 2 ;;
     *) break ;;
   esac
 done
