@@ -1,9 +1,10 @@
 """Declared indexes of a MongoDB database: create them, and find those that are missing or differ."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
@@ -29,7 +30,26 @@ class Index(NamedTuple):
         return f"{self.collection}({', '.join(self.fields)})"
 
 
-async def ensure_index(database: AsyncDatabase[Document], index: Index) -> None:
+async def ensure_indexes(database: AsyncDatabase[Document], indexes: Iterable[Index]) -> None:
+    """Create the indexes of each collection with one command, which reads its documents once.
+
+    If an index exists with other options, MongoDB creates none of the command; they are then created one by one.
+    """
+    by_collection = defaultdict[str, list[Index]](list)
+    for index in indexes:
+        if index not in by_collection[index.collection]:
+            by_collection[index.collection].append(index)
+    for name, declared in by_collection.items():
+        try:
+            await database[name].create_indexes([IndexModel(index.keys, **index.options) for index in declared])
+        except OperationFailure as error:
+            if error.code not in OPTIONS_CONFLICT_CODES:
+                raise
+            for index in declared:
+                await _ensure_index(database, index)
+
+
+async def _ensure_index(database: AsyncDatabase[Document], index: Index) -> None:
     """Create the index. An index with the same keys and other options is replaced, or made unique in place."""
     collection = database[index.collection]
     try:

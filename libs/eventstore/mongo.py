@@ -13,7 +13,7 @@ from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailur
 from libs.documents import Document
 from libs.eventstore.decider import AnyEvent, CommandMetadata
 from libs.eventstore.group_commit import GroupCommitter
-from libs.eventstore.indexes import Index, ensure_index
+from libs.eventstore.indexes import Index, ensure_indexes
 from libs.eventstore.mapping import REF_FIELDS, from_document, read_commit_ref
 from libs.eventstore.store import CommitRef, DuplicateCommand, PendingCommit, StoreUnavailable
 from libs.observability.tracing import MONGODB, SpanKind, child_span
@@ -87,5 +87,4 @@ async def create_schema(database: AsyncDatabase[Document]) -> None:
         except OperationFailure as error:
             if error.code != NAMESPACE_EXISTS:
                 raise
-    for index in INDEXES:
-        await ensure_index(database, index)
+    await ensure_indexes(database, INDEXES)

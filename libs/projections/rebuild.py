@@ -12,7 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from contracts.messages import ReadModelRow
 from libs.documents import Document
 from libs.eventstore.decider import AnyCategory
-from libs.eventstore.indexes import ensure_index
+from libs.eventstore.indexes import ensure_indexes
 from libs.eventstore.mapping import from_document
 from libs.messaging import cloudevents
 from libs.messaging.stream_reader import StreamReader
@@ -152,8 +152,7 @@ async def rebuild_projection(
     info = await js.stream_info(projection.source)
     first = max(info.state.first_seq, 1)
     last, last_id = await _apply_stream(nats, staging, projection, first, info.state.last_seq, progress)
-    for index in list_projection_indexes(projection, staging.name):
-        await ensure_index(database, index)
+    await ensure_indexes(database, list_projection_indexes(projection, staging.name))
     # from here on this checkpoint fences off the projection's subscription
     incarnation = str(info.created)
     checkpoints = database["followers"]

@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 from pymongo.asynchronous.database import AsyncDatabase
 
 from libs.documents import Document
-from libs.eventstore.indexes import ensure_index
+from libs.eventstore.indexes import ensure_indexes
 from libs.eventstore.mongo import create_schema
 from libs.messaging.jetstream import create_stream
 from libs.messaging.stream_mirrors import ensure_mirror
@@ -101,8 +101,7 @@ async def ensure_consumer(service: str, worker: AnyWorker, nats: Client) -> str:
 
 async def _ensure_database(service: Service, database: AsyncDatabase[Document], vault: Encryption) -> list[str]:
     await create_schema(database)
-    for index in list_indexes(service):
-        await ensure_index(database, index)
+    await ensure_indexes(database, list_indexes(service))
     changes = []
     versions = database["views"]
     for category in service.categories:

@@ -19,7 +19,7 @@ from infra.service_catalog import load_services
 from libs.clock import now
 from libs.documents import Document
 from libs.eventstore.decider import AnyCategory, CommandMetadata
-from libs.eventstore.indexes import ensure_index
+from libs.eventstore.indexes import ensure_indexes
 from libs.observability.metrics import Metrics
 from libs.projections.filters import Columns
 from libs.projections.projector import projection_collection
@@ -124,8 +124,7 @@ def stream_document(category: AnyCategory, number: int) -> Document:
 
 
 async def fill_database(database: AsyncDatabase[Document], service: Service) -> None:
-    for index in list_indexes(service):
-        await ensure_index(database, index)
+    await ensure_indexes(database, list_indexes(service))
     for category in service.categories:
         rows = [stream_document(category, number) for number in range(1, ROW_COUNT + 1)]
         await database["streams"].insert_many(rows)

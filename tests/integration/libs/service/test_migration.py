@@ -9,10 +9,12 @@ from pymongo.errors import DuplicateKeyError
 
 from contracts.errors import RequestRejected
 from libs.eventstore.decider import PreviousRow
+from libs.eventstore.indexes import find_differing_indexes
 from libs.eventstore.mongo import MongoEventStore
 from libs.eventstore.repository import CommandHandler
 from libs.projections.read_model import ReadModel, RowBackfill
 from libs.projections.rebuild import backfill_row
+from libs.projections.schema import list_indexes
 from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.migration import find_pending
 from libs.settings import Settings
@@ -50,12 +52,15 @@ async def test_a_sorted_query_reads_only_the_returned_rows(counter_service: Coun
     assert seen["docsExamined"] == 3
 
 
-async def test_an_index_with_other_settings_is_recreated(counter_service: CounterService) -> None:
+async def test_an_index_with_other_settings_is_recreated_and_missing_ones_are_created(
+    counter_service: CounterService,
+) -> None:
     await counter_service.database["streams"].drop_indexes()
     await counter_service.database["streams"].create_index([("counter_v1.label", 1)], sparse=True)
     await counter_service.migrate(create_service())
     index = (await counter_service.database["streams"].index_information())["counter_v1.label_1"]
     assert "partialFilterExpression" in index
+    assert await find_differing_indexes(counter_service.database, list(list_indexes(create_service()))) == []
 
 
 async def test_duplicate_documents_are_removed_when_their_index_becomes_unique(counter_service: CounterService) -> None:
