@@ -55,6 +55,21 @@ class DockerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """Limits of each archive of artifacts or caches; 0: no limit."""
+
+    download_megabytes: int = 4096  # size of an archive of artifacts
+    megabytes: int = 16384  # unpacked size
+    entries: int = 200_000  # number of files, folders and links
+    ratio: int = 200  # unpacked size divided by the size of the archive
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if getattr(self, item.name) < 0:
+                raise ValueError(f"archives.{item.name} must be at least 0")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The configuration of one runner."""
 
@@ -69,6 +84,7 @@ class Config:
     grace_seconds: float = 5.0  # for running jobs to finish after SIGTERM
     executor: str = "shell"  # auto: docker for jobs with an image if Docker is available, else shell
     docker: DockerSettings = DockerSettings()
+    archives: ArchiveLimits = ArchiveLimits()
     cache_megabytes: int = 2048  # limit of all caches on this machine; 0: no caches
     ca_file: str = ""  # CA certificates to trust; default: the system's
 
@@ -83,14 +99,15 @@ class Config:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Create a configuration from a JSON object. Raises TypeError or ValueError if it is invalid."""
-        return cls(
-            **_check_types(
-                cls, {**values, "docker": DockerSettings(**_check_types(DockerSettings, values.get("docker", {})))}
-            )
+        groups: tuple[tuple[str, type[DockerSettings | ArchiveLimits]], ...] = (
+            ("docker", DockerSettings),
+            ("archives", ArchiveLimits),
         )
+        nested = {name: kind(**_check_types(kind, values.get(name, {}))) for name, kind in groups}
+        return cls(**_check_types(cls, {**values, **nested}))
 
 
-def _check_types(kind: type[Config] | type[DockerSettings], values: Mapping[str, Any]) -> dict[str, Any]:
+def _check_types(kind: type[Config | DockerSettings | ArchiveLimits], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of known fields. Raises TypeError for a wrong type: users may edit the file."""
     checked: dict[str, Any] = {}
     for item in fields(kind):

@@ -1,16 +1,19 @@
-"""Zip archives of a job's files: selection by patterns, packing, and unpacking that never leaves the target folder."""
+"""Zip archives of a job's files: selection by patterns, and packing."""
 
+import asyncio
 import os
-import shutil
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from threading import Event
+from typing import TypeVar
 
 import re2
 
 from libs.globs import glob_to_regex
+
+T = TypeVar("T")
 
 GIT_DIRECTORY = ".git"
 MATCH_NOTHING = r"[^\x00-\x{10FFFF}]"  # regex without any match
@@ -18,6 +21,22 @@ MATCH_NOTHING = r"[^\x00-\x{10FFFF}]"  # regex without any match
 
 class ArchiveCanceled(Exception):
     pass
+
+
+async def run_stoppable(work: Callable[[Event], T]) -> T:
+    """Run `work` in a thread and return its result. If canceled, set the event and wait until the thread has ended."""
+    stop = Event()
+    thread = asyncio.create_task(asyncio.to_thread(work, stop))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.gather(thread, return_exceptions=True)
+        raise
+
+
+def is_inside(folder: Path, path: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _normalize_pattern(folder: Path, pattern: str) -> str:
@@ -103,7 +122,7 @@ def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, leve
                 raise ArchiveCanceled
             path = folder / name
             mode = path.lstat().st_mode
-            if stat.S_ISLNK(mode) and _is_inside(folder, path.parent / os.readlink(path)):
+            if stat.S_ISLNK(mode) and is_inside(folder, path.parent / os.readlink(path)):
                 link = zipfile.ZipInfo(name)
                 link.external_attr = mode << 16
                 file.writestr(link, os.readlink(path))
@@ -112,45 +131,3 @@ def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, leve
             else:
                 skipped.append(name)
     return skipped
-
-
-def unpack(archive: Path, folder: Path) -> list[str]:
-    """Extract into the folder, overwriting files. Return the names of skipped entries.
-
-    Raises ValueError if the archive is not a valid zip file.
-    """
-    try:
-        with zipfile.ZipFile(archive) as source:
-            return [entry.filename for entry in source.infolist() if not _extract_entry(source, entry, folder)]
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
-        raise ValueError(f"the archive cannot be read: {error}") from None
-
-
-def _extract_entry(source: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> bool:
-    """Extract an entry and return True. Return False if the entry would leave the folder or change `.git`."""
-    parts = PurePosixPath(entry.filename).parts
-    path, mode = folder.joinpath(*parts), entry.external_attr >> 16
-    if not parts or parts[0] == GIT_DIRECTORY or ".." in parts or not _is_inside(folder, path.parent):
-        return False
-    if entry.is_dir():
-        if not _is_inside(folder, path):
-            return False
-        path.mkdir(parents=True, exist_ok=True)
-        return True
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    if stat.S_ISLNK(mode):
-        target = source.read(entry).decode()
-        if not _is_inside(folder, path.parent / target):
-            return False
-        path.symlink_to(target)
-        return True
-    with source.open(entry) as content, path.open("xb") as file:
-        shutil.copyfileobj(content, file)
-    path.chmod(stat.S_IMODE(mode) & 0o777 or 0o644)
-    return True
-
-
-def _is_inside(folder: Path, path: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())

@@ -4,9 +4,10 @@ import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from threading import Event
 
-from agent.artifacts import archive
+from agent.artifacts.archive import find_files, pack, run_stoppable
+from agent.artifacts.unpacking import unpack
+from agent.config import ArchiveLimits
 from agent.execution.job_log import JobLog
 from agent.execution.variable_expansion import expand
 from agent.execution.workspace import Workspace
@@ -36,12 +37,14 @@ class ArtifactTransfer:
         log: JobLog,
         spawner: ProcessSpawner,
         workspace: Workspace,
+        limits: ArchiveLimits,
     ) -> None:
         self._protocol = protocol
         self._job = job
         self._log = log
         self._spawner = spawner
         self._workspace = workspace
+        self._limits = limits
 
     async def download(self) -> None:
         """Download and unpack the archives of the jobs on which this job depends. Raises ArtifactTransferFailed."""
@@ -49,12 +52,17 @@ class ArtifactTransfer:
             self._log.write_line(f"Downloading artifacts of {dependency.name} (job {dependency.id})")
             path = self._workspace.private / f"dependency-{number}"
             try:
-                await self._protocol.download_artifacts(dependency.id, dependency.token, path)
-                self._warn_skipped(await asyncio.to_thread(archive.unpack, path, self._workspace.checkout))
+                await self._protocol.download_artifacts(
+                    dependency.id, dependency.token, path, self._limits.download_megabytes * 1024 * 1024
+                )
+                self._warn_skipped(await self._unpack(path))
             except RequestFailed as failure:
                 raise _transfer_failed(f"artifacts of {dependency.name} could not be downloaded", failure) from failure
             except ValueError as error:
                 raise ArtifactTransferFailed(f"artifacts of {dependency.name}: {error}", is_permanent=True) from error
+
+    async def _unpack(self, path: Path) -> list[str]:
+        return await run_stoppable(lambda stop: unpack(path, self._workspace.checkout, self._limits, stop))
 
     async def upload(self, *, failed: bool) -> None:
         """Upload the artifacts defined for success or, if `failed`, for failure. Raises ArtifactTransferFailed."""
@@ -74,16 +82,13 @@ class ArtifactTransfer:
             self._log.write_line("WARNING: no files match the artifact paths; nothing is uploaded")
             return
         self._log.write_line(f"Uploading artifacts: {len(names)} files and folders as {name}.zip")
-        stop = Event()
         try:
-            self._warn_skipped(await asyncio.to_thread(archive.pack, self._workspace.checkout, names, path, stop))
+            self._warn_skipped(await run_stoppable(lambda stop: pack(self._workspace.checkout, names, path, stop)))
             await self._protocol.upload_artifacts(
                 self._job.id, self._job.token, path, f"{name}.zip", artifacts.upload_parameters
             )
         except RequestFailed as failure:
             raise _transfer_failed("artifacts could not be uploaded", failure) from failure
-        finally:
-            stop.set()
 
     async def find_names(self, include: Iterable[str], exclude: Iterable[str], *, untracked: bool) -> list[str]:
         """Return the paths below the checkout that match the patterns. `untracked`: include untracked files.
@@ -95,9 +100,7 @@ class ArtifactTransfer:
             [expand(pattern, self._workspace.environment) for pattern in patterns] for patterns in (include, exclude)
         )
         try:
-            return await asyncio.to_thread(
-                archive.find_files, self._workspace.checkout, included, excluded, extra_names
-            )
+            return await asyncio.to_thread(find_files, self._workspace.checkout, included, excluded, extra_names)
         except ValueError as error:
             raise ArtifactTransferFailed(str(error), is_permanent=True) from error
 

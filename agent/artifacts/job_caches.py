@@ -6,11 +6,13 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Event
 
-from agent.artifacts import archive
+from agent.artifacts.archive import pack, run_stoppable
 from agent.artifacts.artifact_transfer import ArtifactTransfer, ArtifactTransferFailed
+from agent.artifacts.unpacking import unpack
 from agent.config import Config
 from agent.execution.job_log import JobLog
 from agent.execution.variable_expansion import expand
@@ -33,6 +35,7 @@ class JobCaches:
 
     def __init__(self, config: Config, job: Job, log: JobLog, transfer: ArtifactTransfer) -> None:
         self._max_bytes = config.cache_megabytes * 1024 * 1024
+        self._limits = config.archives
         self._job = job
         self._log = log
         self._transfer = transfer
@@ -43,12 +46,12 @@ class JobCaches:
         self._folder = self._root / (server if job.separate_caches else f"{server}-{job.project_id}-{kind}")
 
     async def restore(self, checkout: Path, values: Mapping[str, str]) -> None:
-        def restore_cache(cache: Cache) -> list[str]:
-            return list(self._restore(cache, checkout, values))
+        def restore_cache(cache: Cache, stop: Event) -> list[str]:
+            return list(self._restore(cache, checkout, values, stop))
 
         for cache in self._enabled_caches():
             if cache.pulls:
-                for line in await asyncio.to_thread(restore_cache, cache):
+                for line in await run_stoppable(partial(restore_cache, cache)):
                     self._log.write_line(line)
 
     async def save(self, checkout: Path, values: Mapping[str, str], *, failed: bool) -> None:
@@ -64,7 +67,7 @@ class JobCaches:
     def _enabled_caches(self) -> tuple[Cache, ...]:
         return self._job.caches if self._max_bytes else ()
 
-    def _restore(self, cache: Cache, checkout: Path, values: Mapping[str, str]) -> Iterator[str]:
+    def _restore(self, cache: Cache, checkout: Path, values: Mapping[str, str], stop: Event) -> Iterator[str]:
         """Restore the first intact cache of the keys, and delete damaged ones. Yield lines for the job's log."""
         keys = [expand(key, values) for key in (cache.key, *cache.fallback_keys, values.get(FALLBACK_VARIABLE, ""))]
         for key in dict.fromkeys(filter(None, keys)):
@@ -72,7 +75,7 @@ class JobCaches:
             try:
                 with suppress(FileNotFoundError):
                     os.utime(path)  # marks the cache as recently used
-                    archive.unpack(path, checkout)
+                    unpack(path, checkout, self._limits, stop)
                     yield f"Restored cache {_printable_key(key)}"
                     return
             except (OSError, ValueError) as error:
@@ -82,7 +85,7 @@ class JobCaches:
         yield f"Cache {_printable_key(keys[0])} not found on this machine"
 
     async def _save(self, cache: Cache, checkout: Path, values: Mapping[str, str]) -> None:
-        key, stop = expand(cache.key, values), Event()
+        key = expand(cache.key, values)
         try:
             names = await self._transfer.find_names(cache.paths, (), untracked=cache.untracked)
             if not names:
@@ -90,14 +93,12 @@ class JobCaches:
                     f"WARNING: no files match the paths of cache {_printable_key(key)}; it is not saved"
                 )
                 return
-            size = await asyncio.to_thread(self._pack, self._path_of(key), checkout, names, stop)
+            size = await run_stoppable(partial(self._pack, self._path_of(key), checkout, names))
             self._log.write_line(
                 f"Saved cache {_printable_key(key)}: {len(names)} files and folders, {size // 1024 + 1} KiB"
             )
         except (OSError, ValueError, ArtifactTransferFailed) as error:
             self._log.write_line(f"WARNING: cache {_printable_key(key)} could not be saved: {error}")
-        finally:
-            stop.set()
 
     def _pack(self, path: Path, checkout: Path, names: list[str], stop: Event) -> int:
         """Replace the archive atomically, because concurrent jobs may read the old one. Return its size in bytes."""
@@ -105,7 +106,7 @@ class JobCaches:
         handle, temporary = tempfile.mkstemp(dir=self._folder)
         os.close(handle)
         try:
-            archive.pack(checkout, names, Path(temporary), stop, level=ZIP_LEVEL)
+            pack(checkout, names, Path(temporary), stop, level=ZIP_LEVEL)
             size = os.path.getsize(temporary)
             if size > self._max_bytes:
                 raise ValueError(f"its {size // 1024 // 1024} MiB exceed the agent's limit (cache_megabytes)")

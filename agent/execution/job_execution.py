@@ -200,7 +200,7 @@ class JobExecution:
         return JobCaches(self._config, self._job, self._log, transfer)
 
     def _create_transfer(self, workspace: Workspace) -> ArtifactTransfer:
-        return ArtifactTransfer(self._protocol, self._job, self._log, self._spawner, workspace)
+        return ArtifactTransfer(self._protocol, self._job, self._log, self._spawner, workspace, self._config.archives)
 
     async def _run_steps(self, executor: Executor, outcome: Outcome) -> Outcome:
         """Run the steps of the current phase and return the outcome after them.

@@ -175,11 +175,14 @@ class ProtocolClient:
         if response.status_code != 201:
             raise to_error(response)
 
-    async def download_artifacts(self, job_id: int, token: str, path: Path) -> None:
-        """Download a job's artifacts to `path`. Raises RequestFailed on a rejection or after MAX_FILE_ATTEMPTS."""
+    async def download_artifacts(self, job_id: int, token: str, path: Path, max_bytes: int) -> None:
+        """Download a job's artifacts to `path`. `max_bytes`: 0 for no limit.
+
+        Raises RequestFailed on a rejection, after MAX_FILE_ATTEMPTS, or if the file is too large (status 413).
+        """
         for attempt, delay in enumerate(backoff_delays(initial=0.5), start=1):
             try:
-                await self._download(f"/jobs/{job_id}/artifacts", {"JOB-TOKEN": token}, path)
+                await self._download(f"/jobs/{job_id}/artifacts", {"JOB-TOKEN": token}, path, max_bytes)
             except httpx.TransportError as error:
                 failure = RequestFailed(0, f"the server cannot be reached: {error or type(error).__name__}")
             except RequestFailed as error:
@@ -190,7 +193,7 @@ class ProtocolClient:
                 raise failure
             await asyncio.sleep(delay)
 
-    async def _download(self, path: str, headers: Mapping[str, str], into: Path) -> None:
+    async def _download(self, path: str, headers: Mapping[str, str], into: Path, max_bytes: int) -> None:
         async with self._client.stream("GET", path, headers=headers, follow_redirects=True) as response:
             if response.status_code != 200:
                 await response.aread()
@@ -198,6 +201,8 @@ class ProtocolClient:
             with into.open("wb") as file:
                 async for chunk in response.aiter_raw():
                     file.write(chunk)
+                    if 0 < max_bytes < file.tell():
+                        raise RequestFailed(413, f"the file is larger than the agent's limit of {max_bytes} bytes")
 
     def _to_identity(self, response: httpx.Response, expected: int, current_token: str = "") -> RunnerIdentity:
         if response.status_code != expected:

@@ -1,5 +1,6 @@
 """Archives of a job folder: which files a pattern selects, and that nothing outside the folder is read or written."""
 
+import asyncio
 import os
 import stat
 import zipfile
@@ -8,7 +9,10 @@ from threading import Event
 
 import pytest
 
-from agent.artifacts.archive import ArchiveCanceled, find_files, pack, unpack
+from agent.artifacts import unpacking
+from agent.artifacts.archive import ArchiveCanceled, find_files, pack, run_stoppable
+from agent.config import ArchiveLimits
+from tests.support.waiting import eventually
 
 FILES = ("a.txt", "out/app", "out/lib/one.o", "out/lib/two.c", "src/main.c", ".hidden/x", ".git/config")
 
@@ -20,6 +24,10 @@ def folder(tmp_path: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     return folder
+
+
+def unpack(archive: Path, folder: Path, **limits: int) -> list[str]:
+    return unpacking.unpack(archive, folder, ArchiveLimits(**limits), Event())
 
 
 def files(folder: Path, *paths: str, exclude: tuple[str, ...] = (), also: tuple[str, ...] = ()) -> list[str]:
@@ -145,3 +153,122 @@ def test_an_unreadable_archive_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"no zip")
     with pytest.raises(ValueError, match="cannot be read"):
         unpack(tmp_path / "a.zip", tmp_path)
+
+
+def add_link(archive: zipfile.ZipFile, name: str, target: str) -> None:
+    link = zipfile.ZipInfo(name)
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    archive.writestr(link, target)
+
+
+def test_extraction_does_not_change_the_git_folder_through_a_link(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        add_link(archive, "door", ".git")
+        archive.writestr("door/hooks/post-checkout", "evil")
+        archive.writestr("door/config", "evil")
+    assert unpack(tmp_path / "a.zip", folder) == ["door/hooks/post-checkout", "door/config"]
+    assert (folder / ".git/config").read_text() == ".git/config"
+    assert not (folder / ".git/hooks").exists()
+
+
+def test_a_link_that_later_entries_turn_to_the_outside_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        add_link(archive, "door", "x/y/../..")
+        archive.writestr("x/", "")
+        add_link(archive, "x/y", "..")
+        archive.writestr("door/escaped", "evil")
+    assert unpack(tmp_path / "a.zip", folder) == ["door/escaped"]
+    assert not (tmp_path / "escaped").exists()
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+def test_devices_and_pipes_are_not_extracted(folder: Path, tmp_path: Path, kind: int) -> None:
+    device = zipfile.ZipInfo("device")
+    device.external_attr = (kind | 0o666) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(device, "")
+    assert unpack(tmp_path / "a.zip", folder) == ["device"]
+    assert not (folder / "device").exists()
+
+
+def make_bomb(path: Path, mebibytes: int) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros", "w") as file:
+        for _ in range(mebibytes):
+            file.write(bytes(1024 * 1024))
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"ratio": 200}, "times larger than the archive, the agent's limit is 200 times"),
+        ({"ratio": 0, "megabytes": 69}, "the agent's limit is 69 MiB"),
+    ],
+)
+def test_a_bomb_is_rejected_before_the_first_file_is_written(
+    tmp_path: Path, limits: dict[str, int], message: str
+) -> None:
+    make_bomb(tmp_path / "a.zip", 70)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ValueError, match=message):
+        unpack(tmp_path / "a.zip", tmp_path / "there", **limits)
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_an_archive_within_the_limits_is_unpacked(tmp_path: Path) -> None:
+    make_bomb(tmp_path / "a.zip", 70)
+    assert unpack(tmp_path / "a.zip", tmp_path, ratio=2000, megabytes=70, entries=1) == []
+    assert (tmp_path / "zeros").stat().st_size == 70 * 1024 * 1024
+
+
+def test_an_entry_larger_than_its_stated_size_is_not_unpacked_beyond_it(tmp_path: Path) -> None:
+    make_bomb(tmp_path / "a.zip", 1)
+    stated, forged = (size.to_bytes(4, "little") for size in (1024 * 1024, 10))
+    content = (tmp_path / "a.zip").read_bytes()
+    assert content.count(stated) >= 1
+    (tmp_path / "a.zip").write_bytes(content.replace(stated, forged))
+    with pytest.raises(ValueError, match="cannot be read"):
+        unpack(tmp_path / "a.zip", tmp_path)
+    assert not (tmp_path / "zeros").exists() or (tmp_path / "zeros").stat().st_size <= 10
+
+
+@pytest.mark.parametrize(("name", "message"), [("x", "has 5000 entries"), ("x" * 200, "list of entries is larger")])
+def test_an_archive_with_too_many_entries_is_rejected(tmp_path: Path, name: str, message: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(5000):
+            archive.writestr(f"{name}{number}", "")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ValueError, match=message):
+        unpack(tmp_path / "a.zip", tmp_path / "there", entries=100 if len(name) > 1 else 4999)
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_huge_link_target_is_not_read(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        add_link(archive, "door", "a" * 5000)
+    assert unpack(tmp_path / "a.zip", folder) == ["door"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compression_methods_that_unpack_in_unlimited_steps_are_rejected(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("a", "a")
+    with pytest.raises(ValueError, match="unsupported compression method"):
+        unpack(tmp_path / "a.zip", tmp_path)
+
+
+async def test_unpacking_ends_when_it_is_canceled(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(20_000):
+            archive.writestr(str(number), "")
+    there = tmp_path / "there"
+    there.mkdir()
+    limits = ArchiveLimits()
+    task = asyncio.create_task(run_stoppable(lambda stop: unpacking.unpack(tmp_path / "a.zip", there, limits, stop)))
+    await eventually(lambda: any(there.iterdir()))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    count = len(list(there.iterdir()))
+    assert 0 < count < 20_000
+    await asyncio.sleep(0.05)
+    assert len(list(there.iterdir())) == count  # the thread has ended

@@ -1,12 +1,16 @@
 """Repositories and scripts that attack the agent or later jobs on the shell executor, with real git and processes."""
 
+import io
 import os
 import subprocess
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent.config import ArchiveLimits
 from tests.integration.agent.agent_runs import (
     GIT_COMMAND,
     agent_config,
@@ -145,3 +149,36 @@ async def test_a_submodule_starts_no_program_during_its_checkout(
         final = await gitlab.wait_for_final_state(1)
     assert not loot.exists()
     assert final["state"] == ("success" if update == "checkout" else "failed")
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (ArchiveLimits(), "times larger than the archive, the agent's limit is 200 times"),
+        (ArchiveLimits(download_megabytes=1), "the file is larger than the agent's limit of 1048576 bytes"),
+    ],
+)
+async def test_an_archive_bomb_of_an_earlier_job_fails_the_job_and_not_the_agent(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path, limits: ArchiveLimits, message: str
+) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros", "w") as file:
+        for _ in range(300):
+            file.write(bytes(1024 * 1024))
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr("noise", os.urandom(1024 * 1024))
+    gitlab.artifacts[10] = content.getvalue()
+    needed = {
+        "id": 10,
+        "name": "prepare",
+        "token": "token-of-dependency",
+        "artifacts_file": {"filename": "out.zip", "size": 1},
+    }
+    gitlab.pending_jobs.put_nowait(job_payload(1, repository, "echo began", dependencies=[needed]))
+    gitlab.pending_jobs.put_nowait(job_payload(2, repository, "echo next"))
+    async with running_agent(replace(agent_config(gitlab, tmp_path), archives=limits)):
+        final = await gitlab.wait_for_final_state(1)
+        assert (await gitlab.wait_for_final_state(2))["state"] == "success"
+    assert (final["state"], final["failure_reason"]) == ("failed", "script_failure")
+    assert message in gitlab.log_text(1)
+    assert "began" not in gitlab.log_text(1)
