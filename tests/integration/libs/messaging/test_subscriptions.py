@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import AutoReconnect
@@ -123,21 +122,6 @@ async def test_a_subscription_without_transactions_applies_all_events(log: Event
     task = asyncio.create_task(ledger.follower(transaction=False).run())
     await eventually(ledger.is_complete)
     await cancel_and_wait([task])
-
-
-async def test_a_subscription_does_not_send_one_pull_request_per_event(log: EventLog, ledger: Ledger) -> None:
-    requests: list[Msg] = []
-
-    async def record(message: Msg) -> None:
-        requests.append(message)
-
-    listening = await log.bus.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.{log.service}.*", cb=record)
-    async with log.running_relay(), ledger.following():
-        for number in range(20):
-            await log.append_commits(1, streams=1, start=number)
-            await eventually(partial(ledger.has_at_least, number + 1))
-    await listening.unsubscribe()
-    assert 1 <= len(requests) < 10
 
 
 @pytest.mark.parametrize("seed", [1, 2])
