@@ -96,12 +96,16 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
+    """Respond to an unknown path or method, an id that exceeds 64 bits, or a body that is too large."""
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join((*_allowed_methods(request), "OPTIONS"))
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=headers)
-    return router_error_response(request.scope, error, headers)
+    failure = RequestRejected(CODE_BY_STATUS.get(error.status_code, "REQUEST_MALFORMED")).failure
+    if error.status_code == 413:
+        failure = failure.replace(detail=error.detail)
+    return error_response(request.scope, failure, headers)
 
 
 async def _on_other_response(_request: Request, instead: RespondInstead) -> Response:
@@ -143,10 +147,3 @@ def error_response(scope: Scope, failure: Failure, headers: dict[str, str] | Non
         headers["WWW-Authenticate"] = "Bearer"
     # ASCII escapes: a name or path may hold lone surrogates, which UTF-8 cannot encode
     return Response(json.dumps(body), failure.status, headers, "application/json")
-
-
-def router_error_response(scope: Scope, error: HTTPException, headers: dict[str, str]) -> Response:
-    """Build the response to an unknown path or method, an id that exceeds 64 bits, or a body that is too large."""
-    rejection = RequestRejected(CODE_BY_STATUS.get(error.status_code, "REQUEST_MALFORMED"))
-    detail = error.detail if error.status_code == 413 else rejection.failure.detail
-    return error_response(scope, rejection.failure.replace(detail=detail), headers)

@@ -4,16 +4,15 @@ Use the route classes as `route_class` of a router: GitFlic's API reads every bo
 that is sent as JSON, and its objects may be flattened.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
 from fastapi import HTTPException, Request
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope
+from starlette.types import Receive, Scope
 
 from contracts.errors import RequestRejected
 
@@ -22,21 +21,14 @@ RESERVED_MEMBER = "uploaded_file"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some Windows programs begin a file with it
 
 
-async def read_body(receive: Callable[[], Awaitable[Message]], limit: int = MAX_BODY_BYTES) -> bytes:
+async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
     """Read a request's body. Raises HTTPException with status 413 if it is longer than `limit` bytes."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
             raise HTTPException(413, f"The body of this request can have at most {limit} bytes.")
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            return b"".join(chunks)
+    return bytes(body)
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -99,7 +91,7 @@ class JsonRequest(Request):
 
     async def body(self) -> JsonText:
         if self._text is None:
-            raw = await read_body(self.receive)
+            raw = await read_body(self)
             self._text = JsonText(raw if raw and self.has_json() else b"{}")
         return self._text
 

@@ -1,7 +1,6 @@
 """The route of histories and past states."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Security
@@ -13,6 +12,7 @@ from contracts.history import GetHistory, GetState, History, StreamQuery, Stream
 from gateway.dependencies import Bus, admin
 from gateway.errors import READ_ERRORS, errors
 from gateway.routers.prefix_router import PrefixRouter
+from gateway.schemas.loose_types import parse_time
 from libs.eventstore.decider import Actor
 
 MAX_PAGE_SIZE = 1000
@@ -69,7 +69,7 @@ async def get_history_or_state(
 
 def _build_query(path_params: Mapping[str, Any], parameters: Mapping[str, str]) -> StreamQuery:
     if "at" in parameters or "version" in parameters:
-        at = {"at": _parse_time(parameters["at"])} if "at" in parameters else {}
+        at = {"at": parse_time("at", parameters["at"])} if "at" in parameters else {}
         version = {"version": parameters["version"]} if "version" in parameters else {}
         return _validate(GetState, {**path_params, **at, **version})
     order = parameters.get("order_by", parameters.get("orderBy", "ASC")).upper()
@@ -84,16 +84,6 @@ def _parse_page_size(parameters: Mapping[str, str]) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise RequestRejected("REQUEST_MALFORMED", "per_page must be a whole number.")
     return min(max(int(text), 1), MAX_PAGE_SIZE)
-
-
-def _parse_time(text: str) -> datetime:
-    for candidate in (text, text.replace(" ", "+")):  # an unescaped plus sign arrives as a space
-        try:
-            at = datetime.fromisoformat(candidate)
-            return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
-        except (ValueError, OverflowError):
-            continue
-    raise RequestRejected("REQUEST_MALFORMED", "at must be a time in ISO 8601, like 2026-01-31T12:00:00Z, or a date.")
 
 
 def _validate(message: type[StreamQuery], fields: Mapping[str, Any]) -> StreamQuery:

@@ -65,7 +65,7 @@ async def receive_webhook(
     ] = None,
 ) -> Response:
     """The adapter reads the headers; the parameters only document them."""
-    body = await read_body(request.receive, MAX_BODY_BYTES)
+    body = await read_body(request, MAX_BODY_BYTES)
     delivery = await receive(state.bus, dict(request.scope["headers"]), project_id, body)
     receipt = Receipt.model_validate(delivery.model_dump(mode="json"))
     status_code = 201 if delivery.decision is DeliveryDecision.ACCEPTED else 200

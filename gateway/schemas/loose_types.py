@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from contracts.errors import RequestRejected
+
 MAX_ID = 2**63 - 1
 
 
@@ -100,6 +102,19 @@ def _read_mapping(value: Any) -> dict[str, str]:
     if not isinstance(value, dict | None):
         raise wrong_type("an object of strings or null")
     return {name: _read_scalar(item) or "" for name, item in (value or {}).items()}
+
+
+def parse_time(name: str, text: str) -> datetime:
+    """Return the time in the query parameter `name`, in UTC. Raises REQUEST_MALFORMED."""
+    for candidate in (text, text.replace(" ", "+")):  # an unescaped plus sign arrives as a space
+        try:
+            time = datetime.fromisoformat(candidate)
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            continue
+    raise RequestRejected(
+        "REQUEST_MALFORMED", f"{name} must be a time in ISO 8601, like 2026-01-31T12:00:00Z, or a date."
+    )
 
 
 def reject_empty(value: Any) -> Any:

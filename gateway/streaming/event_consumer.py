@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from contracts.errors import RequestRejected
+from gateway.schemas.loose_types import parse_time
 from libs.messaging.stream_reader import StreamReader
 
 STREAMS = ("builds", "runners")
@@ -54,7 +55,7 @@ async def find_start_positions(client: Client, last_id: str, since_text: str) ->
     last_seen = {letter: int(sequence) for letter, sequence in EVENT_ID_PART.findall(last_id)}
     if last_id and not last_seen:
         raise RequestRejected("REQUEST_MALFORMED", "Last-Event-ID is not an id of this event stream.")
-    since = _parse_since(since_text)
+    since = parse_time("since", since_text) if since_text else None
     starts = {}
     for stream in STREAMS:
         try:
@@ -67,18 +68,6 @@ async def find_start_positions(client: Client, last_id: str, since_text: str) ->
         else:
             starts[stream] = StartPosition(newest, since=since) if since else StartPosition(newest, after=newest)
     return starts
-
-
-def _parse_since(value: str) -> datetime | None:
-    if not value:
-        return None
-    try:
-        since = datetime.fromisoformat(value.replace(" ", "+"))  # an unescaped plus sign arrives as a space
-    except ValueError:
-        raise RequestRejected(
-            "REQUEST_MALFORMED", "since must be a time in ISO 8601, like 2026-01-31T12:00:00Z."
-        ) from None
-    return since if since.tzinfo else since.replace(tzinfo=UTC)
 
 
 async def read_batches(

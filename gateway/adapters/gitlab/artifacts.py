@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-from collections.abc import AsyncIterator
 from urllib.parse import parse_qsl
 
 from fastapi.exceptions import RequestValidationError
@@ -54,7 +53,7 @@ async def store_artifact(app_state: AppState, request: Request, job_id: int, tok
 async def _forward_file(app_state: AppState, request: Request, form: FileForm, upload: ArtifactUpload) -> int:
     """Forward the file to the builds service in chunks and return its size in bytes. Raises ARTIFACT_TOO_LARGE."""
     offset, pending, received = 0, bytearray(), 0
-    async for chunk in _body_chunks(request):
+    async for chunk in request.stream():
         pending += form.feed(chunk)
         received += len(chunk)
         if offset + len(pending) > upload.longest or received > upload.longest + MAX_FORM_OVERHEAD_BYTES:
@@ -71,16 +70,6 @@ async def _forward_file(app_state: AppState, request: Request, form: FileForm, u
 async def _append_chunk(app_state: AppState, upload: ArtifactUpload, offset: int, content: bytes) -> None:
     command = AppendArtifactUpload(artifact_id=upload.artifact_id, offset=offset, content=base64.b64encode(content))
     await app_state.bus.send(command)
-
-
-async def _body_chunks(request: Request) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        yield message.get("body", b"")
-        more = message.get("more_body", False)
 
 
 def _too_large(upload: ArtifactUpload) -> RequestRejected:

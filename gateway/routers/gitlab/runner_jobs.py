@@ -76,7 +76,7 @@ async def append_trace(job_id: JobId, token: JobToken, request: Request, state: 
     if not found:
         raise RequestRejected("REQUEST_MALFORMED", "Content-Range is missing or does not have the form <start>-<end>.")
     start = int(found[1])
-    log = await read_body(request.receive, MAX_TRACE_BYTES)
+    log = await read_body(request, MAX_TRACE_BYTES)
     for position in range(0, len(log) or 1, CHUNK_BYTES):
         content = base64.b64encode(log[position : position + CHUNK_BYTES])
         values = {"job_id": job_id, "token": (token or "").strip(), "offset": start + position, "content": content}

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.http import limited_protocol
@@ -17,8 +18,8 @@ CHUNKED_HEAD = REQUEST_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 COMPLETE_REQUEST = REQUEST_HEAD + b"Content-Length: 2\r\n\r\nok"
 
 
-async def echo(_scope: Scope, receive: Receive, send: Send) -> None:
-    body = await read_body(receive)
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await read_body(Request(scope, receive))
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
