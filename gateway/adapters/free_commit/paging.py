@@ -39,7 +39,9 @@ async def read_page_fields(request: Request) -> Mapping[str, Any]:
 async def read_unlimited_page_fields(request: Request) -> Mapping[str, Any]:
     """Dependency: like read_page_fields, but all rows are on one page, unless the query string sets a page size."""
     fields = parse_page_fields(request.scope["query_string"])
-    return fields if request.query_params.keys() & {"per_page", "perPage"} else {**fields, "skip": 0, "limit": MAX_ROWS}
+    if request.query_params.keys() & {"per_page", "perPage"}:
+        return fields
+    return {**fields, "skip": fields["skip"] // fields["limit"] * MAX_ROWS, "limit": MAX_ROWS}
 
 
 @lru_cache(maxsize=256)  # clients poll with the same query strings
@@ -100,12 +102,12 @@ def create_page_writer(row: type[ResponseModel]) -> Serializer:
         assert isinstance(message, FilteredPageRequest)  # noqa: S101  used by page routes only
         page = Page.model_validate_json(answer)
         size = message.limit if message.limit <= MAX_PAGE_SIZE else max(page.total, DEFAULT_PAGE_SIZE)
-        number = message.skip // size + 1
+        number = message.skip // message.limit + 1
         total = page.total if message.counted else size * (number + 1)
         content = {
             "current_page": number,
-            "from": message.skip + 1,
-            "to": min(message.skip + size, total),
+            "from": size * (number - 1) + 1,
+            "to": min(size * number, total),
             "per_page": size,
             "total": total,
             "last_page": max(1, -(-total // size)),
