@@ -69,9 +69,8 @@ RunnerOption = Annotated[int | None, typer.Option("--runner", help="Id of a sing
 
 
 class ExecutorChoice(StrEnum):
-    auto = "auto"
-    shell = "shell"
     docker = "docker"
+    shell = "shell"
 
 
 def _exit_with_error(error: Exception) -> typer.Exit:
@@ -123,10 +122,10 @@ def register_command(
     executor: Annotated[
         ExecutorChoice,
         typer.Option(
-            help="shell: run all jobs in a shell on this machine. docker: run all jobs in containers. "
-            "auto: in a container if the job has an image and Docker is available, otherwise in a shell."
+            help="docker: run all jobs in containers. shell: run all jobs as processes of the agent's user; only for "
+            "repositories that trust each other."
         ),
-    ] = ExecutorChoice.auto,
+    ] = ExecutorChoice.docker,
     shell: Annotated[str, typer.Option(help="Program that runs the scripts (default: bash, else sh).")] = "",
     builds_dir: Annotated[
         Path | None, typer.Option(help="Working directory of jobs (default: `builds` beside the file).")

@@ -11,7 +11,8 @@ from typing import Any, Self, get_origin
 
 from agent.executors.docker_client import socket_path
 
-EXECUTORS = ("auto", "shell", "docker")
+EXECUTORS = ("docker", "shell")
+OLD_EXECUTORS = {"auto": "docker"}  # could also run jobs in a shell, which must now be chosen explicitly
 PULL_POLICIES = ("always", "if-not-present", "never")
 SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -79,10 +80,10 @@ class Config:
     name: str
     system_id: str  # identifies this machine among those that share the token
     builds_dir: str
+    executor: str  # shell: jobs are processes of the agent's user; no default, so that this is an explicit choice
     concurrency: int = 1
     shell: str = ""  # runs the scripts; default: bash, else sh
     grace_seconds: float = 5.0  # for running jobs to finish after SIGTERM
-    executor: str = "shell"  # auto: docker for jobs with an image if Docker is available, else shell
     docker: DockerSettings = DockerSettings()
     archives: ArchiveLimits = ArchiveLimits()
     cache_megabytes: int = 2048  # limit of all caches on this machine; 0: no caches
@@ -104,7 +105,9 @@ class Config:
             ("archives", ArchiveLimits),
         )
         nested = {name: kind(**_check_types(kind, values.get(name, {}))) for name, kind in groups}
-        return cls(**_check_types(cls, {**values, **nested}))
+        executor = values.get("executor")
+        renamed = {"executor": OLD_EXECUTORS[executor]} if executor in OLD_EXECUTORS else {}
+        return cls(**_check_types(cls, {**values, **nested, **renamed}))
 
 
 def _check_types(kind: type[Config | DockerSettings | ArchiveLimits], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,20 +27,14 @@ class Executor(Protocol):
 async def choose_executor(
     config: Config, job: Job, workspace: Workspace, spawner: ProcessSpawner, log: JobLog
 ) -> Executor:
-    """Return the executor according to the configuration, the job's image and Docker's availability.
-
-    Raises DockerError.
-    """
-    shell_executor = ShellExecutor(config.shell, workspace, spawner, log)
-    if config.executor == "docker" or (config.executor == "auto" and job.image):
-        socket = socket_path(config.docker.socket)
-        client = DockerClient(socket)
-        if await client.ping():
-            return DockerExecutor(client, config, job, workspace, log)
+    """Return the configured executor. Raises DockerError if Docker is not available: no job falls back to a shell."""
+    if config.executor == "shell":
+        if job.image:
+            log.write_line(f"Image {job.image.name} is ignored: the job runs in a shell on the agent's machine")
+        return ShellExecutor(config.shell, workspace, spawner, log)
+    socket = socket_path(config.docker.socket)
+    client = DockerClient(socket)
+    if not await client.ping():
         await client.close()
-        if config.executor == "docker":
-            raise DockerError(f"Docker is not available at {socket}")
-        log.write_line(f"WARNING: Docker is not available at {socket}")
-    if job.image:
-        log.write_line(f"Image {job.image.name} is ignored: the job runs in a shell on the agent's machine")
-    return shell_executor
+        raise DockerError(f"Docker is not available at {socket}")
+    return DockerExecutor(client, config, job, workspace, log)

@@ -70,7 +70,7 @@ def runner_info(executor: str = "shell") -> dict[str, Any]:
         "version": VERSION,
         "platform": platform.system().lower(),
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
-        "executor": "docker" if executor == "docker" else "shell",
+        "executor": executor,
         "shell": "bash",
         "features": FEATURES | {"image": in_containers, "services": in_containers},
     }

@@ -35,7 +35,9 @@ def register_local_agent() -> None:
     try:
         slots = max(2, os.cpu_count() or 2)
         token, ca_file = info["registrationToken"], settings.ca_file
-        registration.register(settings.url, token, path=_config_path(), concurrency=slots, ca_file=ca_file)
+        registration.register(
+            settings.url, token, path=_config_path(), executor="shell", concurrency=slots, ca_file=ca_file
+        )
     except (RequestFailed, ConfigError) as error:
         raise OperatorError(f"The local agent could not be registered: {error}.") from error
 

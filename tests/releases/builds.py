@@ -39,7 +39,15 @@ BOUNDARY = "a3f1c0ffee"
 
 async def run_builds(system: BuildSystem, project: Body, worker: FakeRunner, folder: Path) -> None:
     url = str(system.http.base_url).rstrip("/")
-    config = Config(url=url, token=worker.token, id=1, name="miller", system_id="s", builds_dir=str(folder / "builds"))
+    config = Config(
+        url=url,
+        token=worker.token,
+        id=1,
+        name="miller",
+        system_id="s",
+        builds_dir=str(folder / "builds"),
+        executor="shell",
+    )
 
     async def work(times: int) -> None:
         for _ in range(times):

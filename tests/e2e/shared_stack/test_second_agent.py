@@ -19,7 +19,18 @@ def config(stack: RunningStack, tmp_path: Path) -> Iterator[Path]:
     """Register an agent and yield its configuration file. Unregister the agent after the test."""
     config = tmp_path / "agent" / "agent.json"
     token = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
-    register = ("agent", "register", "--description", "the second one", "--tag", "fast", "--tag", "big")
+    register = (
+        "agent",
+        "register",
+        "--description",
+        "the second one",
+        "--executor",
+        "shell",
+        "--tag",
+        "fast",
+        "--tag",
+        "big",
+    )
     result = stack.run_headrace(
         *register, "--run-untagged", "--config", str(config), "--url", stack.url, HEADRACE_REGISTRATION_TOKEN=token
     )

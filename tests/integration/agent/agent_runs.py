@@ -46,6 +46,7 @@ def agent_config(
         name="tester",
         system_id="s_1",
         builds_dir=str(tmp_path / "builds"),
+        executor="shell",
         concurrency=concurrency,
         grace_seconds=shutdown_timeout,
     )

@@ -210,7 +210,9 @@ async def test_after_an_upgrade_old_and_new_builds_run_on_an_old_runner(
     launched = await upgraded.http.post(f"/api/developer/builds/{project}", headers=admin)
     builds = [upgraded.left.queued, launched.json()["build_id"]]
     url, token = str(upgraded.http.base_url), upgraded.left.runners["miller"]
-    config = Config(url=url, token=token, id=1, name="miller", system_id="s", builds_dir=str(tmp_path / "builds"))
+    config = Config(
+        url=url, token=token, id=1, name="miller", system_id="s", builds_dir=str(tmp_path / "builds"), executor="shell"
+    )
 
     async def is_over() -> bool:
         await run(config, stop=asyncio.Event(), once=True)

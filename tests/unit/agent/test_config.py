@@ -1,13 +1,15 @@
 import json
 import stat
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from agent.config import Config, ConfigError, DockerSettings, load, save
 
-CONFIG = Config(url="http://h", token="runner-token", id=7, name="mill", system_id="s_1", builds_dir="/b")
+CONFIG = Config(
+    url="http://h", token="runner-token", id=7, name="mill", system_id="s_1", builds_dir="/b", executor="shell"
+)
 
 
 def test_a_saved_configuration_is_loaded_and_only_the_owner_may_read_it(tmp_path: Path) -> None:
@@ -40,8 +42,19 @@ def test_the_repr_of_the_configuration_hides_the_token() -> None:
 
 def test_the_old_file_format_holds_one_runner(tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
-    path.write_text('{"url":"u","token":"t","id":1,"name":"n","system_id":"s","builds_dir":"b"}')
-    assert [(each.id, each.executor) for each in load(path)] == [(1, "shell")]
+    path.write_text(json.dumps(asdict(CONFIG)))
+    assert load(path) == (CONFIG,)
+
+
+def test_the_executor_has_no_default_and_auto_does_not_become_shell(tmp_path: Path) -> None:
+    path = tmp_path / "agent.json"
+    content = asdict(CONFIG)
+    path.write_text(json.dumps(content | {"executor": "auto"}))
+    assert [runner.executor for runner in load(path)] == ["docker"]
+    del content["executor"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="executor"):
+        load(path)
 
 
 def test_several_runners_and_their_docker_settings_are_saved(tmp_path: Path) -> None:

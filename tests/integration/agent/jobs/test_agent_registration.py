@@ -52,8 +52,9 @@ async def test_one_configuration_file_can_hold_several_runners(
         return result.exit_code, result.output
 
     register = ("register", "--url", gitlab.url, *config)
-    assert (await run_cli(*register, "--description", "one", "--paused", "--maximum-timeout", "60"))[0] == 0
-    assert (await run_cli(*register, "--description", "two", "--protected", "--locked", "--executor", "docker"))[0] == 0
+    shell = ("--executor", "shell")
+    assert (await run_cli(*register, "--description", "one", "--paused", "--maximum-timeout", "60", *shell))[0] == 0
+    assert (await run_cli(*register, "--description", "two", "--protected", "--locked"))[0] == 0
     first, second = gitlab.runners.values()
     assert (first["paused"], first["maximum_timeout"], first["info"]["executor"]) == (True, 60, "shell")
     assert (second["access_level"], second["locked"], second["info"]["executor"]) == ("ref_protected", True, "docker")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.config import ArchiveLimits
+from agent.config import ArchiveLimits, DockerSettings
 from tests.integration.agent.agent_runs import (
     GIT_COMMAND,
     agent_config,
@@ -182,3 +182,16 @@ async def test_an_archive_bomb_of_an_earlier_job_fails_the_job_and_not_the_agent
     assert (final["state"], final["failure_reason"]) == ("failed", "script_failure")
     assert message in gitlab.log_text(1)
     assert "began" not in gitlab.log_text(1)
+
+
+@pytest.mark.parametrize("image", [{"name": "alpine"}, None], ids=["with image", "without image"])
+async def test_no_job_of_the_docker_executor_falls_back_to_a_shell(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path, image: dict[str, str] | None
+) -> None:
+    docker = DockerSettings(socket=str(tmp_path / "no-docker.sock"))
+    gitlab.pending_jobs.put_nowait(job_payload(1, repository, f"touch {tmp_path}/escaped", image=image))
+    async with running_agent(replace(agent_config(gitlab, tmp_path), executor="docker", docker=docker)):
+        final = await gitlab.wait_for_final_state(1)
+    assert (final["state"], final["failure_reason"]) == ("failed", "runner_system_failure")
+    assert "ERROR: Docker is not available at" in gitlab.log_text(1)
+    assert not (tmp_path / "escaped").exists()

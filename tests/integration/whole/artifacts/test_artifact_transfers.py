@@ -167,7 +167,15 @@ async def test_the_headrace_agent_uploads_artifacts_and_downloads_those_of_earli
     wanted = PlannedArtifacts(name="scripts-$CI_JOB_ID", paths=("out/",))
     first = await queue_job_in_same_build(system, job, name="make", commands=script, artifacts=wanted)
     url = str(system.http.base_url).rstrip("/")
-    config = Config(url=url, token=runner.token, id=1, name="ours", system_id="s", builds_dir=str(tmp_path / "builds"))
+    config = Config(
+        url=url,
+        token=runner.token,
+        id=1,
+        name="ours",
+        system_id="s",
+        builds_dir=str(tmp_path / "builds"),
+        executor="shell",
+    )
     await run(config, stop=asyncio.Event(), once=True)
     (archive,) = await list_artifacts(system, {"id": first})
     assert archive["file_name"] == f"scripts-{first}.zip"
@@ -188,7 +196,15 @@ async def test_a_pipeline_passes_artifacts_from_stage_to_stage(
     commit_files(system.repository, {"pipeline/.gitlab-ci.yml": PIPELINE})
     build_id = await system.launch_build(await system.create_project(spec_file_path="/pipeline/.gitlab-ci.yml"))
     url = str(system.http.base_url).rstrip("/")
-    config = Config(url=url, token=runner.token, id=1, name="ours", system_id="s", builds_dir=str(tmp_path / "builds"))
+    config = Config(
+        url=url,
+        token=runner.token,
+        id=1,
+        name="ours",
+        system_id="s",
+        builds_dir=str(tmp_path / "builds"),
+        executor="shell",
+    )
     for _ in range(2):
         await run(config, stop=asyncio.Event(), once=True)
     ended = await system.wait_until_ended(build_id)
