@@ -71,6 +71,34 @@ class ArchiveLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessLimits:
+    """Limits (setrlimit) of the processes of shell jobs and of git; 0: those of the agent."""
+
+    memory_megabytes: int = 0  # address space of each process
+    processes: int = 0  # processes and threads of the agent's user, for new processes of jobs; no effect on root
+    cpu_seconds: int = 0  # CPU time of each process
+    open_files: int = 0  # of each process
+    file_megabytes: int = 0  # size of each file
+
+    @property
+    def by_name(self) -> dict[str, int]:
+        """The limits that are set, by their name in `resource` without `RLIMIT_`."""
+        values = {
+            "AS": self.memory_megabytes * 1024 * 1024,
+            "NPROC": self.processes,
+            "CPU": self.cpu_seconds,
+            "NOFILE": self.open_files,
+            "FSIZE": self.file_megabytes * 1024 * 1024,
+        }
+        return {name: value for name, value in values.items() if value}
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if getattr(self, item.name) < 0:
+                raise ValueError(f"limits.{item.name} must be at least 0")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The configuration of one runner."""
 
@@ -86,6 +114,7 @@ class Config:
     grace_seconds: float = 5.0  # for running jobs to finish after SIGTERM
     docker: DockerSettings = DockerSettings()
     archives: ArchiveLimits = ArchiveLimits()
+    limits: ProcessLimits = ProcessLimits()
     cache_megabytes: int = 2048  # limit of all caches on this machine; 0: no caches
     ca_file: str = ""  # CA certificates to trust; default: the system's
 
@@ -100,7 +129,8 @@ class Config:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Create a configuration from a JSON object. Raises TypeError or ValueError if it is invalid."""
-        groups: tuple[tuple[str, type[DockerSettings | ArchiveLimits]], ...] = (
+        groups: tuple[tuple[str, type[DockerSettings | ArchiveLimits | ProcessLimits]], ...] = (
+            ("limits", ProcessLimits),
             ("docker", DockerSettings),
             ("archives", ArchiveLimits),
         )
@@ -110,7 +140,9 @@ class Config:
         return cls(**_check_types(cls, {**values, **nested, **renamed}))
 
 
-def _check_types(kind: type[Config | DockerSettings | ArchiveLimits], values: Mapping[str, Any]) -> dict[str, Any]:
+def _check_types(
+    kind: type[Config | DockerSettings | ArchiveLimits | ProcessLimits], values: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the values of known fields. Raises TypeError for a wrong type: users may edit the file."""
     checked: dict[str, Any] = {}
     for item in fields(kind):

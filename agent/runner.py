@@ -150,7 +150,10 @@ async def run(config: Config, *, stop: asyncio.Event, once: bool = False, epheme
     first.
     """
     await _remove_orphaned_containers(config)
-    with create_run_directory(Path(config.builds_dir)) as folder, ProcessSpawner(folder) as spawner:
+    with (
+        create_run_directory(Path(config.builds_dir)) as folder,
+        ProcessSpawner(folder, config.limits.by_name) as spawner,
+    ):
         async with ProtocolClient(config.url, config.executor, config.ca_file) as protocol, asyncio.TaskGroup() as jobs:
             runner = Runner(config, protocol, folder, spawner, jobs)
             logger.info(

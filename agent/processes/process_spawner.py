@@ -8,6 +8,7 @@ session, process group or environment.
 import ctypes
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -35,8 +36,10 @@ SUPERVISOR_SCRIPT = 'trap : HUP INT TERM PIPE; ("$@" </dev/null 2>&1); echo "$?"
 class ProcessSpawner:
     """The agent's side: starts the helper process and sends it requests."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: Mapping[str, int] | None = None) -> None:
+        """Start the helper. `limits` of each program: names of `resource` without `RLIMIT_`, with their values."""
         self._folder = folder
+        self._limits = dict(limits or {})
         self._socket, self._process = self._open()
 
     def _open(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
@@ -67,7 +70,7 @@ class ProcessSpawner:
 
         The supervisor writes the exit status, or `!` and an error, to `status_fd`. Raises OSError.
         """
-        request = json.dumps([command, str(cwd), dict(environment)]).encode()
+        request = json.dumps([command, str(cwd), dict(environment), self._limits]).encode()
         try:
             supervisor = self._request(request, status_fd, output_fd)
         except OSError:  # the helper was killed; the programs that it started keep running
@@ -119,7 +122,12 @@ def _receive(agent: socket.socket, size: int) -> bytes:
 
 
 def _exec_supervisor(
-    command: list[str], cwd: str, environment: dict[str, Any], status_fd: int, output_fd: int
+    command: list[str],
+    cwd: str,
+    environment: dict[str, Any],
+    limits: dict[str, int],
+    status_fd: int,
+    output_fd: int,
 ) -> NoReturn:
     try:
         for handle, target in ((status_fd, 0), (output_fd, 1), (os.open(os.devnull, os.O_WRONLY), 2)):
@@ -131,6 +139,8 @@ def _exec_supervisor(
         for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # programs would inherit ignored signals
             signal.signal(number, signal.SIG_DFL)
         os.chdir(cwd)
+        for name, value in limits.items():
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
         os.execve("/bin/sh", ["sh", "-c", SUPERVISOR_SCRIPT, "headrace", *command], environment)  # noqa: S606
     except (OSError, ValueError) as error:
         os.write(0, f"!{error}\n".encode(errors="replace"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import Config, ConfigError, DockerSettings, load, save
+from agent.config import ArchiveLimits, Config, ConfigError, DockerSettings, ProcessLimits, load, save
 
 CONFIG = Config(
     url="http://h", token="runner-token", id=7, name="mill", system_id="s_1", builds_dir="/b", executor="shell"
@@ -92,3 +92,15 @@ def test_unsafe_or_invalid_docker_settings_are_rejected(tmp_path: Path, docker: 
     path.write_text(json.dumps({"runners": [runner | {"docker": {"socket": "/run/docker.sock"} | docker}]}))
     with pytest.raises(ConfigError, match="cannot be used"):
         load(path)
+
+
+def test_limits_are_saved_and_negative_ones_are_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "agent.json"
+    limited = replace(CONFIG, archives=ArchiveLimits(entries=5), limits=ProcessLimits(processes=7, file_megabytes=2))
+    save(path, limited)
+    assert load(path) == (limited,)
+    assert limited.limits.by_name == {"NPROC": 7, "FSIZE": 2 * 1024 * 1024}
+    for group, name in (("archives", "entries"), ("limits", "processes")):
+        path.write_text(json.dumps(asdict(CONFIG) | {group: {name: -1}}))
+        with pytest.raises(ConfigError, match=f"{group}.{name} must be at least 0"):
+            load(path)

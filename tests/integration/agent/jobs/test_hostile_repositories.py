@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.config import ArchiveLimits, DockerSettings
+from agent.config import ArchiveLimits, DockerSettings, ProcessLimits
 from tests.integration.agent.agent_runs import (
     GIT_COMMAND,
     agent_config,
@@ -195,3 +195,24 @@ async def test_no_job_of_the_docker_executor_falls_back_to_a_shell(
     assert (final["state"], final["failure_reason"]) == ("failed", "runner_system_failure")
     assert "ERROR: Docker is not available at" in gitlab.log_text(1)
     assert not (tmp_path / "escaped").exists()
+
+
+@pytest.mark.parametrize(
+    ("limits", "attempt"),
+    [
+        (ProcessLimits(memory_megabytes=512), "python3 -c 'bytearray(2**30)'"),
+        (ProcessLimits(file_megabytes=1), "head -c 2000000 /dev/zero > big"),
+        (ProcessLimits(open_files=32), "python3 -c '[open(\"greeting\") for _ in range(64)][63]'"),
+        (ProcessLimits(cpu_seconds=1), "while :; do :; done"),
+    ],
+    ids=["memory", "file size", "open files", "CPU time"],
+)
+async def test_a_process_that_exceeds_a_limit_fails_and_the_agent_runs_the_next_job(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path, limits: ProcessLimits, attempt: str
+) -> None:
+    gitlab.pending_jobs.put_nowait(job_payload(1, repository, attempt))
+    gitlab.pending_jobs.put_nowait(job_payload(2, repository, "echo next"))
+    async with running_agent(replace(agent_config(gitlab, tmp_path), limits=limits)):
+        final = await gitlab.wait_for_final_state(1)
+        assert (await gitlab.wait_for_final_state(2))["state"] == "success"
+    assert (final["state"], final["failure_reason"]) == ("failed", "script_failure")
