@@ -1,4 +1,4 @@
-"""Commands for operators of a running system: `events`, `history`, `doctor`, `rebuild`, `rotate-keys`."""
+"""Commands for operators of a running system: `events`, `history`, `doctor`, `reactions`, `rebuild`, `rotate-keys`."""
 
 from typing import Annotated
 
@@ -9,6 +9,8 @@ from infra.cli.options import DataOption, RawOption, connect_to_local_stack, set
 from infra.service_catalog import SERVICES
 
 app = typer.Typer()
+reactions = typer.Typer(no_args_is_help=True)
+app.add_typer(reactions, name="reactions", help="List and retry parked events: events whose reaction failed too often.")
 
 
 @app.command()
@@ -65,6 +67,40 @@ def doctor(
     from infra.doctor.diagnosis import run_doctor
 
     raise typer.Exit(run_doctor(as_json=as_json))
+
+
+@reactions.command(name="list")
+def list_parked_events(raw: RawOption = False, data: DataOption = None) -> None:
+    """List the parked events of all services, oldest first, with the last error of each.
+
+    Example: `headrace reactions list`
+    """
+    connect_to_local_stack(data)
+    from infra.parked_events import list_events
+
+    entrypoints.exit_with_message(lambda: list_events(raw=raw))
+
+
+@reactions.command(name="retry")
+def retry_parked_events(
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of the events. Default: all parked events.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Have the services retry parked events. Remove the cause of the failure first.
+
+    Waits up to 30 seconds for the results. A reaction whose commands were recorded before is not executed twice. Exit
+    status: 0 if all were handled, otherwise 1.
+
+    Example: `headrace reactions retry builds/builds-planner/build-17@1.0`
+    """
+    connect_to_local_stack(data)
+    from infra.parked_events import retry_events
+
+    def retry() -> None:
+        if not retry_events(ids or []):
+            raise SystemExit(1)
+
+    entrypoints.exit_with_message(retry)
 
 
 @app.command()

@@ -26,8 +26,14 @@ def _render_group(program: str, app: typer.Typer) -> Iterator[str]:
     yield f"{group.help}\n"
     if group.params:
         yield _render_parameters(group.params)
+    yield from _render_commands(program, group)
+
+
+def _render_commands(program: str, group: Any) -> Iterator[str]:
     for name, command in sorted(group.commands.items()):
-        if command.help and command.add_help_option:
+        if hasattr(command, "commands"):
+            yield from _render_commands(f"{program} {name}", command)
+        elif command.help and command.add_help_option:
             yield f"### {program} {name}\n"
             yield f"`{' '.join([program, name, *_usage(command.params)])}`\n"
             yield f"{command.help.strip()}\n"

@@ -12,6 +12,7 @@ from infra.doctor.finding import Finding
 from libs.documents import Document
 from libs.eventstore.indexes import find_differing_indexes
 from libs.projections.schema import list_indexes
+from libs.reactions.parking import ParkedEvents
 from libs.security.envelope_encryption import DecryptionFailed, MasterKeyMissing, MasterKeys
 from libs.service.connections import CODEC_OPTIONS, get_database
 from libs.service.declaration import Service
@@ -141,6 +142,8 @@ async def check_contents(
     for service in services:
         async for finding in _check_schema(service, databases[service.name]):
             yield finding
+        async for finding in _check_parked_events(service, databases[service.name]):
+            yield finding
 
 
 async def _check_schema(service: Service, database: AsyncDatabase[Document]) -> AsyncIterator[Finding]:
@@ -162,6 +165,17 @@ async def _check_schema(service: Service, database: AsyncDatabase[Document]) -> 
             f"{' ...' if len(differing) > MAX_LISTED_INDEXES else ''}.",
             "Lists may read whole collections, expired documents may stay, and duplicates may be stored.",
             MIGRATE_REMEDY,
+        )
+
+
+async def _check_parked_events(service: Service, database: AsyncDatabase[Document]) -> AsyncIterator[Finding]:
+    if parked := await ParkedEvents(database).find():
+        yield Finding(
+            f"reactions.{service.name}",
+            f"{len(parked)} events of {service.name} are parked, because the reaction to them failed too often. The "
+            f"last error: {parked[-1]['reaction']} on {parked[-1]['event_id']}: {parked[-1]['error']}.",
+            "What follows from these events has not happened. Other events are handled.",
+            "List them with `headrace reactions list`, remove the cause, and run `headrace reactions retry`.",
         )
 
 

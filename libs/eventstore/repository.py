@@ -1,6 +1,7 @@
 """The command handler: load a stream, decide, append. Loaded streams are cached."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from libs.eventstore.decider import (
     Reservation,
 )
 from libs.eventstore.store import CommitRef, DuplicateCommand, EventStore, PendingCommit, WrongExpectedVersion
+
+log = logging.getLogger("headrace.eventstore")
 
 MAX_ATTEMPTS = 50  # many, because another process that writes the stream often has it cached and wins most conflicts
 MAX_CACHE_BYTES = 32 * 1024 * 1024  # of loaded streams per process, as JSON; they take several times as much memory
@@ -171,7 +174,7 @@ class CommandHandler:
                 loaded, is_current = await self._catch_up(category, stream, loaded), True
                 continue
             commit, result = _build_commit(category, stream, loaded, events, metadata)
-            started = [_start_stream(*follow_up) for follow_up in follow_ups(commit.recorded_events)]
+            started = _start_streams(follow_ups, commit)
             try:
                 await self._store.append(commit, *(other for other, _ in started))
             except WrongExpectedVersion:
@@ -219,6 +222,14 @@ def _estimate_size(loaded: LoadedStream[S, R]) -> int:
 
 def _new_stream(category: Category[C, S, E, R]) -> LoadedStream[S, R]:
     return LoadedStream(0, category.decider.initial, category.initial_row)
+
+
+def _start_streams(follow_ups: FollowUps, commit: PendingCommit) -> list[tuple[PendingCommit, LoadedStream[Any, Any]]]:
+    try:
+        return [_start_stream(*follow_up) for follow_up in follow_ups(commit.recorded_events)]
+    except Exception as error:  # a reaction that fails must not prevent its cause; the subscription runs it again
+        log.warning("follow-ups of %s failed (%s)", commit.stream, type(error).__name__, exc_info=error)
+        return []
 
 
 def _start_stream(

@@ -1,4 +1,6 @@
-"""Catch-up subscriptions: handle the events of a service in order. An event that fails blocks the events after it.
+"""Catch-up subscriptions: handle the events of a service in order.
+
+An event that fails blocks the events after it. A subscription with `park` gives it up after some tries.
 
 The checkpoint is stored in the subscriber's database, in the same transaction as the handler's writes. A batch is
 therefore applied completely or not at all, and a second subscription of the same name detects that the checkpoint has
@@ -22,17 +24,16 @@ from nats.js.errors import NotFoundError
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
-from contracts.errors import RequestRejected
 from libs.documents import Document
-from libs.eventstore import OutcomeUnknown, StoreUnavailable
 from libs.eventstore.decider import AnyEvent
 from libs.messaging import cloudevents
 from libs.messaging.cloudevents import DeliveredEvent
 from libs.messaging.stream_reader import StreamReader
 from libs.observability.logs import summarize_error
 from libs.observability.tracing import attach_remote
+from libs.reactions.parking import MAX_TRIES, FailedEvent, Park, is_outage, is_temporary
 from libs.service.leader_election import LeadershipLost
 from libs.service.restore_cutoffs import load_cutoffs
 
@@ -40,7 +41,6 @@ log = logging.getLogger("headrace.subscription")
 
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 5.0
 CHECKPOINT_INTERVAL_SECONDS = 5.0  # for subscriptions without a transaction
-OUTAGE_CODES = {"SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"}
 REBUILDING = "rebuilding"  # value of `incarnation` while a rebuild holds the checkpoint
 
 
@@ -85,6 +85,7 @@ class CatchUpSubscription:
         is_relevant: Callable[[AnyEvent], bool] = lambda _recorded: True,
         reset: Callable[[], Awaitable[object]] | None = None,
         on_state: Callable[[str, bool, int], None] = lambda _name, _is_stopped, _pending: None,
+        park: Park | None = None,
     ) -> None:
         """`reset` deletes what the handler has written, before the events are handled again from the first one.
 
@@ -106,6 +107,7 @@ class CatchUpSubscription:
         self._restore_cutoff: datetime | None = None
         self._reset = reset
         self._on_state = on_state
+        self._park = park
 
     async def run(self) -> None:
         """Run until canceled. Raises CheckpointConflict.
@@ -143,7 +145,7 @@ class CatchUpSubscription:
     async def _handle_until_done(self, checkpoint: Checkpoint, messages: Sequence[Msg]) -> Checkpoint:
         """Handle a batch. If that fails, handle its events one by one, and retry each until it succeeds."""
         pending = messages[-1].metadata.num_pending
-        batch_size, pause = len(messages), MIN_RETRY_SECONDS
+        batch_size, pause, tries = len(messages), MIN_RETRY_SECONDS, 0
         while messages:
             try:
                 batch = [_to_delivered_event(message) for message in messages[:batch_size]]
@@ -156,10 +158,15 @@ class CatchUpSubscription:
                     continue
                 self._log_failure(messages[0], error, with_traceback=pause == MIN_RETRY_SECONDS)
                 self._on_state(self.name, True, pending + len(messages))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, MAX_RETRY_SECONDS)
-            else:
-                messages, pause = messages[batch_size:], MIN_RETRY_SECONDS
+                tries += not is_temporary(error)
+                if self._park and tries == MAX_TRIES:
+                    await self._park(_to_failed_event(self, messages[0], error))
+                    checkpoint = _move_to(checkpoint, messages[0])
+                else:
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, MAX_RETRY_SECONDS)
+                    continue
+            messages, pause, tries = messages[batch_size:], MIN_RETRY_SECONDS, 0
         self._on_state(self.name, False, pending)
         return checkpoint
 
@@ -167,7 +174,7 @@ class CatchUpSubscription:
         headers = message.headers or {}
         event_id = headers.get("ce-id", "without an id")
         with attach_remote(headers.get("traceparent", "")):
-            if _is_outage(error):
+            if is_outage(error):
                 reason, _ = summarize_error(error)
                 log.warning("subscription %s waits before event %s: %s", self.name, event_id, reason)
             else:
@@ -255,13 +262,6 @@ class CatchUpSubscription:
         return (last.headers or {}).get("ce-id") == checkpoint.event_id
 
 
-def _is_outage(error: Exception) -> bool:
-    """Return whether a server or another service does not respond. Any other error is a defect."""
-    if isinstance(error, RequestRejected):
-        return error.code in OUTAGE_CODES
-    return isinstance(error, (NatsError, ConnectionFailure, TimeoutError, StoreUnavailable, OutcomeUnknown))
-
-
 def _to_document(checkpoint: Checkpoint) -> Document:
     return {
         "incarnation": checkpoint.incarnation,
@@ -273,3 +273,14 @@ def _to_document(checkpoint: Checkpoint) -> Document:
 def _to_delivered_event(message: Msg) -> DeliveredEvent:
     event = cloudevents.from_message(message.headers or {}, message.data)
     return DeliveredEvent(message.metadata.sequence.stream, event)
+
+
+def _to_failed_event(subscription: CatchUpSubscription, message: Msg, error: Exception) -> FailedEvent:
+    sequence = message.metadata.sequence.stream
+    headers = message.headers or {}
+    return FailedEvent(subscription.name, subscription.source, sequence, headers, message.data, error, MAX_TRIES)
+
+
+def _move_to(checkpoint: Checkpoint, message: Msg) -> Checkpoint:
+    sequence, event_id = message.metadata.sequence.stream, (message.headers or {}).get("ce-id", "")
+    return Checkpoint(checkpoint.incarnation, sequence, event_id)

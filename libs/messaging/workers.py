@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from cachetools import LRUCache
 from faststream import AckPolicy
 from faststream.exceptions import NackMessage
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
@@ -21,11 +22,13 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
+from contracts.messages import UnknownEvent
 from libs.eventstore.decider import AnyEvent
 from libs.messaging import cloudevents
 from libs.messaging.nats_connection import connect, disconnect, parse_nats_address
 from libs.observability.logs import summarize_error
 from libs.observability.tracing import attach_remote
+from libs.reactions.parking import MAX_TRIES, FailedEvent, Park, is_temporary
 from libs.service.declaration import AnyWorker, RetryLater
 from libs.settings import Settings
 from libs.tasks import cancel_and_wait
@@ -38,6 +41,7 @@ MAX_RETRY_DELAY_SECONDS = 10.0
 HINT_WINDOW_SECONDS = 2.0
 SHUTDOWN_TIMEOUT_SECONDS = 5.0
 MAX_PENDING_HINTS = 500  # per process
+MAX_COUNTED_EVENTS = 10_000  # whose failed tries are counted, per process
 
 EventHandler = Callable[[AnyEvent], Awaitable[None]]
 
@@ -53,6 +57,7 @@ class WorkerPool:
         self,
         settings: Settings,
         service: str,
+        park: Park,
         restore_cutoffs: Mapping[str, datetime] | None = None,
         *,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT_SECONDS,
@@ -64,7 +69,9 @@ class WorkerPool:
         self._connection: Client | None = None
         self._shutdown_timeout = shutdown_timeout
         self._service = service
+        self._park = park
         self._restore_cutoffs = restore_cutoffs or {}
+        self._tries: LRUCache[tuple[str, int], int] = LRUCache(MAX_COUNTED_EVENTS)  # by consumer and message sequence
         self._consumers: list[tuple[str, str]] = []  # pairs of stream and consumer name
         self._registered: list[tuple[AnyWorker, EventHandler]] = []
         self._hint_subscriptions: list[Subscription] = []
@@ -81,16 +88,16 @@ class WorkerPool:
         async def on_message(body: bytes, message: NatsMessage) -> None:
             try:
                 recorded = cloudevents.from_message(message.headers, message.body)
-            except Exception as error:  # a later release recorded the event
-                log.warning("%s cannot read the event %s", name, message.headers.get("ce-id"), exc_info=error)
-                raise NackMessage(delay=MAX_RETRY_DELAY_SECONDS) from error
+            except Exception as error:
+                await self._retry_or_park(worker, message, error)
+                return
             if cutoff is not None and recorded.at < cutoff:
                 return
             age = (datetime.now(UTC) - recorded.at).total_seconds()
             if worker.start_on_hint and (0 <= age < HINT_WINDOW_SECONDS or recorded.id in self._in_progress):
                 # a hint has started the work, here or in another replica
                 raise NackMessage(delay=max(HINT_WINDOW_SECONDS - age, 1))
-            await self._handle(worker, name, handler, recorded, message)
+            await self._handle(worker, handler, recorded, message)
 
         for _ in range(worker.concurrency):
             self._broker.subscriber(
@@ -103,9 +110,7 @@ class WorkerPool:
                 inbox_prefix=f"{self._inbox}.".encode(),
             )(on_message)
 
-    async def _handle(
-        self, worker: AnyWorker, name: str, handler: EventHandler, recorded: AnyEvent, message: NatsMessage
-    ) -> None:
+    async def _handle(self, worker: AnyWorker, handler: EventHandler, recorded: AnyEvent, message: NatsMessage) -> None:
         heartbeat = asyncio.create_task(_heartbeat(message, worker.ack_wait_seconds / 3))
         task = _current_task()
         self._consumer_tasks.add(task)
@@ -120,15 +125,28 @@ class WorkerPool:
                 await message.raw_message.nak()
             raise
         except Exception as error:
-            deliveries = min(message.raw_message.metadata.num_delivered, 10)  # limits the exponent of the delay
-            delay = min(0.25 * 2**deliveries, MAX_RETRY_DELAY_SECONDS)
-            reason, traceback = summarize_error(error)
             with attach_remote(recorded.metadata.traceparent):
-                log.warning("%s on %s: %s; retrying in %.1f s", name, recorded.id, reason, delay, exc_info=traceback)
-            raise NackMessage(delay=delay) from error
+                await self._retry_or_park(worker, message, error)
         finally:
             self._consumer_tasks.discard(task)
             heartbeat.cancel()
+
+    async def _retry_or_park(self, worker: AnyWorker, message: NatsMessage, error: Exception) -> None:
+        """Return the event to NATS with a delay, or park it if it has failed too often in this process."""
+        name, delivery = worker.consumer_name(self._service), message.raw_message.metadata
+        key = (name, delivery.sequence.stream)
+        tries = self._tries[key] = self._tries.get(key, 0) + (not is_temporary(error))
+        if tries >= MAX_TRIES:
+            await self._park(FailedEvent(name, worker.source, key[1], message.headers, message.body, error, tries))
+            self._tries.pop(key, None)
+            return
+        delay = min(0.25 * 2 ** min(delivery.num_delivered, 10), MAX_RETRY_DELAY_SECONDS)  # limits the exponent
+        if isinstance(error, UnknownEvent):
+            delay = MAX_RETRY_DELAY_SECONDS  # a replica of a later release has to handle it
+        reason, traceback = summarize_error(error)
+        event_id = message.headers.get("ce-id", "a message without an id")
+        log.warning("%s on %s: %s; retrying in %.1f s", name, event_id, reason, delay, exc_info=traceback)
+        raise NackMessage(delay=delay) from error
 
     async def start(self, client: Client) -> None:
         """Start all registered workers. `client` receives the hints."""

@@ -64,6 +64,7 @@ class Metrics:
     relay_lag_seconds: SettableGauge  # label: service
     follower_lag: SettableGauge  # labels: service, follower (a subscription); value: events not yet handled
     followers_stopped: SettableGauge  # labels: service, follower (a subscription); value: 1 while an event fails
+    events_parked: SettableGauge  # label: service
     clock_offset_seconds: SettableGauge  # label: service
 
     @classmethod
@@ -87,11 +88,12 @@ class Metrics:
             followers_stopped=level(
                 "headrace_followers_stopped", "1 while a subscription is stopped by an event that fails"
             ),
+            events_parked=level("headrace_events_parked", "Events whose reaction failed too often"),
             clock_offset_seconds=create_clock_offset_gauge(meter),
         )
 
     def clear_leader_gauges(self) -> None:
-        for level in (self.relay_lag_seconds, self.follower_lag, self.followers_stopped):
+        for level in (self.relay_lag_seconds, self.follower_lag, self.followers_stopped, self.events_parked):
             level.clear()
 
 

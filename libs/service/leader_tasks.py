@@ -18,13 +18,16 @@ from libs.messaging.subscription import BatchHandler, CatchUpSubscription
 from libs.observability.metrics import Metrics
 from libs.observability.polled_gauges import GaugePoller
 from libs.projections.projector import projection_collection
+from libs.reactions.parking import Park
 from libs.service.declaration import AnyProjection, Context, PeriodicTask, Policy
+from libs.service.reactions import policy_subscription
 from libs.service.replicas import remove_silent
 from libs.service.runtime import Runtime
 from libs.tasks import run_until_first_exit
 
 log = logging.getLogger("headrace.leader")
 
+PARKED_INTERVAL_SECONDS = 2.0  # between searches for parked events to retry
 REPLICA_CLEANUP_SECONDS = 600.0  # between removals of records of dead processes
 
 
@@ -44,6 +47,7 @@ async def run_leader_tasks(runtime: Runtime, nats: Client, metrics: Metrics, gau
         is_relevant: Callable[[AnyEvent], bool],
         *,
         projection: AnyProjection | None = None,
+        park: Park | None = None,
     ) -> CatchUpSubscription:
         collection = runtime.database[projection_collection(projection)] if projection else None
         return CatchUpSubscription(
@@ -56,11 +60,16 @@ async def run_leader_tasks(runtime: Runtime, nats: Client, metrics: Metrics, gau
             is_relevant=is_relevant,
             reset=None if collection is None else partial(collection.delete_many, {}),
             on_state=on_state,
+            park=park,
         )
 
     reactions = [
         subscribe(
-            f"reactions-to-{source}", source, partial(_react_to_batch, runtime, source), partial(_triggers, policy)
+            policy_subscription(source),
+            source,
+            partial(_react_to_batch, runtime, source),
+            partial(_triggers, policy),
+            park=runtime.parked.park,
         )
         for source, policy in service.policies.items()
     ]
@@ -75,10 +84,11 @@ async def run_leader_tasks(runtime: Runtime, nats: Client, metrics: Metrics, gau
         for projection in service.projections
     ]
     cleanup = PeriodicTask("replicas", REPLICA_CLEANUP_SECONDS, partial(_remove_silent_replicas, runtime))
+    retries = PeriodicTask("parked_events", PARKED_INTERVAL_SECONDS, partial(_retry_parked_events, runtime))
     coroutines = [
         Relay(nats, runtime.database, service.name, metrics, public=service.is_public).run(),
         *(subscription.run() for subscription in (*reactions, *projections)),
-        *(run_periodic(runtime, task) for task in (*service.periodic_tasks, cleanup)),
+        *(run_periodic(runtime, task) for task in (*service.periodic_tasks, cleanup, retries)),
         gauges.run(partial(runtime.background_context, "readings")),
     ]
     metrics.leading.set(1, {"service": service.name})
@@ -101,6 +111,18 @@ async def _react_to_batch(
     runtime: Runtime, source: str, batch: Sequence[DeliveredEvent], session: AsyncClientSession | None
 ) -> None:
     await runtime.reactions.react_to_batch(source, batch)
+
+
+async def _retry_parked_events(runtime: Runtime, _context: Context) -> None:
+    service = runtime.service
+    reactions = {policy_subscription(source): partial(runtime.reactions.react, source) for source in service.policies}
+    workers = {worker.consumer_name(service.name): partial(runtime.run_worker, worker) for worker in service.workers}
+
+    async def run(name: str, recorded: AnyEvent) -> None:
+        await (reactions | workers)[name](recorded)
+
+    await runtime.parked.retry_requested(run)
+    runtime.metrics.events_parked.set(await runtime.parked.count(), {"service": service.name})
 
 
 async def _remove_silent_replicas(runtime: Runtime, _context: Context) -> None:

@@ -39,6 +39,11 @@ def derive_id(*parts: object) -> str:
     return str(uuid5(NAMESPACE_URL, "/".join(map(str, parts))))
 
 
+def policy_subscription(source: str) -> str:
+    """Return the name of the subscription that runs the policy for the events of the service `source`."""
+    return f"reactions-to-{source}"
+
+
 class Reactions:
     """Runs the policies of one service in one process."""
 

@@ -42,6 +42,7 @@ from libs.observability.tracing import NATS, SpanKind, child_span, inject, open_
 from libs.projections.projector import apply_batch, projection_collection
 from libs.projections.read_model import ReadModel, RowBackfill
 from libs.projections.rebuild import backfill_row
+from libs.reactions.parking import ParkedEvents
 from libs.security.envelope_encryption import Encryption
 from libs.service.declaration import AnyProjection, AnyWorker, CommandFlow, Context, Handler, Service
 from libs.service.reactions import CONSUMER_ATTRIBUTES, Reactions, derive_id
@@ -83,6 +84,7 @@ class Runtime:
         self.nats = nats
         self.message_client = MessageClient(nats, service.outgoing)
         self.sequences = SequenceGenerator(database["counters"])
+        self.parked = ParkedEvents(database, self.clock)
         self.reactions = Reactions(service, self.clock, metrics, self.send)
         self._categories = {category.name: category for category in service.categories}
         self._by_command = {

@@ -156,7 +156,7 @@ async def _start(service: Service, settings: Settings, stack: AsyncExitStack, cl
 async def _build_workers(service: Service, runtime: Runtime) -> "WorkerPool":
     from libs.messaging.workers import WorkerPool  # imported here: services without workers save 13 MB of FastStream
 
-    pool = WorkerPool(runtime.settings, service.name, await load_cutoffs(runtime.database))
+    pool = WorkerPool(runtime.settings, service.name, runtime.parked.park, await load_cutoffs(runtime.database))
     for worker in service.workers:
         pool.register(worker, partial(runtime.run_worker, worker))
     return pool

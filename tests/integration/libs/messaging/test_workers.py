@@ -18,6 +18,7 @@ from libs.messaging import workers
 from libs.messaging.cloudevents import hint_subject
 from libs.messaging.nats_connection import flush_to_server
 from libs.messaging.workers import WorkerPool
+from libs.reactions.parking import ParkedEvents
 from libs.service.declaration import AnyWorker, Context, RetryLater, Worker
 from libs.service.migration import ensure_consumer
 from libs.settings import Settings
@@ -45,6 +46,7 @@ class WorkerStage:
     log: EventLog
     settings: Settings
     worker: AnyWorker
+    parked: ParkedEvents
     begun: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
 
@@ -57,7 +59,7 @@ class WorkerStage:
             await work(recorded)
             self.done.append(recorded.id)
 
-        pool = WorkerPool(self.settings, "counters", handled, shutdown_timeout=shutdown_timeout)
+        pool = WorkerPool(self.settings, "counters", self.parked.park, handled, shutdown_timeout=shutdown_timeout)
         pool.register(self.worker, track_work)
         await pool.start(self.log.bus)
         try:
@@ -79,7 +81,7 @@ async def stage(log: EventLog, settings: Settings) -> WorkerStage:
         "dig", log.service, (CounterRaised, CounterClosed), unused_handler, concurrency=3, ack_wait_seconds=1.0
     )
     await ensure_consumer("counters", worker, log.bus)
-    return WorkerStage(log, settings, worker)
+    return WorkerStage(log, settings, worker, ParkedEvents(log.database))
 
 
 async def finish_immediately(_recorded: RecordedEvent[Any]) -> None:
@@ -207,7 +209,7 @@ async def test_hints_above_the_limit_are_left_to_the_consumer(
         "dig", log.service, (CounterRaised,), unused_handler, concurrency=3, ack_wait_seconds=5.0, start_on_hint=True
     )
     await ensure_consumer("counters", worker, log.bus)
-    stage, finish = WorkerStage(log, settings, worker), asyncio.Event()
+    stage, finish = WorkerStage(log, settings, worker, ParkedEvents(log.database)), asyncio.Event()
 
     async def wait(_recorded: RecordedEvent[Any]) -> None:
         await finish.wait()

@@ -14,6 +14,7 @@ from infra.service_catalog import load_services
 from libs.clock import Clock, now
 from libs.messaging.subscription import REBUILDING
 from libs.projections.projector import projection_collection
+from libs.reactions.parking import COLLECTION, FailedEvent, ParkedEvents
 from libs.service.connections import create_mongo_client
 from libs.settings import MailSecurity, MailSettings, Settings
 from services.builds.queries.statistics import monthly_durations
@@ -186,3 +187,14 @@ async def test_doctor_reports_a_nearly_full_disk(tmp_path: Path, monkeypatch: py
 async def test_doctor_reports_a_missing_git(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert [finding.check async for finding in environment_checks.check_git()] == ["git"]
+
+
+async def test_doctor_reports_parked_events(system: ExaminedSystem) -> None:
+    async with create_mongo_client(system.settings, "test") as client:
+        database = system.database("builds", client)
+        headers = {"ce-id": "build-17@1.0", "ce-type": "BuildQueued"}
+        await ParkedEvents(database).park(FailedEvent("builds-planner", "builds", 1, headers, b"{}", ValueError(), 8))
+        found = await system.findings()
+        await database[COLLECTION].drop()
+    assert set(found) == {"reactions.builds"}
+    assert "builds-planner on build-17@1.0: ValueError" in found["reactions.builds"].what

@@ -1,0 +1,1 @@
+"""What reactions of both forms share: policies, which the subscription runs, and workers."""
