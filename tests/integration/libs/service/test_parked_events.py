@@ -66,7 +66,8 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def parked(counter_service: CounterService) -> ParkedEvents:
+async def parked(counter_service: CounterService) -> ParkedEvents:
+    await counter_service.migrate(FailingReactions().with_worker())  # gives the consumer the short ack wait
     return ParkedEvents(counter_service.database)
 
 
