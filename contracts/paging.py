@@ -66,5 +66,5 @@ class FilteredPageRequest(PageRequest):
 
     filters: tuple[Filter, ...] = ()
     any_filter: bool = False  # True: filters are combined with OR instead of AND
-    sort_by: str = "id"  # NONE: in order of creation
+    sort_by: str = "id"  # "NONE": oldest first; `descending` is ignored
     descending: bool = True

@@ -1,4 +1,7 @@
-"""`python -m infra`: start a process of the embedded stack, or else run the command line."""
+"""`python -m infra`, also the entry point of the image: start a service, the gateway, the migration or a helper.
+
+With other arguments, run the command line.
+"""
 
 import sys
 

@@ -49,7 +49,7 @@ class Clock:
         return self._offset
 
     async def synchronize(self, get_database_time: Callable[[], Awaitable[datetime]]) -> None:
-        """Read the database's time. The reply is assumed to have the time halfway through the round trip."""
+        """Read the database's time. The database is assumed to have read it halfway through the round trip."""
         host_time, start = self.machine_time(), self.monotonic()
         database_time = await get_database_time()
         end = self.monotonic()

@@ -59,7 +59,10 @@ async def _read_frames(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class DockerClient:
-    """A client with one method for each request to Docker. A failed request raises DockerError, except in `ping`."""
+    """The operations on Docker that the agent needs. A failed request raises DockerError, except in `ping`.
+
+    In `has_image`, `kill` and the `remove_` methods, a missing image, container or network is no failure.
+    """
 
     def __init__(self, socket: str) -> None:
         self._http = httpx.AsyncClient(

@@ -195,7 +195,7 @@ class GetUser(Query):
 
 
 class ListUsers(PageRequest):
-    """List all users, by id. Answer: Page of UserView.
+    """List all users, ordered by id. Answer: Page of UserView.
 
     With `user_ids`, list the users with these ids. Answer: Users. Errors: DEVELOPER_NOT_FOUND if one does not exist.
     """

@@ -80,9 +80,9 @@ def serialize_row(model: type[ResponseModel]) -> Serializer:
 
 
 def serialize_with_secret(model: type[ResponseModel], secret: str) -> Serializer:
-    """Return a serializer that converts the answer and adds the message's field `secret`.
+    """Return a serializer that converts the answer and adds a field of the message, named `secret`.
 
-    The client has sent this value itself, so that returning it needs no access record.
+    The client has just sent this value itself, so returning it is not recorded as an access to the secret.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(model)
 

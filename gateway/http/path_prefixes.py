@@ -23,7 +23,7 @@ def client_prefixes(apis: Iterable[CompatibleApi]) -> tuple[str, ...]:
 
 
 def canonical_path(path: str, prefixes: tuple[str, ...] = CLIENT_PREFIXES) -> str:
-    """Return the path below `/api`: `/api-free-commit/x`, `/rest-api/x` and `/x` become `/api/x`."""
+    """Return the path of the route: `/api-free-commit/x`, `/rest-api/x` and `/x` become `/api/x`, `/healthz` stays."""
     for prefix in prefixes:
         if path.startswith(prefix):
             return "/api" + path[len(prefix) - 1 :]

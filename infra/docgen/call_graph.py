@@ -55,7 +55,7 @@ def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[
 
 
 def reachable_sources(pending: list[Any]) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
-    """Yield syntax tree and scope of these functions and classes and, recursively, of all service code they name."""
+    """Yield syntax tree and scope of these functions and classes and, recursively, of the code in `services` they name."""
     seen: set[object] = set()
     while pending:
         target = pending.pop(0)

@@ -220,7 +220,7 @@ async def check_subscriptions(
         try:
             end = (await client.jetstream().stream_info(source)).state.last_seq
         except (NotFoundError, APIError):
-            continue  # a finding of check_streams
+            continue  # check_streams reports this
         before = await _read_checkpoint(database, name)
         if before.get("incarnation") == REBUILDING:
             yield Finding(

@@ -19,7 +19,10 @@ class PendingAllocations:
 
 
 class SequenceGenerator:
-    """Allocates ids one by one, not in blocks per process: clients expect the newest object to have the highest id."""
+    """Allocates ids when they are requested. No process reserves ids in advance.
+
+    Clients expect the newest object to have the highest id.
+    """
 
     def __init__(self, counters: AsyncCollection[Document]) -> None:
         self._counters = counters

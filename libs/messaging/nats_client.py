@@ -240,10 +240,10 @@ class NatsClient(Client):
 
 
 class ServerSelector:
-    """Selects the next server to connect to: the server with the fewest attempts, at random among equals.
+    """Selects the next server to connect to: the server with the fewest attempts.
 
-    Configured servers come before discovered ones, which may not be reachable from here. The server of the lost
-    connection counts as tried once.
+    Among equals, the preferred server comes first, then configured servers in random order, then discovered ones, which
+    this process may not be able to reach. The server of the lost connection counts as tried once.
     """
 
     def __init__(self, client: Client) -> None:

@@ -25,7 +25,7 @@ def has_lost_alias(command: CreateCompany, code: str) -> bool:
 
 
 async def prepare_company(ctx: Context, command: CreateCompany) -> AddCompany:
-    """Allocate the id and, if the command has none, choose an alias for a new company."""
+    """Allocate the id of a new company, and choose an alias if the command has none."""
     title = validate_title(command.title)
     alias = validate_alias(command.alias) if command.alias else await find_free_alias(ctx, make_slug(title, "company"))
     await require_members(ctx, command)

@@ -14,9 +14,10 @@ SCANS_COLLECTION = "presence_looks"
 
 
 async def detect_offline(ctx: Context) -> None:
-    """Set runners offline that have not called for `runner_offline_seconds`.
+    """Set runners offline whose stored last contact is older than `runner_offline_seconds`.
 
-    Other replicas may hold heartbeats that are not written yet, but none older than a third of that time.
+    Not every heartbeat is written (see HeartbeatWriter): the stored contact may be older than the runner's last call,
+    by up to a third of that time.
     """
     timeout = timedelta(seconds=ctx.settings.runner_offline_seconds)
     if ctx.clock.database_time() < await compute_grace_deadline(ctx, SCANS_COLLECTION, timeout):

@@ -1,1 +1,1 @@
-"""Free Commit's API: request fields, response models, handlers, paging."""
+"""Free Commit's API: request fields, response models with their serializers, paging."""

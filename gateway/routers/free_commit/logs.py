@@ -1,4 +1,4 @@
-"""Routes of build logs, section by section. The route of a whole log is in `jobs`."""
+"""Routes of build logs, section by section. The route of a job's whole log is in gateway/routers/jobs.py."""
 
 from typing import Annotated
 

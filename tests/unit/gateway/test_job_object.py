@@ -1,4 +1,4 @@
-"""The job object for GitLab-compatible runners."""
+"""The job payload for GitLab-compatible runners."""
 
 from datetime import UTC, datetime
 

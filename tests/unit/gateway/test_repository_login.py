@@ -1,4 +1,4 @@
-"""Credentials of a private repository in the job object."""
+"""Credentials of a private repository in the job payload."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Queries over a read model on a real database."""
+"""A walk over the rows of a read model on a real database."""
 
 import pytest
 from pymongo import AsyncMongoClient
