@@ -109,8 +109,10 @@ class NatsTransport(Transport):
         closing = asyncio.ensure_future(self._writer.wait_closed())
         # retrieves the error in case nothing awaits the task
         closing.add_done_callback(lambda closed: closed.cancelled() or closed.exception())
-        await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
-        self._writer.transport.abort()  # no effect if the transport is closed already
+        try:
+            await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
+        finally:  # also when the caller's own timeout cancels this
+            self._writer.transport.abort()  # no effect if the transport is closed already
         await closing
 
     def at_eof(self) -> bool:

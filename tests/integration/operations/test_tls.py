@@ -1,11 +1,15 @@
 """TLS on every connection with a private certificate authority, and errors for untrusted certificates."""
 
 import asyncio
+import gc
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlparse
 from uuid import uuid4
 
 import httpx
@@ -19,6 +23,7 @@ from infra.local.mongod import mongod_program
 from infra.local.nats_server import nats_server_program
 from infra.local.process import Process
 from libs.messaging.message_server import MessageServer
+from libs.messaging.nats_client import NatsTransport
 from libs.messaging.nats_connection import connect, flush_to_server
 from libs.messaging.request_reply import MessageClient
 from libs.service.service_host import serve
@@ -145,6 +150,34 @@ async def test_a_nats_server_without_tls_receives_no_login_for_a_tls_url() -> No
         with pytest.raises(SettingsError, match=r"^The NATS server does not use TLS"):
             await connect(Settings(nats_url=f"tls://builds:canary@127.0.0.1:{port}"), "test")
     assert b"canary" not in b"".join(received)
+
+
+async def test_a_tls_connection_whose_close_is_canceled_leaves_no_open_socket(
+    authority: CertificateAuthority, recwarn: pytest.WarningsRecorder
+) -> None:
+    """asyncio warns about an open socket when its stream is garbage-collected."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority.issue("nats").combined)
+    closed = threading.Event()
+
+    def accept_and_ignore_the_close(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with context.wrap_socket(connection, server_side=True):
+            closed.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.create_task(asyncio.to_thread(accept_and_ignore_the_close, listening))
+        transport = NatsTransport()
+        await transport.connect(urlparse(f"tls://127.0.0.1:{listening.getsockname()[1]}"), 32768, 2)
+        await transport.connect_tls("127.0.0.1", trust_only(authority), 32768, 2)
+        transport.close()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(transport.wait_closed(), 0.05)
+        del transport
+        gc.collect()
+        closed.set()
+        await serving
+    assert [str(warning.message) for warning in recwarn if "unclosed" in str(warning.message)] == []
 
 
 async def test_a_rejected_nats_login_is_reported_without_the_password(settings: Settings) -> None:
