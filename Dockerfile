@@ -8,6 +8,8 @@ ARG PIP_INDEX_URL
 ARG PIP_NO_INDEX
 ARG UV_DEFAULT_INDEX
 ARG UV_NO_INDEX
+# npm packages of the web console can come from another registry.
+ARG NPM_CONFIG_REGISTRY
 ENV PIP_FIND_LINKS=/source/wheels UV_FIND_LINKS=/source/wheels PIP_DISABLE_PIP_VERSION_CHECK=1 \
     UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_CONSTRAINT=requirements.txt
 WORKDIR /source
@@ -17,21 +19,26 @@ RUN sed -n '/^uv==/,/# via/p' requirements.txt > uv.txt \
     && python -m venv /tools \
     && /tools/bin/pip install --quiet --no-cache-dir --require-hashes -r uv.txt \
     && /tools/bin/uv venv /opt/headrace \
-    && /tools/bin/uv pip install --python /opt/headrace --require-hashes -r pyproject.toml
+    && /tools/bin/uv pip install --python /opt/headrace --require-hashes -r pyproject.toml --extra server
 COPY agent agent
+COPY client client
 COPY contracts contracts
 COPY gateway gateway
 COPY infra infra
 COPY libs libs
 COPY services services
-RUN /tools/bin/uv build --quiet --wheel --require-hashes --build-constraints requirements.txt --out-dir dist \
+COPY web web
+# Node.js is a wheel in /tools, and is not part of the final image. No wheel of Headrace is built without the console.
+RUN /tools/bin/python -m infra.web build \
+    && /tools/bin/uv build --quiet --wheel --require-hashes --build-constraints requirements.txt --out-dir dist \
     && /tools/bin/uv pip install --python /opt/headrace --no-deps dist/*.whl
 
 FROM ${PYTHON_IMAGE}
-# git and ssh for the planner and the agent; tini reaps orphans of jobs and forwards signals.
+# git and ssh for the planner and the agent; iproute2 keeps containers of jobs from private networks; tini reaps orphans
+# of jobs and forwards signals.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends git openssh-client tini \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends git iproute2 openssh-client tini \
     && python -m pip uninstall --quiet --yes --root-user-action=ignore pip \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
     && useradd --no-create-home --uid 10001 --user-group --home-dir /var/lib/headrace --shell /bin/bash headrace \

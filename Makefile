@@ -1,14 +1,16 @@
 # Every target works in a fresh checkout and installs what it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo up down test test-fast nightly coverage coverage-fast compose-test check docs bench chaos kube-test clean
+.PHONY: help setup lock demo up down test test-fast nightly coverage coverage-fast compose-test check docs bench chaos kube-test screenshots clean
 
 PYTHON ?= python3
-WORKERS ?= 4
+WORKERS ?= 3
 FAST = tests/unit tests/contract
 PARALLEL = -n $(WORKERS) $(if $(SEED),--hypothesis-seed=$(SEED))
 BIN := .venv/bin
 READY := .venv/ready
+PAGE := gateway/console/index.html
+PAGE_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/generated -prune -o -type f -print)
 NEWER = $(if $(filter all,$(UPGRADE)),--upgrade,$(UPGRADE:%=--upgrade-package %))
 UV := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
 
@@ -24,7 +26,7 @@ help: ## List all targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do \
 		printf '  make %-12s %s\n' "$$name" "$$what"; done
 
-setup: $(READY) ## Create .venv from the lock file
+setup: $(READY) $(PAGE) ## Create .venv from the lock file and build the web console
 	@echo "Ready: $(BIN)/headrace --help"
 
 $(READY): requirements.txt pyproject.toml
@@ -40,20 +42,26 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock: $(READY) ## Update requirements.txt from pyproject.toml (UPGRADE=all or UPGRADE=package: newer versions)
-	$(BIN)/uv pip compile pyproject.toml $(NEWER) --extra local --extra dev --universal --generate-hashes --python-version 3.11 --no-header -o requirements.txt
+$(PAGE): $(PAGE_SOURCES) | $(READY)
+	@$(BIN)/python -m infra.web build
 
-demo: $(READY) ## Start a stack and build a sample repository (REPO= BRANCH= SPEC= KEEP=1)
+lock: $(READY) ## Update requirements.txt from pyproject.toml (UPGRADE=all or UPGRADE=package: newer versions)
+	$(BIN)/uv pip compile pyproject.toml $(NEWER) --extra server --extra local --extra dev --universal --generate-hashes --python-version 3.11 --no-header -o requirements.txt
+	$(BIN)/uv pip compile --group node $(NEWER) --universal --generate-hashes --python-version 3.11 --no-header -o web/requirements.txt
+
+demo: $(READY) $(PAGE) ## Start a stack and build a sample repository (REPO= BRANCH= SPEC= KEEP=1)
 	@exec $(BIN)/headrace demo
 
-up: $(READY) ## Start the stack in the background
+up: $(READY) $(PAGE) ## Start the stack in the background
 	@exec $(BIN)/headrace up --detach
 
 down: $(READY) ## Stop the stack
 	@exec $(BIN)/headrace down
 
-test: $(READY) ## Run all tests (STACK=containers: NATS and MongoDB from Docker; WORKERS=0: one process)
-	$(BIN)/pytest $(PARALLEL)
+test: $(READY) $(PAGE) ## Run all tests (STACK=containers: NATS and MongoDB from Docker; WORKERS=0: one process; COVERAGE=1)
+	$(if $(COVERAGE),@$(MAKE) --no-print-directory coverage-fast)
+	@$(BIN)/python -m infra.web test
+	$(BIN)/pytest $(PARALLEL) $(if $(COVERAGE),$(FAST:%=--ignore=%))
 
 test-fast: $(READY) ## Run the unit and contract tests, in under a minute
 	$(BIN)/pytest $(PARALLEL) $(FAST)
@@ -86,9 +94,13 @@ check: $(READY) ## Check style, types, imports, generated documents, wording and
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/python -m infra.docgen --check
 	$(BIN)/python -m infra.checks
+	$(BIN)/python -m infra.web check
 
 docs: $(READY) ## Generate reference documents, OpenAPI, AsyncAPI and NATS permissions
 	$(BIN)/python -m infra.docgen
+
+screenshots: $(READY) $(PAGE) ## Take the pictures of the web console in docs/images (needs Chromium)
+	$(BIN)/python -m tests.support.screenshots
 
 bench: $(READY) ## Run the benchmark; prints a table and writes bench-results.json
 	$(BIN)/python -m tests.bench.bench
@@ -96,10 +108,10 @@ bench: $(READY) ## Run the benchmark; prints a table and writes bench-results.js
 chaos: $(READY) ## Kill processes at random and check that no build is lost (HEADRACE_CHAOS_SEED=, _ROUNDS=)
 	HEADRACE_CHAOS_ROUNDS=$${HEADRACE_CHAOS_ROUNDS:-2} $(BIN)/pytest tests/chaos -v --override-ini="addopts=" -ra
 
-kube-test: $(READY) ## Test a rollout under load on the cluster at KUBECONFIG
-	HEADRACE_KUBE_TEST=1 $(BIN)/pytest tests/deployment/kubernetes -v --override-ini="addopts=" -ra
+kube-test: $(READY) ## Test jobs in pods and a rollout under load on the cluster at KUBECONFIG
+	HEADRACE_KUBE_TEST=1 $(BIN)/pytest tests/deployment/kubernetes tests/integration/agent/test_agent_kubernetes.py -v --override-ini="addopts=" -ra
 
 clean: ## Remove .venv, caches and the data of the embedded stack
 	@if [ -x $(BIN)/headrace ]; then $(BIN)/headrace down; fi
-	rm -rf .venv .headrace .coverage nightly-results *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv gateway/console web/node_modules web/generated .headrace .coverage nightly-results *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,6 +17,7 @@ from agent import config as configuration
 from agent.config import Config, ConfigError
 from agent.protocol.responses import RequestFailed
 from agent.registration import UNKNOWN_TOKEN_STATUS, register, unregister, verify
+from agent.runner import check_isolation
 from agent.runner import run as run_runner
 from agent.telemetry import agent_telemetry
 from libs.observability.health import Health, serve_health
@@ -70,6 +71,7 @@ RunnerOption = Annotated[int | None, typer.Option("--runner", help="Id of a sing
 
 class ExecutorChoice(StrEnum):
     docker = "docker"
+    kubernetes = "kubernetes"
     shell = "shell"
 
 
@@ -120,15 +122,18 @@ def register_command(
     protected: Annotated[bool, typer.Option("--protected", help="Run only jobs of protected branches.")] = False,
     concurrency: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent jobs.")] = 1,
     executor: Annotated[
-        ExecutorChoice,
+        ExecutorChoice | None,
         typer.Option(
-            help="docker: run all jobs in containers. shell: run all jobs as processes of the agent's user; only for "
-            "repositories that trust each other."
+            help="docker: run all jobs in containers. kubernetes: run each job in a pod of the agent's cluster. shell: "
+            "run all jobs as the agent's user; only for repositories that trust each other. Default: docker."
         ),
-    ] = ExecutorChoice.docker,
+    ] = None,
     shell: Annotated[str, typer.Option(help="Program that runs the scripts (default: bash, else sh).")] = "",
     builds_dir: Annotated[
         Path | None, typer.Option(help="Working directory of jobs (default: `builds` beside the file).")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="JSON file with further settings, in the form of the configuration file.")
     ] = None,
     ca_file: Annotated[
         Path | None,
@@ -141,7 +146,11 @@ def register_command(
         typer.Option(envvar="HEADRACE_WAIT_SECONDS", min=0, help="Seconds to retry while the server is unreachable."),
     ] = 120.0,
     if_missing: Annotated[
-        bool, typer.Option("--if-missing", help="Do nothing if the file has a runner that the server knows.")
+        bool,
+        typer.Option(
+            "--if-missing",
+            help="Do not register again if the file has a runner that the server knows; only set its executor.",
+        ),
     ] = False,
 ) -> None:
     """Register this machine as a runner. The configuration file can hold several runners; `run` serves them all.
@@ -151,8 +160,13 @@ def register_command(
     path = config.expanduser()
     try:
         if if_missing and path.exists():
-            verified = [runner for runner in configuration.load(path) if runner.url == url and verify(runner, wait)]
+            loaded = configuration.load(path)
+            verified = [runner for runner in loaded if runner.url == url and verify(runner, wait)]
             if verified:
+                chosen = tuple(replace(runner, executor=executor.value) if executor else runner for runner in verified)
+                others = tuple(runner for runner in loaded if runner not in verified)
+                if chosen != tuple(verified):
+                    configuration.save(path, *others, *chosen)
                 typer.echo(f"Already registered: {path}")
                 return
         token = token or resolve_secret_files(os.environ).get("HEADRACE_REGISTRATION_TOKEN", "")
@@ -170,11 +184,12 @@ def register_command(
             paused=paused,
             protected=protected,
             concurrency=concurrency,
-            executor=executor.value,
+            executor=executor or ExecutorChoice.docker,
             shell=shell,
             builds_dir=builds_dir,
             ca_file=ca_file,
             retry_seconds=wait,
+            settings=configuration.load_settings(settings) if settings else {},
         )
     except RequestFailed as error:
         rejected = ConfigError(f"{url} does not accept this registration token")
@@ -259,17 +274,22 @@ def run_command(
     at once.
     """
     loaded = _load_runners(config, only)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # httpx would log every request
-    serve_runners(
-        *(
+    try:
+        runners = tuple(
             replace(
                 runner,
                 concurrency=concurrency or runner.concurrency,
                 grace_seconds=runner.grace_seconds if grace is None else grace,
             )
             for runner in loaded
-        ),
+        )
+        check_isolation(config.expanduser(), *runners)
+    except (ValueError, ConfigError) as error:
+        raise _exit_with_error(error) from error
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # httpx would log every request
+    serve_runners(
+        *runners,
         once=once,
         ephemeral=ephemeral,
         health=(host, health_port) if health_port else None,

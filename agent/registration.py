@@ -4,7 +4,10 @@ import asyncio
 import os
 import platform
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from agent import config as configuration
 from agent.config import Config, ConfigError
@@ -32,15 +35,17 @@ def register(
     builds_dir: Path | None = None,
     ca_file: Path | None = None,
     retry_seconds: float = 0.0,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Config:
     """Register a runner at the server and add it to the configuration file. Return the runner's configuration.
 
-    `retry_seconds`: how long to retry while the server is unreachable. Raises RequestFailed, ConfigError, OSError.
+    `settings`: further settings, in the form of the configuration file. `retry_seconds`: how long to retry while the
+    server is unreachable. Raises RequestFailed, ConfigError, OSError.
     """
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{url!r} is not a valid URL: it must begin with http:// or https://")
     name = description or f"headrace-agent on {platform.node()}"
-    settings = {
+    attributes = {
         "description": name,
         "tag_list": ",".join(tags),
         "run_untagged": not tags if run_untagged is None else run_untagged,
@@ -53,20 +58,36 @@ def register(
 
     async def send() -> Config:
         async with ProtocolClient(url, executor, trusted_ca_file, retry_seconds) as protocol:
-            identity = await protocol.register(token, **settings)
-        return Config(
-            url=url,
-            token=identity.token,
-            id=identity.id,
-            name=name,
-            system_id=f"s_{secrets.token_hex(6)}",
-            builds_dir=str((builds_dir or path.parent / "builds").absolute()),
-            concurrency=concurrency,
-            shell=shell,
-            executor=executor,
-            ca_file=trusted_ca_file,
-        )
+            identity = await protocol.register(token, **attributes)
+        own = {
+            "url": url,
+            "token": identity.token,
+            "id": identity.id,
+            "name": name,
+            "system_id": f"s_{secrets.token_hex(6)}",
+            "builds_dir": str((builds_dir or path.parent / "builds").absolute()),
+            "concurrency": concurrency,
+            "shell": shell,
+            "executor": executor,
+            "ca_file": trusted_ca_file,
+        }
+        return Config.from_json({**settings, **own})
 
+    try:  # checked before the server creates a runner
+        Config.from_json(
+            {
+                **settings,
+                "url": "",
+                "token": "",
+                "id": 0,
+                "name": "",
+                "system_id": "",
+                "builds_dir": "",
+                "executor": executor,
+            }
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"invalid settings: {error}") from error
     existing = configuration.load(path) if path.exists() else ()
     path.parent.mkdir(parents=True, exist_ok=True)
     # checked first, because the server would create a runner whose token cannot be saved

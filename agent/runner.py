@@ -1,17 +1,26 @@
 """The agent's main loop: requests jobs while slots are free, runs them concurrently, and drains at shutdown."""
 
 import asyncio
+import contextlib
 import logging
+import os
 import random
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.config import Config
+from agent.config import Config, ConfigError
 from agent.execution.job_execution import SYSTEM_FAILURE, JobExecution
-from agent.executors.docker_client import DockerClient, DockerError, socket_path
-from agent.executors.docker_executor import remove_orphans
+from agent.executors.docker_client import DockerClient, socket_path
+from agent.executors.docker_containers import remove_orphans as remove_orphaned_containers
+from agent.executors.errors import ExecutorError
+from agent.executors.kubernetes.cluster_client import KubernetesClient, server_address
+from agent.executors.kubernetes.pod_executor import remove_orphans as remove_orphaned_pods
+from agent.processes.control_groups import ControlGroups, open_control_groups
+from agent.processes.job_spawner import JobSpawner
+from agent.processes.job_users import JobUser, JobUserError, check_separation, resolve_job_users
 from agent.processes.process_spawner import ProcessSpawner
 from agent.processes.run_directories import create_run_directory
 from agent.protocol.client import LONG_POLL_TIMEOUT_SECONDS, ProtocolClient
@@ -29,7 +38,14 @@ class Runner:
     """One registered runner: requests jobs and executes up to `concurrency` of them at a time."""
 
     def __init__(
-        self, config: Config, protocol: ProtocolClient, folder: Path, spawner: ProcessSpawner, jobs: asyncio.TaskGroup
+        self,
+        config: Config,
+        protocol: ProtocolClient,
+        folder: Path,
+        spawner: ProcessSpawner,
+        jobs: asyncio.TaskGroup,
+        users: Sequence[JobUser] = (),
+        groups: ControlGroups | None = None,
     ) -> None:
         self._config = config
         self._protocol = protocol
@@ -37,6 +53,9 @@ class Runner:
         self._spawner = spawner
         self._jobs = jobs
         self._slots = asyncio.Semaphore(config.concurrency)
+        self._has_users = bool(users)
+        self._free_users = list(users)
+        self._groups = groups
         self._last_update: str | None = None
         self._running: dict[asyncio.Task[None], JobExecution] = {}
         self._is_polling = False
@@ -51,7 +70,8 @@ class Runner:
                 return
             try:
                 folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"job-{job.id}-"))
-                execution = JobExecution(job, self._config, self._protocol, folder, self._spawner)
+                spawner = self._create_spawner(folder.name)
+                execution = JobExecution(job, self._config, self._protocol, folder, spawner)
             except OSError as error:  # such as a full disk; running jobs may free space when they finish
                 logger.error("job %d could not be started: %s", job.id, error)
                 self._slots.release()
@@ -59,6 +79,9 @@ class Runner:
                 await asyncio.sleep(DISK_FULL_DELAY_SECONDS)
                 continue
             task = self._jobs.create_task(self._execute(execution, job))
+            if spawner.user:
+                self._free_users.remove(spawner.user)
+                task.add_done_callback(partial(self._free_user, spawner))
             self._running[task] = execution
             task.add_done_callback(self._on_job_done)
             if once:
@@ -89,6 +112,17 @@ class Runner:
     def _on_job_done(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
         self._slots.release()
+
+    def _create_spawner(self, name: str) -> JobSpawner:
+        if self._has_users and not self._free_users:
+            raise OSError("processes of earlier jobs could not be killed, so that no job user is free")
+        user = self._free_users[-1] if self._has_users else None
+        return JobSpawner(self._spawner, user, self._groups.create(name) if self._groups else None)
+
+    def _free_user(self, spawner: JobSpawner, _task: asyncio.Task[None]) -> None:
+        """Make the job's user available for another job, unless processes of this job are still alive."""
+        if spawner.user and not spawner.may_have_processes:
+            self._free_users.append(spawner.user)
 
     async def _execute(self, execution: JobExecution, job: Job) -> None:
         try:
@@ -143,19 +177,42 @@ class Runner:
             self._is_polling = False
 
 
+def check_isolation(config_file: Path, *runners: Config) -> None:
+    """Check that jobs can be limited, and that job users are separated from the agent and from each other.
+
+    Raises ConfigError.
+    """
+    try:
+        resolve_job_users([name for runner in runners for name in runner.job_users])
+        for runner in runners:
+            open_control_groups(runner.job_limits.by_file)
+            if users := resolve_job_users(runner.job_users):
+                os.setgroups([])  # a job user's file access must not have the groups of the agent's user
+                Path(runner.builds_dir).mkdir(parents=True, exist_ok=True)
+                check_separation(users, config_file, Path(runner.builds_dir))
+    except (OSError, JobUserError) as error:
+        raise ConfigError(str(error)) from error
+
+
 async def run(config: Config, *, stop: asyncio.Event, once: bool = False, ephemeral: bool = False) -> None:
     """Request and execute jobs of one runner until `stop` is set or, with `once`, until one job is finished.
 
     `ephemeral`: the caller unregisters the runner afterwards. If the pending request receives a job, that job runs
     first.
     """
-    await _remove_orphaned_containers(config)
+    await _remove_orphans(config)
+    users = resolve_job_users(config.job_users)
+    groups = open_control_groups(config.job_limits.by_file)
     with (
         create_run_directory(Path(config.builds_dir)) as folder,
         ProcessSpawner(folder, config.limits.by_name) as spawner,
     ):
         async with ProtocolClient(config.url, config.executor, config.ca_file) as protocol, asyncio.TaskGroup() as jobs:
-            runner = Runner(config, protocol, folder, spawner, jobs)
+            if users:
+                folder.chmod(0o711)
+                for user in users:
+                    JobSpawner(spawner, user).kill_all()  # processes of an earlier run that was killed
+            runner = Runner(config, protocol, folder, spawner, jobs, users, groups)
             logger.info(
                 "agent %s requests jobs from %s, up to %d at a time", config.name, config.url, config.concurrency
             )
@@ -170,16 +227,16 @@ async def run(config: Config, *, stop: asyncio.Event, once: bool = False, epheme
     logger.info("agent %s stopped", config.name)
 
 
-async def _remove_orphaned_containers(config: Config) -> None:
+async def _remove_orphans(config: Config) -> None:
+    """Remove containers or pods of an earlier run. Failures are logged."""
     if config.executor == "shell":
         return
-    client = DockerClient(socket_path(config.docker.socket))
     try:
-        if await client.ping():
-            await remove_orphans(client, config)
+        if config.executor == "kubernetes":
+            async with contextlib.aclosing(KubernetesClient(config.kubernetes.namespace, server_address())) as cluster:
+                await remove_orphaned_pods(cluster, config)
         else:
-            logger.warning("Docker is not available at %s", socket_path(config.docker.socket))
-    except DockerError as error:
-        logger.warning("orphaned containers of an earlier run could not be removed: %s", error)
-    finally:
-        await client.close()
+            async with contextlib.aclosing(DockerClient(socket_path(config.docker.socket))) as docker:
+                await remove_orphaned_containers(docker, config)
+    except ExecutorError as error:
+        logger.warning("containers of an earlier run could not be removed: %s", error)

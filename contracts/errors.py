@@ -24,6 +24,11 @@ CODES: dict[str, ErrorCode] = {
     "UNAUTHORIZED": ErrorCode(401, "The username or password is wrong, or the token is missing."),
     "TOKEN_EXPIRED": ErrorCode(401, "The token has expired. Log in again."),
     "TOKEN_INVALID": ErrorCode(401, "The token is malformed, has an unknown signature or is no longer valid."),
+    "SESSION_EXPIRED": ErrorCode(401, "The session can no longer be renewed. Sign in again."),
+    "SESSION_CROSS_SITE": ErrorCode(
+        403, "A request with a session cookie that changes something must come from a page of this server."
+    ),
+    "PASSWORD_WRONG": ErrorCode(422, "The present password is wrong."),
     "TOKEN_SCOPE": ErrorCode(403, "The personal token does not have the scope required by this route."),
     "FORBIDDEN": ErrorCode(403, "The token does not have the role required by this route."),
     "NOT_FOUND": ErrorCode(404, "There is no resource at this path."),
@@ -34,7 +39,7 @@ CODES: dict[str, ErrorCode] = {
     "REQUEST_INVALID": ErrorCode(422, "A field is missing, has the wrong type or is out of range. See `detail`."),
     "IDEMPOTENCY_KEY_INVALID": ErrorCode(400, "An Idempotency-Key must have 1 to 255 printable ASCII characters."),
     "IDEMPOTENCY_KEY_REUSED": ErrorCode(422, "This Idempotency-Key was used for another request."),
-    "TOO_MANY_REQUESTS": ErrorCode(429, "Too many failed attempts. Wait for the seconds in `Retry-After`."),
+    "TOO_MANY_REQUESTS": ErrorCode(429, "Too many requests or failed attempts. Wait for the seconds in `Retry-After`."),
     "CONFLICT": ErrorCode(409, "The resource was changed concurrently. Try again."),
     "SERVICE_UNAVAILABLE": ErrorCode(503, "The service behind this route is not available. Nothing was changed."),
     "SERVICE_TIMEOUT": ErrorCode(
@@ -115,6 +120,15 @@ CODES: dict[str, ErrorCode] = {
     ),
     "PROJECT_DEVELOPERS_ID_REQUIRED": ErrorCode(422, "The list of developers is required. It may be empty."),
     "PROJECT_SECRETS_ID_REQUIRED": ErrorCode(422, "The list of secrets is required. It may be empty."),
+    "PROJECT_RETENTION_INVALID": ErrorCode(
+        422, "Days must be from 0 to 36,500 and numbers of builds from 0 to 1,000,000,000. 0: the server's setting."
+    ),
+    "PROJECT_VISIBILITY_INVALID": ErrorCode(422, "The visibility must be internal or private."),
+    "PROJECT_FORGE_INVALID": ErrorCode(
+        422, "The forge must be none, github, gitlab or gitea, with the name of a secret and an http(s) URL."
+    ),
+    "PROJECT_ROLE_INVALID": ErrorCode(422, "The role of a member must be reader, developer or maintainer."),
+    "PROJECT_MEMBER_LIMIT": ErrorCode(409, "A project can have at most 1,000 members of each role."),
     "PROJECT_OWNER_INVALID": ErrorCode(422, "The owner must be the username of a user or the alias of a company."),
     "PROJECT_ALIAS_TAKEN": ErrorCode(422, "The owner has another project with this alias."),
     "PROJECT_ALIAS_INVALID": ErrorCode(
@@ -150,6 +164,7 @@ CODES: dict[str, ErrorCode] = {
     "BUILD_NOT_FOUND": ErrorCode(404, "Build not found."),
     "BUILD_PRIORITY_REQUIRED": ErrorCode(422, "The priority is required: an integer from -100 to 100."),
     "BUILD_PRIORITY_INVALID": ErrorCode(422, "The priority must be an integer from -100 to 100."),
+    "BUILD_REF_INVALID": ErrorCode(422, "A build can be launched for the name of a branch."),
     "BUILD_STATUS": ErrorCode(409, "This is not possible in the current status of the build."),
     "JOB_NOT_FOUND": ErrorCode(404, "Job not found."),
     "JOB_STATUS": ErrorCode(409, "This is not possible in the current status of the job."),
@@ -157,7 +172,7 @@ CODES: dict[str, ErrorCode] = {
     "JOB_TOKEN": ErrorCode(403, "The token does not belong to this job, or is no longer valid."),
     "LAUNCH_BUILD_NOT_ALLOWED": ErrorCode(
         403,
-        "Only administrators, developers of the project and members of the company that owns it may launch its builds.",
+        "Only administrators, developers and maintainers of the project and its owners may launch its builds.",
     ),
     "ARTIFACT_NOT_FOUND": ErrorCode(404, "Artifact not found, or no longer available."),
     "ARTIFACT_STORE_UNAVAILABLE": ErrorCode(
@@ -177,9 +192,15 @@ CODES: dict[str, ErrorCode] = {
     "REGISTRATION_TOKEN": ErrorCode(403, "The registration token is invalid."),
     # codes of the notifications service
     "MAIL_RECIPIENT_INVALID": ErrorCode(422, "The e-mail address is invalid."),
+    # codes of the event stream
+    "EVENTS_EXPIRED": ErrorCode(
+        410, "Events since this position are no longer stored. Load the current state, and start without a position."
+    ),
     # codes of history queries
     "HISTORY_KIND_UNKNOWN": ErrorCode(404, "The kind is unknown. `detail` lists the kinds."),
-    "HISTORY_NOT_FOUND": ErrorCode(404, "The object never existed, or not yet at that time."),
+    "HISTORY_NOT_FOUND": ErrorCode(
+        404, "The object never existed, or not yet at that time, or its events have left the event log."
+    ),
 }
 
 

@@ -12,6 +12,7 @@ from contracts.messages import Message, Payload, Query
 
 EVENT_SERVICES = ("identity", "projects", "builds", "runners", "notifications")
 MAX_VERSION = 2**63 - 1
+MAX_ACTIVITY = 200  # entries in an answer to GetActivity
 # kind -> other name under which it was released, in paths and stream names
 RELEASED_KINDS = {"concurrencygroup": "lane"}
 
@@ -71,6 +72,39 @@ class GetHistory(StreamQuery):
     limit: int = Field(default=100, ge=1, le=1000)
 
 
+class ReadEventLog(PerServiceQuery):
+    """Read the older part of a service's event log in the order of time, page by page. Answer: LogPage."""
+
+    log_of: str  # the service
+    after: str = ""  # `next` of the previous page
+
+    def target_subject(self) -> str:
+        return self.subject_at(self.log_of)
+
+
+class CommitPosition(Message):
+    """The place of a commit in the log of its service, which is ordered by time, then version, then id."""
+
+    at: datetime
+    version: int = 0
+    commit_id: str = ""
+
+
+class GetActivity(PerServiceQuery):
+    """List the commits of a service, newest first. Answer: Activity. Each filter that is set has to match."""
+
+    log_of: str  # the service
+    kind: str | None = None
+    actor_id: int | None = None  # number of a user; 0: runners and the system
+    project_id: int | None = None  # commits of the project, and those whose events name it
+    trace_id: str | None = None
+    before: CommitPosition | None = None  # list only commits that precede this place; None: the end of the log
+    limit: int = Field(default=100, ge=1, le=MAX_ACTIVITY)
+
+    def target_subject(self) -> str:
+        return self.subject_at(self.log_of)
+
+
 class GetState(StreamQuery):
     """Get the row of a stream at a time or version. Answer: StreamState. Errors: HISTORY_NOT_FOUND."""
 
@@ -109,6 +143,29 @@ class History(Message):
     next: int | None  # `after` of the next page; None: no more entries
 
 
+class ActivityEvent(Message):
+    name: str
+    data: Payload | None  # event fields without secrets; None: too large for a list, see the object's history
+
+
+class ActivityEntry(Message):
+    """A commit in a list of the commits of a service."""
+
+    position: CommitPosition
+    stream: str
+    kind: str
+    id: str  # of the object, as in the name of its stream
+    actor: ActorRef
+    command: str
+    trace_id: str
+    events: tuple[ActivityEvent, ...]
+
+
+class Activity(Message):
+    entries: tuple[ActivityEntry, ...]  # may be fewer than requested, although there are more
+    reached: CommitPosition | None  # all matching commits after this place are listed; None: there are no older ones
+
+
 class StreamState(Message):
     """The state of a stream at a point in time."""
 
@@ -118,3 +175,17 @@ class StreamState(Message):
     version: int
     changed_at: datetime  # when this version was recorded
     state: Payload | None  # the read model row without secrets; None: deleted
+
+
+class LogEvent(Message):
+    """An event as it was published: a CloudEvent in binary mode."""
+
+    headers: Mapping[str, str]
+    body: Payload
+
+
+class LogPage(Message):
+    events: tuple[LogEvent, ...]
+    next: str  # `after` of the next page
+    # of the last page: all events before this time have been read; later ones are in the stream
+    end: datetime | None

@@ -84,6 +84,19 @@ class Event(Message):
     schema_version: ClassVar[int] = 1
     personal: ClassVar[frozenset[str]] = frozenset()
     """Text fields that the log encrypts with the stream's own key, so that deleting the key erases them."""
+    erasable: ClassVar[frozenset[str]] = frozenset()
+    """Text fields with the name of a user. They are empty in published events, and in the log after the user was
+    erased."""
+    omitted: ClassVar[frozenset[str]] = frozenset()
+    """Text fields with names of users, which are always empty. Releases up to 0.2.0 recorded them."""
+
+    def for_publication(self) -> Self:
+        """Return the event without names of users, which could not be removed from JetStream."""
+        return self.replace(**dict.fromkeys(self.erasable, "")) if self.erasable else self
+
+    def for_hint(self) -> Self:
+        """Return the event without what the receivers of its hint do not need."""
+        return self
 
     def __init_subclass__(cls, wire_name: str = "", **options: Any) -> None:
         super().__init_subclass__(wire_name=wire_name, **options)
@@ -135,6 +148,14 @@ def secret_fields(message: type[Message]) -> frozenset[str]:
 
 def personal_fields(event: str) -> frozenset[str]:
     return EVENTS[event].personal if event in EVENTS else frozenset()
+
+
+def erasable_fields(event: str) -> frozenset[str]:
+    return EVENTS[event].erasable if event in EVENTS else frozenset()
+
+
+def omitted_fields(event: str) -> frozenset[str]:
+    return EVENTS[event].omitted if event in EVENTS else frozenset()
 
 
 class UnknownEvent(Exception):

@@ -39,12 +39,12 @@ class Filter(Message):
 
 
 class PageRequest(Query):
-    """A request for rows of a list in a fixed order. Answer: Page, with fewer rows if they fill a message."""
+    """A request for rows of a list in a fixed order. Answer: Page, with at most as many rows as fit into a message."""
 
     after: str = ""  # `next` of the previous page; empty: start with the first row
-    skip: int = Field(default=0, ge=0, le=2**63 - 1)  # rows to pass over first; the time grows with their number
+    skip: int = Field(default=0, ge=0, le=2**63 - 1)  # rows to skip; skipping many takes long
     limit: int = Field(default=MAX_ROWS, ge=1, le=MAX_ROWS)
-    counted: bool = False  # with the total number of rows
+    counted: bool = False  # whether to count all rows of the list
 
     @model_validator(mode="before")
     @classmethod
@@ -62,7 +62,7 @@ class PageRequest(Query):
 
 
 class FilteredPageRequest(PageRequest):
-    """A request for filtered rows in an order. Unknown columns in filters and order are ignored."""
+    """A request for the rows that match filters, in a chosen order. Unknown columns are ignored."""
 
     filters: tuple[Filter, ...] = ()
     any_filter: bool = False  # True: filters are combined with OR instead of AND

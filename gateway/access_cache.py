@@ -40,6 +40,10 @@ class StaleIfErrorCache(Generic[K, A]):
         self._denials: TTLCache[K, RequestRejected] = TTLCache(MAX_ENTRIES, TTL_SECONDS, clock)
         self._requests = SharedTasks[K, A]()
 
+    def __contains__(self, key: K) -> bool:
+        """Return whether `key` had a value at the last request for it."""
+        return key in self._values
+
     async def get(self, key: K) -> A:
         """Return the value of `key`, from the cache if it is younger than TTL_SECONDS. Raises RequestRejected."""
         cached = self._values.get(key)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,31 +17,40 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from contracts.builds import JobQueued
 from contracts.errors import RequestRejected
 from contracts.history import StreamQuery
+from contracts.process_status import GATEWAY, ProcessStatus
 from gateway.api import create_api
 from gateway.auth import Authenticator
 from gateway.context import AppState
 from gateway.errors import error_response
 from gateway.forwarding.coalescing import RequestCoalescer
+from gateway.forwarding.process_statuses import EVENT_READERS, LONG_POLLS, ProcessStatuses
 from gateway.heartbeat import HeartbeatSender
 from gateway.http.client_ip import is_local_request
+from gateway.http.console import CONSOLE_PATH, Console
 from gateway.http.path_prefixes import CompatibleApi, client_prefixes
+from gateway.http.rate_limits import RateLimits
 from gateway.http.static_site import StaticSite
 from gateway.middleware import ObservabilityMiddleware
+from gateway.streaming.event_access import EventAudiences
 from gateway.streaming.live_events import LiveEvents
+from gateway.streaming.log_growth import LogGrowth
+from gateway.streaming.log_reader import LogReaders
 from gateway.streaming.long_polls import LongPollQueue
 from libs.clock import Clock
+from libs.messaging.hints import accept_offer
 from libs.messaging.nats_connection import check_round_trip, connect, disconnect
 from libs.messaging.request_reply import MessageClient
-from libs.observability.event_loop_monitor import monitor_event_loop
+from libs.observability.event_loop_monitor import EventLoopMonitor
 from libs.observability.health import Health
 from libs.observability.metrics import SettableGauge, create_clock_offset_gauge, create_seconds_histogram
 from libs.observability.probes import Probe, run_probes
+from libs.observability.process_reporter import ProcessReporter, answer_status_requests
 from libs.observability.telemetry import Telemetry
 from libs.settings import Settings
 from libs.tasks import cancel_and_wait
@@ -76,6 +86,7 @@ class Gateway:
         self.state.shutting_down.set()
         self.state.long_polls.close()
         self.state.live_events.close()
+        self.state.log_readers.growth.close()
 
 
 @asynccontextmanager
@@ -84,19 +95,33 @@ async def open_gateway(settings: Settings, telemetry: Telemetry, clock: Clock | 
     clock = clock or Clock()
     client = await connect(settings, f"gateway {settings.instance}")
     try:
-        bus = MessageClient(client)
-        app_state = AppState(
-            settings, bus, RequestCoalescer(), Authenticator(bus), LiveEvents(client), LongPollQueue(), asyncio.Event()
-        )
-        await _subscribe_to_hints(client, app_state.long_polls)
+        bus, coalescer = MessageClient(client), RequestCoalescer()
+        long_polls, live_events = LongPollQueue(), LiveEvents(client, EventAudiences(bus, time.monotonic))
         draining = asyncio.Event()
         nats_probe = Probe("NATS", partial(check_round_trip, client, PROBE_SUBJECT))
         health = _create_health(nats_probe, draining, clock)
+        monitor = EventLoopMonitor(telemetry.meter, health, GATEWAY)
+        reporter = ProcessReporter(GATEWAY, settings.instance, health, monitor)
+        report = partial(_report_gateway, reporter, live_events, long_polls)
+        app_state = AppState(
+            settings,
+            bus,
+            coalescer,
+            Authenticator(bus),
+            RateLimits(settings.rate_limit),
+            live_events,
+            LogReaders(bus, coalescer, LogGrowth(client)),
+            long_polls,
+            ProcessStatuses(client, report),
+            asyncio.Event(),
+        )
+        open_offers = await _subscribe_to_hints(client, long_polls)
+        await answer_status_requests(client, GATEWAY, report)
         gateway = Gateway(_create_application(app_state, health, telemetry), app_state, health, draining)
         _register_gauges(app_state, telemetry.meter)
         heartbeats = HeartbeatSender(client, settings.instance, clock, create_clock_offset_gauge(telemetry.meter))
         tasks = {
-            asyncio.create_task(monitor_event_loop(telemetry.meter, health, "gateway")),
+            asyncio.create_task(monitor.run()),
             asyncio.create_task(heartbeats.run()),
         }
         try:
@@ -104,29 +129,47 @@ async def open_gateway(settings: Settings, telemetry: Telemetry, clock: Clock | 
                 yield gateway
         finally:
             gateway.close()
-            await cancel_and_wait(tasks)
+            await cancel_and_wait({*tasks, *open_offers})
             await heartbeats.stop()
     finally:
         await disconnect(client)
 
 
+async def _report_gateway(
+    reporter: ProcessReporter, live_events: LiveEvents, long_polls: LongPollQueue
+) -> ProcessStatus:
+    status = await reporter.report()
+    return status.replace(gauges={EVENT_READERS: len(live_events), LONG_POLLS: len(long_polls)})
+
+
 def _register_gauges(app_state: AppState, meter: Meter) -> None:
-    long_polls = SettableGauge.create(meter, "headrace_long_polls", "Requests of runners held until a job is queued")
+    long_polls = SettableGauge.create(meter, LONG_POLLS, "Requests of runners held until a job is queued")
     long_polls.set(lambda: len(app_state.long_polls), {})
-    readers = SettableGauge.create(meter, "headrace_event_readers", "Clients connected to the live event stream")
+    readers = SettableGauge.create(meter, EVENT_READERS, "Clients connected to the live event stream")
     readers.set(lambda: len(app_state.live_events), {})
+    logs = SettableGauge.create(meter, "headrace_log_readers", "Clients connected to the stream of a job's log")
+    logs.set(lambda: len(app_state.log_readers.growth), {})
 
 
-async def _subscribe_to_hints(client: Client, long_polls: LongPollQueue) -> None:
+async def _subscribe_to_hints(client: Client, long_polls: LongPollQueue) -> set[asyncio.Task[None]]:
     """Wake held runner requests on hints: early notifications of queued jobs and changed runners.
 
-    Each hint is delivered at most once; held requests recheck periodically in case one is lost.
+    Each hint is delivered at most once; held requests recheck periodically in case one is lost. A queued job is offered
+    to all gateways. Return the set of the tasks that accept offers.
     """
+    tasks: set[asyncio.Task[None]] = set()
 
     async def on_job(message: Msg) -> None:
         long_polls.advance_cursor()
-        if len(long_polls):
-            long_polls.notify(JobQueued.model_validate_json(message.data))
+        if not len(long_polls):
+            return
+        job = JobQueued.model_validate_json(message.data)
+        if message.reply:
+            task = asyncio.create_task(long_polls.notify_if_granted(job, partial(accept_offer, client, message)))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        else:  # from a service of release 0.2.0, which makes no offers
+            long_polls.notify(job)
 
     async def on_runner(message: Msg) -> None:
         long_polls.advance_cursor()
@@ -136,6 +179,7 @@ async def _subscribe_to_hints(client: Client, long_polls: LongPollQueue) -> None
     await client.subscribe(JOB_QUEUED_SUBJECT, cb=on_job)
     for subject in RUNNER_CHANGE_SUBJECTS:
         await client.subscribe(subject, cb=on_runner)
+    return tasks
 
 
 def _create_health(nats_probe: Probe, draining: asyncio.Event, clock: Clock) -> Health:
@@ -161,6 +205,7 @@ def _create_application(app_state: AppState, health: Health, telemetry: Telemetr
     app = create_api(apis)
     app.state.gateway = app_state
     app.router.routes.extend(_probe_routes(health, telemetry))
+    app.router.routes.append(Mount(CONSOLE_PATH, Console()))
     app.router.default = StaticSite(app_state.settings.static)
     app.add_middleware(
         ObservabilityMiddleware, tracer=telemetry.tracer, durations=durations, prefixes=client_prefixes(apis)
@@ -176,7 +221,7 @@ def _create_application(app_state: AppState, health: Health, telemetry: Telemetr
 
 
 class PageCorsMiddleware(CORSMiddleware):
-    """CORS for requests of web pages. Other requests, which have no Origin, skip it: it doubles the layers' time."""
+    """CORS for requests of web pages. Requests without Origin skip it, which halves the time spent in middleware."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_of_page = any(name == b"origin" for name, _ in scope["headers"])

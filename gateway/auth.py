@@ -68,16 +68,21 @@ class Authenticator:
         self._access_by_token = StaleIfErrorCache[str, TokenAccess](self._fetch_token_access, clock)
 
     async def authenticate(
-        self, headers: Mapping[bytes, bytes], required_role: Role, scope: TokenScope | None
+        self,
+        token: str,
+        required_role: Role,
+        scope: TokenScope | None,
+        before_lookup: Callable[[], None] = lambda: None,
     ) -> Actor:
         """Return the user if the token is valid and allows the request. Without `scope`, no personal token allows it.
+
+        `before_lookup` is called before a personal token is looked up, and may raise to prevent that.
 
         Raises UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_SCOPE or FORBIDDEN; also SERVICE_UNAVAILABLE and
         SERVICE_TIMEOUT, if the identity service does not respond.
         """
-        token = read_token(headers)
         if PERSONAL_TOKEN.fullmatch(token):
-            access = await self._check_personal_token(token, scope)
+            access = await self._check_personal_token(token, scope, before_lookup)
         else:
             access = await self._check_login_token(token)
         if required_role is not Role.USER and required_role not in access.roles:
@@ -93,8 +98,13 @@ class Authenticator:
             )
         return access
 
-    async def _check_personal_token(self, token: str, scope: TokenScope | None) -> Access:
-        token_access = await self._access_by_token.get(hash_token(token))
+    async def _check_personal_token(
+        self, token: str, scope: TokenScope | None, before_lookup: Callable[[], None]
+    ) -> Access:
+        token_hash = hash_token(token)
+        if token_hash not in self._access_by_token:
+            before_lookup()
+        token_access = await self._access_by_token.get(token_hash)
         if not token_access.access.enabled:
             raise RequestRejected("TOKEN_INVALID", "The user is disabled.")
         if token_access.expires_at and datetime.now(UTC).date() > token_access.expires_at:

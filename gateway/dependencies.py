@@ -22,6 +22,8 @@ from gateway.context import AppState
 from gateway.errors import RespondInstead
 from gateway.forwarding.request_bus import RequestBus
 from gateway.http.client_ip import client_ip
+from gateway.http.rate_limits import client_key
+from gateway.http.session_cookie import read_request_token
 from libs.eventstore.decider import SYSTEM, Actor
 
 
@@ -34,7 +36,7 @@ State = Annotated[AppState, Depends(get_state)]
 
 
 class RequireRole(SecurityBase):
-    """The user of the request's token, who must have a role. A missing or bad token gives 401, for GitFlic 403."""
+    """A dependency that returns the caller, who must have a role. An invalid token gives 401, in GitFlic's API 403."""
 
     def __init__(self, role: Role, *, unauthenticated_status: int = 401) -> None:
         self.role = role
@@ -42,7 +44,8 @@ class RequireRole(SecurityBase):
         self.scheme_name = "bearer"
         self.model = HTTPBearerModel(
             description="`Authorization: Bearer <token>` with a login token or a personal token; "
-            "`Authorization: token <token>` is the same"
+            "`Authorization: token <token>` is the same. Pages of this server can use the cookie of "
+            "`POST /api/auth/session` instead"
         )
 
     async def __call__(self, request: Request, scopes: SecurityScopes) -> Actor:
@@ -51,12 +54,33 @@ class RequireRole(SecurityBase):
 
     async def authenticate(self, request: Request, state: AppState, scope: TokenScope | None) -> Actor:
         """Return the user, who has the role. Raises UNAUTHORIZED, TOKEN_INVALID or FORBIDDEN, among others."""
+        limits = state.rate_limits
+
+        def client() -> str:
+            return client_key(client_ip(request.scope, state.settings.trusted_proxies))
+
         try:
-            return await state.authenticator.authenticate(dict(request.scope["headers"]), self.role, scope)
+            token = read_request_token(request, state.settings)
+            actor = await state.authenticator.authenticate(
+                token, self.role, scope, lambda: limits.of_addresses.check(client())
+            )
         except RequestRejected as rejection:
-            if rejection.failure.status == 401 and self.unauthenticated_status != 401:
+            if rejection.failure.status != 401:
+                raise
+            limits.of_addresses.take(client())
+            if self.unauthenticated_status != 401:
                 raise RequestRejected("FORBIDDEN", rejection.failure.detail) from None
             raise
+        limits.of_users.take(str(actor.id))
+        return actor
+
+    async def is_allowed(self, request: Request, state: AppState, scope: TokenScope | None) -> bool:
+        """Return whether the caller of a long response still has the role."""
+        try:
+            await self.authenticate(request, state, scope)
+        except RequestRejected:
+            return False
+        return True
 
 
 any_user = RequireRole(Role.USER)
@@ -64,14 +88,6 @@ developer = RequireRole(Role.DEVELOPER)
 admin = RequireRole(Role.ADMIN)
 gitflic_user = RequireRole(Role.USER, unauthenticated_status=403)
 gitflic_admin = RequireRole(Role.ADMIN, unauthenticated_status=403)
-
-
-async def anyone() -> Actor:
-    """The caller of a route that needs no token."""
-    return SYSTEM
-
-
-Anyone = Annotated[Actor, Depends(anyone)]
 
 
 async def get_bus(request: Request) -> RequestBus:
@@ -102,6 +118,27 @@ async def get_client_ip(request: Request, state: State) -> str:
 
 
 ClientIp = Annotated[str, Depends(get_client_ip)]
+
+
+async def anyone(state: State, address: ClientIp) -> Actor:
+    """The caller of a route that needs no token."""
+    state.rate_limits.of_addresses.take(client_key(address))
+    return SYSTEM
+
+
+Anyone = Annotated[Actor, Depends(anyone)]
+
+
+async def limit_refusals(state: State, address: ClientIp) -> AsyncIterator[None]:
+    """Limit the refused requests of an address, for routes whose credentials the handler or a service checks."""
+    limit, client = state.rate_limits.of_addresses, client_key(address)
+    limit.check(client)
+    try:
+        yield
+    except RequestRejected as rejection:
+        if rejection.failure.status in (401, 403):
+            limit.record(client)
+        raise
 
 
 def repeatable(command: type[Command], user: Any, status_code: int) -> Any:

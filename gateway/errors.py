@@ -22,13 +22,14 @@ from gateway.schemas.field_codes import find_code
 GITLAB_PREFIX = "/api/v4/"
 CODE_BY_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "REQUEST_TOO_LARGE"}
 
-ANY_ROUTE = ("SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT")
+ANY_ROUTE = ("SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT", "TOO_MANY_REQUESTS")
 TOKENS = ("UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_INVALID")
 ROLES = ("FORBIDDEN", "TOKEN_SCOPE")
 WRITES = ("REQUEST_MALFORMED", "REQUEST_TOO_LARGE", "REQUEST_INVALID", "CONFLICT")
+COOKIES = ("SESSION_CROSS_SITE",)  # for writes with a session cookie from a page of another origin
 IDEMPOTENCY = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED")
 READ_ERRORS = (*TOKENS, *ROLES, *ANY_ROUTE)
-WRITE_ERRORS = (*READ_ERRORS, *WRITES, *IDEMPOTENCY)
+WRITE_ERRORS = (*READ_ERRORS, *COOKIES, *WRITES, *IDEMPOTENCY)
 
 
 class ErrorBody(BaseModel):
@@ -74,7 +75,7 @@ def describe_body(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def register_exception_handlers(app: FastAPI) -> None:
-    # Starlette's type of handlers takes any exception; these are called with their own
+    # Starlette's annotation requires handlers of any exception, but each gets only the class that it is registered for
     app.add_exception_handler(RequestRejected, _on_rejection)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _on_invalid_request)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _on_http_exception)  # type: ignore[arg-type]

@@ -1,3 +1,5 @@
+"""Entry point of a gateway replica."""
+
 import asyncio
 import signal
 

@@ -22,7 +22,7 @@ from gateway.errors import ErrorBody
 OPENAPI_VERSION = "3.1.0"
 REFERENCED_MODELS: tuple[type[BaseModel], ...] = (ErrorBody, *RUNNER_MODELS)  # routes refer to them by name
 SCHEMA_REFERENCE = "#/components/schemas/{model}"
-VALIDATION_SCHEMAS = ("HTTPValidationError", "ValidationError")  # of FastAPI's own error responses, which are replaced
+VALIDATION_SCHEMAS = ("HTTPValidationError", "ValidationError")  # FastAPI's own error schemas, which are removed
 EVENT_STREAM = "text/event-stream"
 DESCRIPTION = (
     "A build server. Every write accepts an `Idempotency-Key`: a retry with the same key gets the same "
@@ -125,9 +125,9 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _merge_equal_paths(paths: dict[str, Any]) -> dict[str, Any]:
-    """Return the paths; those that differ only in the names of parameters get the names of the first.
+    """Return the paths, merging those that differ only in the names of parameters, which OpenAPI forbids.
 
-    OpenAPI forbids two such paths.
+    A merged path has the parameter names of the first one.
     """
     merged: dict[str, Any] = {}
     path_by_shape: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""`headrace secrets`: generates the passwords and keys of a deployment once, as one folder of files per process."""
+"""`headrace admin init-secrets`: generates passwords and keys of a deployment, as a folder of files per process."""
 
 import base64
 import json

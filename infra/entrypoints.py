@@ -6,15 +6,19 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
 
+from client.errors import ClientError
 from infra.local.process import OperatorError
 from infra.service_catalog import SERVICES, load_service, load_services
-from libs.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from libs.settings import Settings
 
 
 def run_service(name: str) -> None:
     if name not in SERVICES:
-        raise SettingsError(f"Unknown service {name}. Services are {', '.join(SERVICES)}.")
+        raise OperatorError(f"Unknown service {name}. Services are {', '.join(SERVICES)}.")
     settings = _load_settings()
     from libs.service.service_host import run
 
@@ -48,7 +52,7 @@ def run_migration(embedded_mongodb: int | None = None) -> None:
 def import_services() -> None:
     """Import the modules of all services, the gateway, the migration and the registration of the local agent."""
     modules = ("gateway.main", "infra.local.agent", "infra.migration", "infra.replica_set")
-    for module in (*modules, "libs.messaging.workers", "libs.service.service_host"):
+    for module in (*modules, "libs.reactions.workers", "libs.service.service_host"):
         import_module(module)
     load_services()
 
@@ -59,7 +63,9 @@ def _tune_memory() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def _load_settings(*, nats_only: bool = False) -> Settings:
+def _load_settings(*, nats_only: bool = False) -> "Settings":
+    from libs.settings import Settings
+
     settings = Settings.from_environment(os.environ)
     settings.require_servers(bus_alone=nats_only)
     return settings
@@ -69,6 +75,16 @@ def exit_with_message(action: Callable[[], None]) -> None:
     """Run an action. On an error that the operator can fix, print its message and exit with status 1."""
     try:
         action()
-    except (SettingsError, OperatorError) as error:
-        sys.stderr.write(f"headrace: {error}\n")
-        sys.exit(1)
+    except (OperatorError, ClientError) as error:
+        _exit(error)
+    except Exception as error:
+        from libs.settings import SettingsError  # imported late: the settings take most of the time of `--help`
+
+        if not isinstance(error, SettingsError):
+            raise
+        _exit(error)
+
+
+def _exit(error: Exception) -> NoReturn:
+    sys.stderr.write(f"headrace: {error}\n")
+    sys.exit(1)

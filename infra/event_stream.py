@@ -55,7 +55,7 @@ class EventRecord:
             stream=headers["ce-subject"],
             name=headers["ce-type"],
             at=datetime.fromisoformat(headers["ce-time"]),
-            actor=json.loads(headers["ce-actor"])[1],
+            actor=_parse_actor(headers["ce-actor"]),
             payload=json.loads(message.data),
         )
 
@@ -97,6 +97,12 @@ class EventRecord:
     def to_json(self) -> str:
         fields = {"service": self.service, "stream": self.stream, "name": self.name, "at": self.at.isoformat()}
         return dump_json(fields | {"actor": self.actor, "data": self.payload})
+
+
+def _parse_actor(header: str) -> str:
+    """Return the name of a runner or the system, or `user <id>`: headers do not contain the names of users."""
+    user_id, name = json.loads(header)
+    return f"user {user_id}" if user_id else name
 
 
 def escape_controls(text: str) -> str:

@@ -1,3 +1,5 @@
+"""`headrace rotate-keys`: requests a new signing key from the identity service."""
+
 import asyncio
 import os
 

@@ -8,11 +8,13 @@ delivers to a chosen subject, has no effect outside EVENTS (docs/adr/0016).
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from contracts.builds import JobQueued
-from contracts.history import GetHistory, GetState, PerServiceQuery
+from contracts.builds import BuildQueued, ConcurrencySlotGranted, JobQueued
+from contracts.history import GetHistory, GetState, PerServiceQuery, ReadEventLog
 from contracts.identity import RotateSigningKeys
 from contracts.messages import Command, Message
+from contracts.process_status import GATEWAY, GetProcessStatus
 from contracts.runners import RunnerDeleted, RunnerEdited, RunnerPaused
+from gateway.streaming import log_growth
 from libs.messaging.cloudevents import hint_subject
 from libs.messaging.stream_mirrors import MIRROR_ACCOUNT as EVENTS
 from libs.service.declaration import Service
@@ -23,7 +25,17 @@ EVENTS_JS_API = f"$JS.{EVENTS}.API"
 # Clients look up streams by subject, and mirrors have no subjects. Therefore STREAM.NAMES requests in EVENTS are mapped
 # to this subject, which HEADRACE answers.
 STREAM_NAMES_SUBJECT = "names"
+# what replicas of release 0.2.0 publish and subscribe to, which run beside those of this release during an upgrade
+FORMER_HINTS = {
+    "builds": tuple(
+        hint_subject(event.service, "*", event.wire_name)
+        for event in (BuildQueued, ConcurrencySlotGranted, RunnerDeleted)
+    )
+}
 GATEWAY_HINT_EVENTS = (JobQueued, RunnerEdited, RunnerPaused, RunnerDeleted)
+LOG_GROWTH_SUBJECT = hint_subject("builds", "*", log_growth.HINT_NAME)  # gateways notify each other
+
+GATEWAY_STATUS_SUBJECT = GetProcessStatus.subject_at(GATEWAY)
 
 
 @dataclass(frozen=True)
@@ -50,17 +62,26 @@ def build_logins(services: Sequence[Service], gateway_messages: Iterable[type[Me
 
 def _service_login(service: Service, services: Sequence[Service]) -> Login:
     name = service.name
-    followed = sorted({*service.policies, *(view.source for view in service.projections)})
+    projected = sorted({view.source for view in service.projections})
+    followed = sorted(service.followed_sources)
     heard = sorted({name, *followed, *(worker.source for worker in service.workers)})
     own = [(worker.source, worker.consumer_name(name)) for worker in service.workers]
     publish = [
-        *(subject for call in service.outgoing for subject in _request_subjects(call, services)),
+        *(
+            subject
+            for call in service.messages_to_send
+            if call is not ReadEventLog
+            for subject in _request_subjects(call, services)
+        ),
+        *(ReadEventLog.subject_at(stream) for stream in projected if stream != name),
         f"evt.{name}.>",
         *(hint_subject(name, "*", event.wire_name) for event in service.hinted_events),
+        *(subject for subject in FORMER_HINTS.get(name, ()) if subject.startswith(f"hint.{name}.")),
         f"lead.{name}",
         "settled.*",
         f"{JS_API}.STREAM.PURGE.{name}",
-        *([f"{EVENTS_JS_API}.STREAM.PURGE.{name}"] if service.is_public else []),
+        *([f"{EVENTS_JS_API}.STREAM.{verb}.{name}" for verb in ("INFO", "PURGE")] if service.is_public else []),
+        f"{JS_API}.CONSUMER.LIST.{name}",
         *(f"{JS_API}.STREAM.INFO.{stream}" for stream in heard),
         *(f"{JS_API}.STREAM.MSG.GET.{stream}" for stream in sorted({name, *followed})),
         *(subject for stream in followed for subject in _ephemeral_consumer_subjects(stream)),
@@ -68,8 +89,7 @@ def _service_login(service: Service, services: Sequence[Service]) -> Login:
         *(f"{JS_API}.CONSUMER.MSG.NEXT.{stream}.{durable}" for stream, durable in own),
         *(f"$JS.ACK.{stream}.{durable}.>" for stream, durable in own),
     ]
-    hints = [subject for worker in service.workers if worker.start_on_hint for subject in worker.hint_subjects()]
-    subscribe = [_inbox_subject(name), f"cmd.{name}.*", f"qry.{name}.*", f"lead.{name}", *hints]
+    subscribe = [_inbox_subject(name), f"cmd.{name}.*", f"qry.{name}.*", f"lead.{name}", *FORMER_HINTS.get(name, ())]
     never = [subject for stream in followed for subject in _durable_consumer_subjects(stream, services, owner=name)]
     return Login(name, tuple(publish), tuple(subscribe), tuple(never), allow_responses=True)
 
@@ -79,12 +99,15 @@ def _gateway_login(services: Sequence[Service], gateway_messages: Iterable[type[
     publish = [
         *(subject for call in gateway_messages for subject in _request_subjects(call, services)),
         "settled.*",
+        LOG_GROWTH_SUBJECT,
+        GATEWAY_STATUS_SUBJECT,
         *(f"{JS_API}.STREAM.INFO.{stream}" for stream in public),
         *(subject for stream in public for subject in _ephemeral_consumer_subjects(stream)),
     ]
     hints = [hint_subject(event.service, "*", event.wire_name) for event in GATEWAY_HINT_EVENTS]
+    subscribe = (_inbox_subject("gateway"), *hints, LOG_GROWTH_SUBJECT, GATEWAY_STATUS_SUBJECT)
     never = [subject for stream in public for subject in _durable_consumer_subjects(stream, services)]
-    return Login("gateway", tuple(sorted(set(publish))), (_inbox_subject("gateway"), *hints), tuple(never))
+    return Login("gateway", tuple(sorted(set(publish))), subscribe, tuple(never), allow_responses=True)
 
 
 def _migrate_login(services: Sequence[Service]) -> Login:

@@ -1,4 +1,4 @@
-"""`headrace reactions`: lists the parked events and has the services retry them."""
+"""`headrace reactions`: lists the parked events, and requests their retry by the services."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ RETRY_TIMEOUT_SECONDS = 30.0
 SHOWN_FIELDS = ("reaction", "event", "event_id", "parked_at", "tries", "error")
 
 T = TypeVar("T")
-Parked = Mapping[str, ParkedEvents]  # by service
+Parked = Mapping[str, ParkedEvents]  # service name -> its parked events
 
 
 def list_events(*, raw: bool) -> None:

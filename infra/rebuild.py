@@ -17,6 +17,7 @@ from libs.projections.rebuild import rebuild_projection, rebuild_rows
 from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
+from libs.subscriptions.event_log import DatabaseLog
 
 Rebuild = Callable[[Report], Awaitable[int]]  # rebuilds one view; returns its number of rows
 
@@ -48,7 +49,12 @@ async def _rebuild(settings: Settings, service: Service, names: list[str]) -> No
         rebuilds: dict[str, Rebuild] = {
             category.name: partial(rebuild_rows, database, category, vault) for category in service.categories
         }
-        rebuilds |= {view.name: partial(rebuild_projection, database, view, nats) for view in service.projections}
+        rebuilds |= {
+            view.name: partial(
+                rebuild_projection, database, view, nats, DatabaseLog(get_database(client, settings, view.source))
+            )
+            for view in service.projections
+        }
         for name in names:
             units = "commits" if name in {category.name for category in service.categories} else "events"
             console.print(await _run_with_progress(console, f"{service.name}.{name}", units, rebuilds[name]))

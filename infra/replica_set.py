@@ -12,6 +12,7 @@ from infra.local.process import OperatorError
 
 NOT_YET_INITIALIZED = 94
 ELECTION_TIMEOUT_SECONDS = 60.0
+STATE_CHANGE_TIMEOUT_SECONDS = 1.0
 
 
 def wait_until_primary(port: int) -> None:
@@ -23,9 +24,13 @@ def wait_until_primary(port: int) -> None:
 
 
 def become_primary(port: int) -> bool:
-    """Initiate or reconfigure the replica set if needed. Return whether mongod is primary. Call until it is."""
+    """Initiate or reconfigure the replica set if needed. Return whether mongod is primary. Call until it is.
+
+    Waits up to STATE_CHANGE_TIMEOUT_SECONDS for each change of the member's state, instead of polling it.
+    """
     with suppress(PyMongoError), _connect(port) as client:  # suppressed while mongod starts
-        if client.admin.command("hello")["isWritablePrimary"]:
+        state = client.admin.command("hello")
+        if state["isWritablePrimary"]:
             return True
         member = {"_id": 0, "host": f"127.0.0.1:{port}"}
         try:
@@ -39,7 +44,18 @@ def become_primary(port: int) -> bool:
                 # a single member cannot vote for a new port, so the change must be forced
                 moved = {**config, "version": config["version"] + 1, "members": [config["members"][0] | member]}
                 client.admin.command("replSetReconfig", moved, force=True)
+        return _wait_until_primary(client, state)
     return False
+
+
+def _wait_until_primary(client: MongoClient[dict[str, Any]], state: dict[str, Any]) -> bool:
+    """Wait while the state changes. Return whether mongod is primary."""
+    known = None
+    while not state["isWritablePrimary"] and state["topologyVersion"] != known:
+        known = state["topologyVersion"]
+        wait = {"topologyVersion": known, "maxAwaitTimeMS": int(STATE_CHANGE_TIMEOUT_SECONDS * 1000)}
+        state = client.admin.command("hello", **wait)  # answered when the state changes, or after the timeout
+    return bool(state["isWritablePrimary"])
 
 
 def _connect(port: int) -> MongoClient[dict[str, Any]]:

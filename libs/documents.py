@@ -1,3 +1,5 @@
+"""Types of MongoDB documents and filters."""
+
 from collections.abc import Mapping
 from typing import Any
 

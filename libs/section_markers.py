@@ -1,8 +1,8 @@
 """Section markers: sequences in a job's log that mark the start and the end of a section.
 
 The format is GitLab's: https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections. A marker contains the
-time in seconds. Headrace's own markers contain it in milliseconds, or in seconds if the job's shell supports nothing
-else. Headrace's section names contain a random nonce, which is new for each attempt of a job.
+time in seconds. Headrace's own markers contain it in milliseconds, or in seconds if the job's shell cannot
+measure milliseconds. Headrace's section names contain a random nonce, which is new for each attempt of a job.
 """
 
 import re

@@ -8,7 +8,8 @@ import gc
 import os
 import random
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import nullcontext
 from uuid import uuid4
 
 import hypothesis
@@ -22,6 +23,7 @@ from libs.messaging.nats_connection import connect
 from libs.service.connections import create_mongo_client
 from libs.settings import Settings
 from tests.support import scheduling
+from tests.support.infrastructure.memory_folder import memory_folder
 from tests.support.infrastructure.servers import STACK, Servers, describe_servers, running_servers
 
 NIGHTLY = bool(os.environ.get("HEADRACE_NIGHTLY"))
@@ -72,10 +74,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     scheduling.sort_longest_first(config, items)
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
     """Exclude the imported modules and collected tests from garbage collection: they live until the end of the run."""
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -100,7 +107,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with running_servers(tmp_path_factory.mktemp("servers")) as servers:
+    folder = tmp_path_factory.mktemp("servers")
+    with (
+        memory_folder(folder) if STACK == "embedded" else nullcontext(folder) as folder,
+        running_servers(folder) as servers,
+    ):
         yield servers
 
 

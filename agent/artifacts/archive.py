@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from threading import Event
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import re2
 
@@ -110,7 +110,9 @@ def _walk_names(folder: Path) -> Iterator[str]:
         yield from (str(parent / name) for name in (*folders, *files))
 
 
-def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, level: int | None = None) -> list[str]:
+def pack(
+    folder: Path, names: Iterable[str], archive: Path | BinaryIO, stop: Event, *, level: int | None = None
+) -> list[str]:
     """Write the archive. Return the names that are skipped, such as sockets, pipes, and links out of the folder.
 
     Raises ArchiveCanceled once `stop` is set.

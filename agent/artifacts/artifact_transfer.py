@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Event
 
 from agent.artifacts.archive import find_files, pack, run_stoppable
 from agent.artifacts.unpacking import unpack
@@ -12,7 +13,7 @@ from agent.execution.job_log import JobLog
 from agent.execution.variable_expansion import expand
 from agent.execution.workspace import Workspace
 from agent.processes import program
-from agent.processes.process_spawner import ProcessSpawner
+from agent.processes.job_spawner import JobSpawner
 from agent.protocol.client import ProtocolClient
 from agent.protocol.job import Artifacts, Job
 from agent.protocol.responses import RequestFailed
@@ -35,7 +36,7 @@ class ArtifactTransfer:
         protocol: ProtocolClient,
         job: Job,
         log: JobLog,
-        spawner: ProcessSpawner,
+        spawner: JobSpawner,
         workspace: Workspace,
         limits: ArchiveLimits,
     ) -> None:
@@ -50,7 +51,7 @@ class ArtifactTransfer:
         """Download and unpack the archives of the jobs on which this job depends. Raises ArtifactTransferFailed."""
         for number, dependency in enumerate(self._job.dependencies):
             self._log.write_line(f"Downloading artifacts of {dependency.name} (job {dependency.id})")
-            path = self._workspace.private / f"dependency-{number}"
+            path = self._workspace.transfers / f"dependency-{number}"
             try:
                 await self._protocol.download_artifacts(
                     dependency.id, dependency.token, path, self._limits.download_megabytes * 1024 * 1024
@@ -62,13 +63,16 @@ class ArtifactTransfer:
                 raise ArtifactTransferFailed(f"artifacts of {dependency.name}: {error}", is_permanent=True) from error
 
     async def _unpack(self, path: Path) -> list[str]:
-        return await run_stoppable(lambda stop: unpack(path, self._workspace.checkout, self._limits, stop))
+        workspace = self._workspace
+        return await run_stoppable(
+            lambda stop: unpack(path, workspace.checkout, self._limits, stop, workspace.file_access())
+        )
 
     async def upload(self, *, failed: bool) -> None:
         """Upload the artifacts defined for success or, if `failed`, for failure. Raises ArtifactTransferFailed."""
         for number, artifacts in enumerate(self._job.artifacts):
             if artifacts.should_upload(failed):
-                await self._upload_archive(artifacts, self._workspace.private / f"artifacts-{number}")
+                await self._upload_archive(artifacts, self._workspace.transfers / f"artifacts-{number}")
 
     async def _upload_archive(self, artifacts: Artifacts, path: Path) -> None:
         if artifacts.format != "zip":
@@ -83,12 +87,16 @@ class ArtifactTransfer:
             return
         self._log.write_line(f"Uploading artifacts: {len(names)} files and folders as {name}.zip")
         try:
-            self._warn_skipped(await run_stoppable(lambda stop: pack(self._workspace.checkout, names, path, stop)))
+            self._warn_skipped(await run_stoppable(lambda stop: self._pack(names, path, stop)))
             await self._protocol.upload_artifacts(
                 self._job.id, self._job.token, path, f"{name}.zip", artifacts.upload_parameters
             )
         except RequestFailed as failure:
             raise _transfer_failed("artifacts could not be uploaded", failure) from failure
+
+    def _pack(self, names: list[str], path: Path, stop: Event) -> list[str]:
+        with path.open("xb") as archive, self._workspace.file_access():
+            return pack(self._workspace.checkout, names, archive, stop)
 
     async def find_names(self, include: Iterable[str], exclude: Iterable[str], *, untracked: bool) -> list[str]:
         """Return the paths below the checkout that match the patterns. `untracked`: include untracked files.
@@ -100,9 +108,13 @@ class ArtifactTransfer:
             [expand(pattern, self._workspace.environment) for pattern in patterns] for patterns in (include, exclude)
         )
         try:
-            return await asyncio.to_thread(find_files, self._workspace.checkout, included, excluded, extra_names)
+            return await asyncio.to_thread(self._find_files, included, excluded, extra_names)
         except ValueError as error:
             raise ArtifactTransferFailed(str(error), is_permanent=True) from error
+
+    def _find_files(self, included: list[str], excluded: list[str], extra_names: list[str]) -> list[str]:
+        with self._workspace.file_access():
+            return find_files(self._workspace.checkout, included, excluded, extra_names)
 
     async def _untracked_names(self) -> list[str]:
         """Return the paths of files that git does not track, including ignored files."""

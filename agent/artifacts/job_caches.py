@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from agent.artifacts.unpacking import unpack
 from agent.config import Config
 from agent.execution.job_log import JobLog
 from agent.execution.variable_expansion import expand
+from agent.execution.workspace import Workspace
 from agent.protocol.job import Cache, Job
 
 CACHE_DIRECTORY = "cache"
@@ -45,37 +46,38 @@ class JobCaches:
         kind = "protected" if job.source and job.source.protected else "open"
         self._folder = self._root / (server if job.separate_caches else f"{server}-{job.project_id}-{kind}")
 
-    async def restore(self, checkout: Path, values: Mapping[str, str]) -> None:
+    async def restore(self, workspace: Workspace) -> None:
         def restore_cache(cache: Cache, stop: Event) -> list[str]:
-            return list(self._restore(cache, checkout, values, stop))
+            return list(self._restore(cache, workspace, stop))
 
         for cache in self._enabled_caches():
             if cache.pulls:
                 for line in await run_stoppable(partial(restore_cache, cache)):
                     self._log.write_line(line)
 
-    async def save(self, checkout: Path, values: Mapping[str, str], *, failed: bool) -> None:
+    async def save(self, workspace: Workspace, *, failed: bool) -> None:
         """Save the caches defined for success or, if `failed`, for failure, within SAVE_TIMEOUT_SECONDS."""
         try:
             async with asyncio.timeout(SAVE_TIMEOUT_SECONDS):
                 for cache in self._enabled_caches():
                     if cache.pushes and cache.should_save(failed):
-                        await self._save(cache, checkout, values)
+                        await self._save(cache, workspace)
         except TimeoutError:
             self._log.write_line(f"WARNING: saving caches timed out after {SAVE_TIMEOUT_SECONDS} s; some are not saved")
 
     def _enabled_caches(self) -> tuple[Cache, ...]:
         return self._job.caches if self._max_bytes else ()
 
-    def _restore(self, cache: Cache, checkout: Path, values: Mapping[str, str], stop: Event) -> Iterator[str]:
+    def _restore(self, cache: Cache, workspace: Workspace, stop: Event) -> Iterator[str]:
         """Restore the first intact cache of the keys, and delete damaged ones. Yield lines for the job's log."""
+        values = workspace.environment
         keys = [expand(key, values) for key in (cache.key, *cache.fallback_keys, values.get(FALLBACK_VARIABLE, ""))]
         for key in dict.fromkeys(filter(None, keys)):
             path = self._path_of(key)
             try:
                 with suppress(FileNotFoundError):
                     os.utime(path)  # marks the cache as recently used
-                    unpack(path, checkout, self._limits, stop)
+                    unpack(path, workspace.checkout, self._limits, stop, workspace.file_access())
                     yield f"Restored cache {_printable_key(key)}"
                     return
             except (OSError, ValueError) as error:
@@ -84,8 +86,8 @@ class JobCaches:
                     path.unlink()
         yield f"Cache {_printable_key(keys[0])} not found on this machine"
 
-    async def _save(self, cache: Cache, checkout: Path, values: Mapping[str, str]) -> None:
-        key = expand(cache.key, values)
+    async def _save(self, cache: Cache, workspace: Workspace) -> None:
+        key = expand(cache.key, workspace.environment)
         try:
             names = await self._transfer.find_names(cache.paths, (), untracked=cache.untracked)
             if not names:
@@ -93,20 +95,20 @@ class JobCaches:
                     f"WARNING: no files match the paths of cache {_printable_key(key)}; it is not saved"
                 )
                 return
-            size = await run_stoppable(partial(self._pack, self._path_of(key), checkout, names))
+            size = await run_stoppable(partial(self._pack, self._path_of(key), workspace, names))
             self._log.write_line(
                 f"Saved cache {_printable_key(key)}: {len(names)} files and folders, {size // 1024 + 1} KiB"
             )
         except (OSError, ValueError, ArtifactTransferFailed) as error:
             self._log.write_line(f"WARNING: cache {_printable_key(key)} could not be saved: {error}")
 
-    def _pack(self, path: Path, checkout: Path, names: list[str], stop: Event) -> int:
+    def _pack(self, path: Path, workspace: Workspace, names: list[str], stop: Event) -> int:
         """Replace the archive atomically, because concurrent jobs may read the old one. Return its size in bytes."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, temporary = tempfile.mkstemp(dir=self._folder)
-        os.close(handle)
         try:
-            pack(checkout, names, Path(temporary), stop, level=ZIP_LEVEL)
+            with open(handle, "wb") as archive, workspace.file_access():
+                pack(workspace.checkout, names, archive, stop, level=ZIP_LEVEL)
             size = os.path.getsize(temporary)
             if size > self._max_bytes:
                 raise ValueError(f"its {size // 1024 // 1024} MiB exceed the agent's limit (cache_megabytes)")

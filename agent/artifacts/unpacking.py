@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import zipfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from threading import Event
 
@@ -12,10 +13,9 @@ from agent.config import ArchiveLimits
 
 COPY_BYTES = 256 * 1024
 MAX_LINK_TARGET_BYTES = 4096
-DIRECTORY_BYTES_PER_ENTRY = (
-    128  # of the archive's directory, which zipfile reads into memory before entries are counted
-)
-MIN_RATIO_BYTES = 64 * 1024 * 1024  # unpacked; below, a high compression ratio does no harm
+# limits the size of the archive's directory, which zipfile reads into memory before entries are counted
+DIRECTORY_BYTES_PER_ENTRY = 128
+MIN_RATIO_BYTES = 64 * 1024 * 1024  # unpacked size below which the compression ratio is not checked
 # zipfile unpacks other methods in steps of unlimited size
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 FILE_TYPES = (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)  # 0: the archive has no types
@@ -36,17 +36,25 @@ class _LimitedFile(io.BufferedReader):
         return super().read(size)
 
 
-def unpack(archive: Path, folder: Path, limits: ArchiveLimits, stop: Event) -> list[str]:
+def unpack(
+    archive: Path,
+    folder: Path,
+    limits: ArchiveLimits,
+    stop: Event,
+    access: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - can be reused
+) -> list[str]:
     """Extract into the folder, overwriting files. Return the names of skipped entries.
+
+    `access`: entered once the list of entries is read; determines the permissions with which files are written.
 
     Raises ValueError if the archive is not a valid zip file or exceeds a limit, which is checked before the first file
     is written. Raises ArchiveCanceled once `stop` is set.
     """
     max_read = max(limits.entries * DIRECTORY_BYTES_PER_ENTRY, COPY_BYTES) if limits.entries else None
     try:
-        with _LimitedFile(archive, max_read) as file, zipfile.ZipFile(file) as source:
+        with _LimitedFile(archive, max_read) as file, zipfile.ZipFile(file) as source, access:
             entries = source.infolist()
-            _check_limits(entries, archive.stat().st_size, limits)
+            _check_limits(entries, os.fstat(file.fileno()).st_size, limits)
             return [entry.filename for entry in entries if not _extract_entry(source, entry, folder, stop)]
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
         raise ValueError(f"the archive cannot be read: {error}") from None

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from agent.artifacts.artifact_transfer import ArtifactTransfer, ArtifactTransferFailed
 from agent.artifacts.job_caches import JobCaches
+from agent.checkouts.checkout import Checkout
+from agent.checkouts.git_commands import CheckoutError
 from agent.config import Config
 from agent.execution.job_log import JobLog
 from agent.execution.job_reporter import JobAborted, JobReporter, Outcome
-from agent.execution.workspace import CheckoutError, Workspace, create_masker, join_scripts
-from agent.executors.docker_client import DockerError
+from agent.execution.workspace import Workspace, create_masker, join_scripts
+from agent.executors.errors import ExecutorError
 from agent.executors.executor import Executor, choose_executor
+from agent.processes.job_spawner import JobSpawner
 from agent.processes.process_cleanup import kill_and_remove
-from agent.processes.process_spawner import ProcessSpawner
 from agent.protocol.client import ProtocolClient
 from agent.protocol.job import Job, Step
 from libs.git_env import split_credentials
@@ -38,9 +40,7 @@ EXTERNAL_FAILURE = "runner_external_dependency_failure"
 
 
 class JobExecution:
-    def __init__(
-        self, job: Job, config: Config, protocol: ProtocolClient, folder: Path, spawner: ProcessSpawner
-    ) -> None:
+    def __init__(self, job: Job, config: Config, protocol: ProtocolClient, folder: Path, spawner: JobSpawner) -> None:
         self._job = job
         self._config = config
         self._folder = folder
@@ -81,8 +81,18 @@ class JobExecution:
         except* JobAborted as aborted:
             logger.warning("job %d aborted by the server: %s", self._job.id, aborted.exceptions[0])
         finally:
-            if not await asyncio.shield(asyncio.to_thread(kill_and_remove, self._folder)):
+            if not await asyncio.shield(asyncio.to_thread(self._clean_up)):
                 logger.warning("job %d: folder %s could not be removed completely", self._job.id, self._folder)
+
+    def _clean_up(self) -> bool:
+        """Kill the job's processes and remove its files. Return whether all of its folder is gone."""
+        if not self._spawner.kill_all():
+            logger.error("job %d: processes of the job could not be killed", self._job.id)
+        if user := self._spawner.user:
+            user.remove_leftovers()
+        if group := self._spawner.group:
+            group.remove()
+        return kill_and_remove(self._folder)
 
     async def _run_phases(self) -> Outcome:
         """Run checkout, script, after-script and uploads. Write errors and the result to the log. Return the result."""
@@ -94,7 +104,7 @@ class JobExecution:
         deadline = clock() + job.timeout
         workspace: Workspace | None = None
         try:
-            workspace = Workspace(self._folder, job)
+            workspace = Workspace(self._folder, job, self._spawner.user, self._config.git_settings)
             outcome = await self._run_with_timeout(
                 0 if self._interruption else job.timeout, self._run_script(workspace)
             )
@@ -104,6 +114,8 @@ class JobExecution:
             )
             if self._executor and self._script_started and seconds > 0 and outcome.reason != INTERRUPTED:
                 await self._run_with_timeout(seconds, self._run_steps(self._executor, outcome))
+            if self._executor and self._script_started and outcome.reason != INTERRUPTED:
+                await self._executor.collect()
             await self._close_executor()  # ends all processes that could change files during the uploads
             if self._script_started and outcome.reason != INTERRUPTED:
                 upload_outcome = await self._run_with_timeout(
@@ -115,7 +127,7 @@ class JobExecution:
             outcome = Outcome("failed", EXTERNAL_FAILURE)
         except ArtifactTransferFailed as error:
             outcome = self._fail_transfer(error)
-        except DockerError as error:
+        except ExecutorError as error:
             log.write_line(f"ERROR: {error}")
             outcome = Outcome("failed", error.reason)
         except (OSError, ValueError) as error:  # full disk, missing git, variable too large for a process
@@ -168,11 +180,11 @@ class JobExecution:
                 f"Checking out {source.sha[:8]}" + (f" as detached HEAD (ref is {source.ref})" * bool(source.ref))
             )
             with child_span("check out"):
-                await workspace.check_out(source, self._spawner, self._log.write)
+                await Checkout(self._job, self._config, workspace, self._spawner, self._log.write).create(source)
         await self._reporter.accepted.wait()
         transfer = self._create_transfer(workspace)
         with child_span("restore caches"):
-            await self._create_caches(transfer).restore(workspace.checkout, workspace.environment)
+            await self._create_caches(transfer).restore(workspace)
         with child_span("download artifacts"):
             await transfer.download()
         self._executor = await choose_executor(self._config, self._job, workspace, self._spawner, self._log)
@@ -184,7 +196,7 @@ class JobExecution:
         """Save caches, then upload artifacts. Return a failed outcome if artifacts could not be uploaded."""
         transfer, failed = self._create_transfer(workspace), outcome is not SUCCESS
         with child_span("save caches"):
-            await self._create_caches(transfer).save(workspace.checkout, workspace.environment, failed=failed)
+            await self._create_caches(transfer).save(workspace, failed=failed)
         try:
             with child_span("upload artifacts"):
                 await transfer.upload(failed=failed)

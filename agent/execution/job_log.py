@@ -15,7 +15,7 @@ TRUNCATED_NOTICE = b"\nThe log is longer than %d bytes; the rest is not kept.\n"
 DISK_FULL_NOTICE = "\nThe agent could not write the rest of the log to its disk: %s\n"
 OMITTED_NOTICE = b"The output of this section is not kept: the log is too long.\n"
 SECTION_MARKER = re.compile(rb"section_(start|end):\d{1,15}:[\w.-]{1,128}\r\x1b\[0K[^\n]{0,16384}\n")
-MAX_MARKER_BYTES = 17_000  # of the longest section marker, including the section's title
+MAX_MARKER_BYTES = 17_000  # length of the longest section marker, including the section's title
 MAX_MARKERS_BEYOND_LIMIT = 2000
 
 

@@ -14,7 +14,7 @@ from libs.backoff import backoff_delays
 
 CHUNK_BYTES = 1024 * 1024
 COALESCE_SECONDS = 0.25  # wait after new output, so that further output is sent with it
-HEARTBEAT_SECONDS = 3.0  # without output, at this interval: renews the lease, detects a cancellation
+HEARTBEAT_SECONDS = 3.0  # between heartbeats without output, which extend the lease and detect a cancellation
 MAX_LOG_RESENDS = 3  # how often the whole log is sent again because of a checksum mismatch
 
 
@@ -31,7 +31,7 @@ class Outcome:
     exit_code: int | None = None
 
     def to_report(self, job: Job) -> dict[str, Any]:
-        """Return failure reason and exit code, as far as they are set, as fields of a report to the server."""
+        """Return the failure reason and the exit code that are set, as fields of a report to the server."""
         reason = {} if self.reason is None else {"failure_reason": job.supported_reason(self.reason)}
         return reason | ({} if self.exit_code is None else {"exit_code": self.exit_code})
 

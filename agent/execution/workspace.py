@@ -5,14 +5,14 @@ On Linux, an SSH key is kept in memory (memfd) and passed as a path below /proc/
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from agent.execution.variable_expansion import resolve
-from agent.processes import program
+from agent.processes.job_users import JobUser
 from agent.processes.process_cleanup import ENV_MARKER
-from agent.processes.process_spawner import ProcessSpawner
-from agent.protocol.job import Job, Source, Variable
+from agent.protocol.job import Job, Variable
 from libs import git_env
 from libs.section_markers import find_nonces
 from libs.security.masking import SecretMasker
@@ -23,15 +23,11 @@ SSH_KEY = "HEADRACE_SSH_KEY"
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # makes git accept a checkout of another user, because containers rarely run as the owner of the checkout
 SAFE_CHECKOUT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-SUBMODULES: Mapping[str, tuple[str, ...]] = {"normal": (), "recursive": ("--recursive",)}
 GIT_SETTINGS = {
-    "core.fsync": "none",  # the checkout is temporary
     "core.fsmonitor": "false",  # the configuration of a checkout must not start programs
+    "fetch.unpackLimit": "1",  # packs are faster than single files
 }
-
-
-class CheckoutError(Exception):
-    """The planned commit could not be checked out. The job's log contains git's output."""
+TEMPORARY_SETTINGS = {"core.fsync": "none"}
 
 
 def create_masker(job: Job) -> SecretMasker:
@@ -58,18 +54,34 @@ def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class Workspace:
-    def __init__(self, folder: Path, job: Job) -> None:
+    def __init__(
+        self, folder: Path, job: Job, user: JobUser | None = None, git_settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Create the folders.
+
+        `user` owns the folders that the job can change, and the files that only the job may read. `git_settings` apply
+        to the agent's git commands.
+        """
         self.folder = folder
+        self._git_settings = git_settings or {}
+        self._user = user
         self._memory_files: list[int] = []
         self._is_shared = False
         self.private = folder / "private"
-        self.private.mkdir(mode=0o700, parents=True)
+        self.private.mkdir(mode=0o711 if user else 0o700, parents=True)
+        self.transfers = folder / "transfers"  # archives, which only the agent reads and writes
+        self.transfers.mkdir(mode=0o700)
         self.checkout = folder / "checkout"
         self.checkout.mkdir()
         self.home = folder / "home"
         temporary = folder / "tmp"
         for path in (self.home, temporary):
             path.mkdir(mode=0o700)
+        if user:
+            folder.chmod(0o711)
+            self.checkout.chmod(0o700)
+            for path in (self.checkout, self.home, temporary):
+                user.own(path)
         self._job = job
         runner_variables = {
             "CI_SERVER": "yes",
@@ -79,6 +91,8 @@ class Workspace:
             ENV_MARKER: str(self.checkout),
         }
         own_folders = {"HOME": str(self.home), "TMPDIR": str(temporary)}
+        if user:
+            own_folders |= {"USER": user.name, "LOGNAME": user.name}
         self._base_environment = inherited_environment(os.environ) | own_folders | runner_variables
         job_git = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": str(self.home / ".gitconfig")}
         usable = [variable for variable in job.variables if VARIABLE_NAME.fullmatch(variable.key)]
@@ -87,10 +101,14 @@ class Workspace:
             variable.key: resolve(variable, stored | runner_variables) for variable in usable if not variable.file
         }
         self.environment = self._base_environment | job_git | expanded | runner_variables
-        # without variables of this machine, and without the SSH key, which only git on this machine needs
+        # excludes variables of this machine, and the SSH key, which only git on this machine needs
         job_variables = {key: value for key, value in (expanded | runner_variables).items() if key != SSH_KEY}
         self.container_environment = SAFE_CHECKOUT | job_variables
         self.invalid_names = [variable.key for variable in job.variables if not VARIABLE_NAME.fullmatch(variable.key)]
+
+    def file_access(self) -> AbstractContextManager[None]:
+        """Access files with the permissions of the job's user, if it has one, in the current thread."""
+        return self._user.file_access() if self._user else nullcontext()
 
     def write_script(self, number: int, text: str) -> Path:
         path = self.private / f"script-{number}"
@@ -111,72 +129,32 @@ class Workspace:
                     mode = path.stat().st_mode
                     path.chmod(mode | 0o666 | (0o111 if mode & 0o111 else 0))
 
-    async def check_out(self, source: Source, spawner: ProcessSpawner, output: Callable[[bytes], None]) -> None:
-        """Check out the planned commit, with the history and submodules that the job requests. Raises CheckoutError.
+    def own_checkout(self) -> None:
+        """Make the job's user the owner of the new checkout, except of packs that are linked from a mirror.
 
-        Only the commands that fetch have the credentials of the repository in their environment.
+        Call it before the first program of the job: afterwards, the folder may have links of the job.
         """
-        variables = {variable.key: variable.value for variable in self._job.variables}
-        if variables.get("GIT_STRATEGY") in ("none", "empty"):
+        if self._user is None:
             return
-        depth_setting = variables.get("GIT_DEPTH", "")
-        depth = int(depth_setting) if depth_setting.isdecimal() else source.depth
-        url, _ = git_env.split_credentials(source.url)
-        local_environment = self.git_environment(url)
-        fetch_environment = self.git_environment(source.url, self._ssh_key())
-        from_refs = list(source.refspecs)
-        by_sha = [refspec for refspec in from_refs if refspec.removeprefix("+").startswith(f"{source.sha}:")]
-        from_sha = by_sha or [source.sha]
-        # each can fail: a server may not serve commits by hash, and a branch may no longer contain the commit
-        attempts = [[f"--depth={depth}", *from_sha], from_refs] if depth > 0 else [from_refs, from_sha]
-        output_chunks: list[bytes] = []
-
-        async def run_git(environment: Mapping[str, str], *arguments: str) -> bool:
-            command = ["git", *arguments]
-            status = await program.run_program(
-                spawner, command, cwd=self.checkout, environment=environment, output=output_chunks.append
-            )
-            return status == 0
-
-        async def require_git(problem: str, environment: Mapping[str, str], *arguments: str) -> None:
-            output_chunks.clear()
-            if not await run_git(environment, *arguments):
-                output(b"".join(output_chunks))
-                raise CheckoutError(problem)
-
-        object_format = ["--object-format=sha256"] if len(source.sha) == 64 else []
-        # no templates, because they can contain hooks of this machine
-        for command in (["init", "--quiet", "--template=", *object_format], ["remote", "add", "--", "origin", url]):
-            await require_git("the checkout could not be created", local_environment, *command)
-        upload_pack_arguments = git_env.upload_pack_args(source.url)
-        for attempt in filter(None, attempts):
-            output_chunks.clear()
-            fetch = ["fetch", "--quiet", "--no-tags", *upload_pack_arguments, "origin", *attempt]
-            checkout = ["checkout", "--quiet", "--force", "--detach", source.sha]
-            if await run_git(fetch_environment, *fetch) and await run_git(local_environment, *checkout):
-                break
-        else:
-            output(b"".join(output_chunks))
-            raise CheckoutError(f"commit {source.sha} could not be checked out")
-        strategy = variables.get("GIT_SUBMODULE_STRATEGY", "")
-        if strategy in SUBMODULES:
-            shallow = variables.get("GIT_SUBMODULE_DEPTH", "")
-            flags = (*SUBMODULES[strategy], *([f"--depth={shallow}"] if shallow.isdecimal() else []))
-            problem = "the submodules could not be checked out"
-            await require_git(problem, fetch_environment, "submodule", "update", "--quiet", "--init", *flags)
+        for folder, _, names in os.walk(self.checkout):
+            for path in (Path(folder), *(Path(folder, name) for name in names)):
+                if path.is_dir() or path.stat().st_nlink == 1:
+                    self._user.own(path)
 
     def close(self) -> None:
         while self._memory_files:
             os.close(self._memory_files.pop())
 
-    def git_environment(self, url: str = "", ssh_key: Path | None = None) -> dict[str, str]:
+    def git_environment(self, url: str = "", *, fetches: bool = False, durable: bool = False) -> dict[str, str]:
         """Return the environment of a git command of the agent, without the variables of the job.
 
-        It contains only the credentials of the arguments, and git ignores the configuration of this machine.
+        It contains only the credentials of the URL and, for a command that `fetches`, the SSH key. `durable`: the
+        written files outlive the job. git ignores the configuration of this machine.
         """
         # git refuses submodules with local URLs by default, which a local repository may have
         local = {"protocol.file.allow": "always"} if git_env.is_local_url(url) else {}
-        git_variables = git_env.build_environment(url, ssh_key, GIT_SETTINGS | local)
+        settings = {**self._git_settings, **GIT_SETTINGS, **local, **({} if durable else TEMPORARY_SETTINGS)}
+        git_variables = git_env.build_environment(url, self._ssh_key() if fetches else None, settings)
         return self._base_environment | git_env.WITHOUT_HOST_CONFIG | git_variables
 
     def _ssh_key(self) -> Path | None:
@@ -197,9 +175,10 @@ class Workspace:
     def _write_to_memory(self, path: Path, text: str) -> Path:
         """Write the text to memory and return the path to read it from.
 
-        A file on disk could remain after a crash. It is used only on systems without memfd.
+        A file on disk could remain after a crash. It is used only on systems without memfd, and for another user, which
+        cannot open files of the agent's process.
         """
-        if not hasattr(os, "memfd_create"):
+        if self._user or not hasattr(os, "memfd_create"):
             self._write_file(path, text, 0o600)
             return path
         handle = os.memfd_create(path.name)
@@ -213,4 +192,6 @@ class Workspace:
         with open(
             os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8", newline=""
         ) as file:
+            if self._user:
+                os.fchown(file.fileno(), self._user.uid, self._user.gid)
             file.write(text)

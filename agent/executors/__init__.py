@@ -1,1 +1,1 @@
-"""Where the steps of a job run: in a shell on this machine or in Docker containers."""
+"""Executors, which run the steps of a job: in a shell on this machine, in Docker containers or in a Kubernetes pod."""

@@ -13,21 +13,17 @@ from urllib.parse import quote
 
 import httpx
 
+from agent.executors.errors import PULL_FAILURE, ExecutorError
+
 DEFAULT_SOCKET = "/var/run/docker.sock"
 FRAME_HEADER_BYTES = 8  # header of each frame of output: stream type and length
 POLL_SECONDS = 1.0  # between checks for the exit of a program, whose children may keep its output open
 DRAIN_SECONDS = 0.2  # time in which the last output of a program arrives after its exit
 EXIT_POLL_SECONDS = 0.02
-PULL_FAILURE = "image_pull_failure"
-SYSTEM_FAILURE = "runner_system_failure"
 
 
-class DockerError(Exception):
-    """A request to Docker failed. `reason`: the job's failure reason in GitLab's protocol."""
-
-    def __init__(self, detail: str, reason: str = SYSTEM_FAILURE) -> None:
-        super().__init__(detail)
-        self.reason = reason
+class DockerError(ExecutorError):
+    """A request to Docker failed."""
 
 
 def socket_path(configured: str = "") -> str:
@@ -71,7 +67,7 @@ class DockerClient:
             timeout=httpx.Timeout(60, connect=5),
         )
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self._http.aclose()
 
     async def ping(self) -> bool:
@@ -128,6 +124,10 @@ class DockerClient:
 
     async def inspect(self, container: str) -> Any:
         return await self._request("GET", f"/containers/{container}/json")
+
+    async def find_container(self, name: str) -> Any:
+        """Return the `docker inspect` object of a container, or None."""
+        return await self._request("GET", f"/containers/{quote(name)}/json", missing_ok=True)
 
     async def logs(self, container: str, *, since: float = 0, follow: bool = False) -> AsyncIterator[bytes]:
         """Yield the output of the container's main process so far or, with `follow`, until the process exits."""

@@ -8,30 +8,37 @@ therefore in no container's configuration.
 import asyncio
 import logging
 import os
-import re
-import secrets
 import time
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from functools import partial
 from string import Template
 from typing import Any
 
-from agent.config import Config, DockerSettings
+from agent.config import Config
 from agent.execution.job_log import JobLog
 from agent.execution.workspace import Workspace
+from agent.executors.container_steps import exited_at_once, run_step, step_environment
 from agent.executors.docker_client import DockerClient, DockerError
-from agent.executors.docker_images import ensure_image, split_image
-from agent.processes.program import KILL_DELAY_SECONDS, interpreter_command
-from agent.processes.run_directories import is_abandoned
+from agent.executors.docker_containers import (
+    AGENT_LABEL,
+    CHECKOUT_LABEL,
+    JOB_FOLDER_LABEL,
+    JOB_LABEL,
+    RUN_LABEL,
+    bind_mount,
+    host_config,
+    reclaim_ownership,
+    remove_labeled,
+)
+from agent.executors.docker_images import ensure_image
+from agent.executors.docker_network import JobNetwork
+from agent.executors.own_container import OwnContainer
+from agent.executors.services import service_aliases, service_environment
+from agent.processes.program import interpreter_command
 from agent.protocol.job import Image, Job
 
 logger = logging.getLogger("headrace.agent")
 
-AGENT_LABEL = "headrace.agent"  # on all containers and networks of an agent
-RUN_LABEL = "headrace.run"
-JOB_FOLDER_LABEL = "headrace.folder"
-CHECKOUT_LABEL = "headrace.checkout"
-JOB_LABEL = "headrace.job"
 READY_LINE = b"headrace: ready\n"
 # Main process of the container. Canceling a step sends SIGTERM to all processes of the container, so it ignores
 # SIGTERM.
@@ -42,81 +49,19 @@ PORTLESS_SERVICE_SECONDS = 1.0  # a service without a port counts as started if 
 LOG_TAIL_CHUNKS = 50  # number of output chunks logged for a service that did not start
 
 
-def service_aliases(image: Image) -> list[str]:
-    """Return a service's host names: its aliases, and the names that GitLab derives from the image."""
-    repository = re.sub(r":\d+/", "/", split_image(image.name)[0])
-    return list(dict.fromkeys([*image.aliases, repository.replace("/", "__"), repository.replace("/", "-")]))
-
-
-def host_config(docker: DockerSettings) -> dict[str, Any]:
-    return {
-        "Memory": docker.memory_bytes,
-        "MemorySwap": docker.memory_bytes,
-        "NanoCpus": int(docker.cpus * 1e9),
-        "PidsLimit": docker.pids,
-        "CapDrop": ["ALL"],
-        "CapAdd": list(docker.cap_add),
-        "SecurityOpt": ["no-new-privileges"],
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}},
-    }
-
-
-async def remove_labeled(client: DockerClient, label: str) -> None:
-    """Remove all containers and networks with a label, given as `name=value`."""
-    for container in await client.list_containers(label):
-        await client.remove_container(container["Id"])
-    for network in await client.list_networks(label):
-        await client.remove_network(network["Id"])
-
-
-async def reclaim_ownership(client: DockerClient, image: str, checkout: str, labels: Mapping[str, str]) -> bool:
-    """Run chown as root in a container to make the agent's user the owner of a checkout. Return False on failure."""
-    description = {
-        "Image": image,
-        "Labels": dict(labels),
-        "User": "0",
-        "Entrypoint": ["chown", "-R", f"{os.getuid()}:{os.getgid()}", checkout],
-        "Cmd": [],
-        "HostConfig": {**host_config(DockerSettings()), "NetworkMode": "none", "Mounts": [_bind_mount(Path(checkout))]},
-    }
-    container = await client.create_container(f"headrace-{secrets.token_hex(6)}", description)
-    try:
-        await client.start_container(container)
-        return await client.wait(container) == 0
-    finally:
-        await client.remove_container(container)
-
-
-def _bind_mount(path: Path, *, read_only: bool = False) -> dict[str, Any]:
-    return {"Type": "bind", "Source": str(path), "Target": str(path), "ReadOnly": read_only}
-
-
-async def remove_orphans(client: DockerClient, config: Config) -> None:
-    """Remove containers and networks that earlier runs of this agent left behind."""
-    label = f"{AGENT_LABEL}={config.system_id}"
-    orphans = [*await client.list_containers(label), *await client.list_networks(label)]
-    for run in {orphan["Labels"][RUN_LABEL] for orphan in orphans}:
-        if is_abandoned(Path(run)):
-            logger.info("removing orphaned containers of run %s", run)
-            await remove_labeled(client, f"{RUN_LABEL}={run}")
-            for image, checkout in _checkouts_to_reclaim(orphans, run):
-                await reclaim_ownership(client, image, checkout, {AGENT_LABEL: config.system_id, RUN_LABEL: run})
-
-
-def _checkouts_to_reclaim(orphans: Iterable[Any], run: str) -> set[tuple[str, str]]:
-    """Return image and path of each checkout of a run that may have files of other users.
-
-    Empty if the agent runs as root, which can remove such files.
-    """
-    labeled = [
-        (orphan, orphan["Labels"].get(CHECKOUT_LABEL, "")) for orphan in orphans if orphan["Labels"][RUN_LABEL] == run
-    ]
-    return {(orphan["Image"], folder) for orphan, folder in labeled if os.getuid() != 0 and os.path.isdir(folder)}
-
-
 class DockerExecutor:
-    def __init__(self, client: DockerClient, config: Config, job: Job, workspace: Workspace, log: JobLog) -> None:
+    def __init__(
+        self,
+        client: DockerClient,
+        own: OwnContainer | None,
+        config: Config,
+        job: Job,
+        workspace: Workspace,
+        log: JobLog,
+    ) -> None:
+        """`own`: the container in which the agent runs, if any."""
         self._client = client
+        self._own = own
         self._docker = config.docker
         self._shell_program = config.shell
         self._job = job
@@ -129,6 +74,8 @@ class DockerExecutor:
             JOB_FOLDER_LABEL: str(workspace.folder),
             JOB_LABEL: str(job.id),
         }
+        sandbox_image = self._docker.sandbox_image or (own.image if own else "")
+        self._network = JobNetwork(client, self._name, self._labels, sandbox_image, self._docker.allowed_networks)
         self._variables = workspace.container_environment
         self._container = ""
         self._image = ""
@@ -139,7 +86,7 @@ class DockerExecutor:
         if image is None:
             raise DockerError("the job has no image, and this agent's docker.image sets no default")
         self._image = await self._ensure_image(image)
-        await self._client.create_network(self._name, self._labels)
+        await self._network.create()
         try:
             async with asyncio.TaskGroup() as group:
                 for number, service in enumerate(self._job.services):
@@ -150,9 +97,14 @@ class DockerExecutor:
         self._workspace.make_readable(writable=user.partition(":")[0] not in ROOT_USERS)
         # The private folder is read-only: a container could replace its files with links, whose targets the agent would
         # then overwrite.
-        mounts = [_bind_mount(self._workspace.checkout), _bind_mount(self._workspace.private, read_only=True)]
+        mounts = [
+            bind_mount(self._workspace.checkout, self._own),
+            bind_mount(self._workspace.private, self._own, read_only=True),
+        ]
         description = {
-            **self._container_config(self._image, image.entrypoint, ("sh", "-c", KEEPALIVE_SCRIPT), ["build"]),
+            **await self._container_config(
+                self._name, ["build"], self._image, image.entrypoint, ("sh", "-c", KEEPALIVE_SCRIPT)
+            ),
             "WorkingDir": str(self._workspace.checkout),
             "User": user,
             "Labels": {**self._labels, CHECKOUT_LABEL: str(self._workspace.checkout)},
@@ -165,20 +117,17 @@ class DockerExecutor:
         path = self._workspace.write_script(number, script)
         if not self._is_running:  # the container was killed to cancel a step
             await self._start_container()
-        step = asyncio.create_task(
-            self._client.execute(
-                self._container,
-                ["sh", "-c", 'exec "$@" 2>&1', "sh", *interpreter_command(self._shell_program), str(path)],
-                self._log.write,
-                environment={**self._workspace.container_environment, "CI_JOB_IMAGE": self._image, **extra_environment},
-                cwd=str(self._workspace.checkout),
-            )
+        step = self._client.execute(
+            self._container,
+            ["sh", "-c", 'exec "$@" 2>&1', "sh", *interpreter_command(self._shell_program), str(path)],
+            self._log.write,
+            environment=step_environment(self._workspace, self._image, extra_environment),
+            cwd=str(self._workspace.checkout),
         )
-        try:
-            return await asyncio.shield(step)
-        finally:
-            if not step.done():
-                await self._terminate(step)
+        return await run_step(step, self._log, self._terminate, partial(self._client.kill, self._container))
+
+    async def collect(self) -> None:
+        """Nothing to do: the checkout is mounted."""
 
     async def close(self) -> None:
         try:
@@ -188,22 +137,12 @@ class DockerExecutor:
         except DockerError as error:  # remove_orphans() removes the rest when the agent starts again
             logger.warning("job %d: %s", self._job.id, error)
         finally:
-            await self._client.close()
+            await self._client.aclose()
 
-    async def _terminate(self, step: asyncio.Task[int]) -> None:
-        """Send SIGTERM to all processes. After the end of the step, or KILL_DELAY_SECONDS, kill the container."""
+    async def _terminate(self) -> None:
+        """Send SIGTERM to all processes of the container, which is killed afterwards."""
         self._is_running = False
-        try:
-            terminate = ["sh", "-c", "kill -TERM -1"]
-            await self._client.execute(self._container, terminate, self._log.write, user="0")
-            await asyncio.wait([step], timeout=KILL_DELAY_SECONDS)
-            await self._client.kill(self._container)
-            await asyncio.wait([step], timeout=KILL_DELAY_SECONDS)
-        except DockerError as error:  # close() removes the container, which ends remaining processes
-            self._log.write_line(f"WARNING: {error}")
-        finally:
-            step.cancel()
-            await asyncio.gather(step, return_exceptions=True)
+        await self._client.execute(self._container, ["sh", "-c", "kill -TERM -1"], self._log.write, user="0")
 
     async def _start_container(self) -> None:
         """Start the container and wait until its entrypoint runs KEEPALIVE_SCRIPT. Log the entrypoint's output."""
@@ -215,10 +154,7 @@ class DockerExecutor:
                 self._is_running = True
                 return
             self._log.write(output)
-        raise DockerError(
-            f"the container of {self._image} exited at once: the image needs a shell, and an entrypoint that runs the "
-            'given command (`entrypoint: [""]` disables the entrypoint)'
-        )
+        raise DockerError(exited_at_once(self._image))
 
     async def _ensure_image(self, image: Image) -> str:
         name = Template(image.name).safe_substitute(self._variables)
@@ -230,23 +166,21 @@ class DockerExecutor:
     async def _start_service(self, number: int, service: Image) -> None:
         """Start a service. If it does not start in time, log a warning with its output. The job continues."""
         name = await self._ensure_image(service)
-        variables = {
-            variable.key: Template(variable.value).safe_substitute(self._variables) for variable in service.variables
-        }
-        # no masked variables, because `docker inspect` shows a service's environment
-        unmasked = (variable.key for variable in self._job.variables if not (variable.masked or variable.file))
-        job_variables = {key: self._variables[key] for key in unmasked if key in self._variables}
-        description = self._container_config(name, service.entrypoint, service.command, service_aliases(service))
-        description["Env"] = [f"{key}={value}" for key, value in (job_variables | variables).items()]
+        container_name = f"{self._name}-{number}"
+        description = await self._container_config(
+            container_name, service_aliases(service), name, service.entrypoint, service.command
+        )
+        environment = service_environment(self._job, service, self._variables)
+        description["Env"] = [f"{key}={value}" for key, value in environment.items()]
         self._log.write_line(f"Starting service {name}")
-        container = await self._client.create_container(f"{self._name}-{number}", description)
+        container = await self._client.create_container(container_name, description)
         await self._client.start_container(container)
-        if not await self._wait_for_port(container):
+        if not await self._wait_for_port(container_name, container):
             self._log.write_line(f"WARNING: service {name} did not start or did not open its port. Its output:")
             output = [chunk async for chunk in self._client.logs(container)]
             self._log.write(b"".join(output[-LOG_TAIL_CHUNKS:]))
 
-    async def _wait_for_port(self, container: str) -> bool:
+    async def _wait_for_port(self, name: str, container: str) -> bool:
         """Wait until the service accepts connections. Return False if it exits or does not open its port in time."""
         clock = asyncio.get_running_loop().time
         started_at = clock()
@@ -260,33 +194,35 @@ class DockerExecutor:
                     return True
                 await asyncio.sleep(0.2)
                 continue
-            address = state["NetworkSettings"]["Networks"][self._name]["IPAddress"]
-            try:
-                async with asyncio.timeout(1):
-                    _, writer = await asyncio.open_connection(address, min(ports))
-            except OSError:
-                await asyncio.sleep(0.2)
-            else:
-                writer.close()
+            if await self._network.accepts_connections(name, state, min(ports)):
                 return True
+            await asyncio.sleep(0.2)
         return False
 
-    def _container_config(
-        self, image: str, entrypoint: tuple[str, ...] | None, command: tuple[str, ...] | None, names: list[str]
+    async def _container_config(
+        self,
+        name: str,
+        aliases: list[str],
+        image: str,
+        entrypoint: tuple[str, ...] | None,
+        command: tuple[str, ...] | None,
     ) -> dict[str, Any]:
+        endpoint = await self._network.endpoint(name, aliases)
         return {
             "Image": image,
             "Labels": self._labels,
             **({"Entrypoint": list(entrypoint)} if entrypoint else {}),
             **({"Cmd": list(command)} if command else {}),
-            "HostConfig": {**host_config(self._docker), "NetworkMode": self._name},
-            "NetworkingConfig": {"EndpointsConfig": {self._name: {"Aliases": names}}},
+            **endpoint,
+            "HostConfig": {**host_config(self._docker), **endpoint["HostConfig"]},
         }
 
     async def _reclaim_checkout(self) -> None:
         """Make the agent's user the owner of the checkout, which it must be able to read and remove."""
         checkout = str(self._workspace.checkout)
-        if os.getuid() != 0 and not await reclaim_ownership(self._client, self._image, checkout, self._labels):
+        if os.getuid() != 0 and not await reclaim_ownership(
+            self._client, self._image, checkout, self._labels, self._own
+        ):
             self._log.write_line(
                 "WARNING: the owner of the job's files could not be changed; the agent may fail to read or remove them"
             )

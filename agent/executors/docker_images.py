@@ -1,4 +1,4 @@
-"""Pulls the images of a job, with logins at their registries."""
+"""Pulls the images of a job, with logins for their registries."""
 
 import base64
 import json
@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from agent.config import PULL_POLICIES, DockerSettings
-from agent.executors.docker_client import PULL_FAILURE, DockerClient, DockerError
+from agent.executors.docker_client import DockerClient, DockerError
+from agent.executors.errors import PULL_FAILURE
 from agent.protocol.job import RegistryLogin
 
 DOCKER_HUB = "https://index.docker.io/v1/"

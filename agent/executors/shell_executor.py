@@ -1,15 +1,17 @@
+"""The executor that runs steps in a shell on this machine."""
+
 from collections.abc import Mapping
 
 from agent.execution.job_log import JobLog
 from agent.execution.workspace import Workspace
-from agent.processes.process_spawner import ProcessSpawner
+from agent.processes.job_spawner import JobSpawner
 from agent.processes.program import interpreter_command, run_program
 
 
 class ShellExecutor:
-    """Runs each step as a program on this machine, as the agent's user."""
+    """Runs each step as a program on this machine, as the job's user if it has one, else as the agent's user."""
 
-    def __init__(self, program: str, workspace: Workspace, spawner: ProcessSpawner, log: JobLog) -> None:
+    def __init__(self, program: str, workspace: Workspace, spawner: JobSpawner, log: JobLog) -> None:
         self._program = program
         self._workspace = workspace
         self._spawner = spawner
@@ -26,6 +28,9 @@ class ShellExecutor:
             environment={**self._workspace.environment, **extra_environment},
             output=self._log.write,
         )
+
+    async def collect(self) -> None:
+        pass
 
     async def close(self) -> None:
         pass

@@ -52,6 +52,15 @@ def live_descendants(root: int) -> list[int]:
     return [int(process) for process in family[1:] if _read_stat(process)[:1] not in ([], ["Z"], ["X"])]
 
 
+def has_processes(uid: int) -> bool:
+    """Return whether a process of this user is alive. /proc/PID belongs to the effective user of a process."""
+    for process in _list_processes():
+        with suppress(FileNotFoundError):
+            if os.stat(f"/proc/{process}").st_uid == uid and _read_stat(process)[:1] not in ([], ["Z"], ["X"]):
+                return True
+    return False
+
+
 def send_signal(process: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.kill(process, number)
@@ -88,7 +97,7 @@ def find_sessions(folder: Path) -> set[str]:
     """
     marker = f"\0{ENV_MARKER}={folder}/".encode()
     marked_processes = {process for process in _list_processes() if marker in b"\0" + _read_proc(process, "environ")}
-    # without sessions whose leader lacks the variable: terminals in which a person inspects the job
+    # excludes sessions whose leader lacks the variable: terminals in which a person inspects the job
     return {
         session
         for session in map(_session_of, marked_processes)

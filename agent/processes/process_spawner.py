@@ -9,19 +9,31 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from agent.processes.process_cleanup import IS_LINUX, kill_and_remove, kill_descendants
+from agent.processes.process_cleanup import (
+    IS_LINUX,
+    KILL_TIMEOUT_SECONDS,
+    kill_and_remove,
+    kill_descendants,
+    send_signal,
+)
 
 PR_SET_CHILD_SUBREAPER = 36  # from <linux/prctl.h>
+PR_SET_NO_NEW_PRIVS = 38
 INTEGER_BYTES = 8
+SIGNAL_TIMEOUT_SECONDS = 1.0  # for the process that signals all processes of a user, which these can stop
 PACKAGE_ROOT = Path(__file__).parents[2]  # the folder that contains the package `agent`
 # run with -I -S, so the modules imported here can use only the standard library
 SPAWNER_PROGRAM = (
@@ -40,6 +52,7 @@ class ProcessSpawner:
         """Start the helper. `limits` of each program: names of `resource` without `RLIMIT_`, with their values."""
         self._folder = folder
         self._limits = dict(limits or {})
+        self._lock = threading.Lock()
         self._socket, self._process = self._open()
 
     def _open(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
@@ -64,25 +77,42 @@ class ProcessSpawner:
         self._process.wait()
 
     def start(
-        self, command: Sequence[str], cwd: Path, environment: Mapping[str, str], status_fd: int, output_fd: int
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        status_fd: int,
+        output_fd: int,
+        user: tuple[int, int] | None = None,
+        group: Path | None = None,
     ) -> int:
         """Start a program and return the process id of its supervisor.
 
-        The supervisor writes the exit status, or `!` and an error, to `status_fd`. Raises OSError.
+        `user`: uid and gid, if not those of the agent. `group`: folder of the control group to run in. The supervisor
+        writes the exit status, or `!` and an error, to `status_fd`. Raises OSError.
         """
-        request = json.dumps([command, str(cwd), dict(environment), self._limits]).encode()
-        try:
-            supervisor = self._request(request, status_fd, output_fd)
-        except OSError:  # the helper was killed; the programs that it started keep running
-            self._close()
-            self._socket, self._process = self._open()
-            supervisor = self._request(request, status_fd, output_fd)
+        request = [command, str(cwd), dict(environment), self._limits, str(group) if group else "", user]
+        supervisor = self._request("start", request, [status_fd, output_fd])
         if not supervisor:
             raise OSError("the machine cannot start another process")
         return supervisor
 
-    def _request(self, request: bytes, status_fd: int, output_fd: int) -> int:
-        socket.send_fds(self._socket, [len(request).to_bytes(INTEGER_BYTES)], [status_fd, output_fd])
+    def signal_user(self, uid: int, gid: int, number: int) -> None:
+        """Send a signal to all processes of a user in one step."""
+        self._request("signal", [uid, gid, number], [])
+
+    def _request(self, action: str, arguments: list[Any], handles: list[int]) -> int:
+        request = json.dumps([action, arguments]).encode()
+        with self._lock:  # jobs are cleaned up in threads
+            try:
+                return self._send(request, handles)
+            except OSError:  # the helper was killed; the programs that it started keep running
+                self._close()
+                self._socket, self._process = self._open()
+                return self._send(request, handles)
+
+    def _send(self, request: bytes, handles: list[int]) -> int:
+        socket.send_fds(self._socket, [len(request).to_bytes(INTEGER_BYTES)], handles)
         self._socket.sendall(request)
         answer = self._socket.recv(INTEGER_BYTES)
         if not answer:
@@ -94,18 +124,26 @@ def serve(folder: str) -> None:
     """Run the helper process: start programs on request until the agent exits or dies, then kill them all."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps children automatically
     _become_subreaper()
+    users: set[tuple[int, int]] = set()
     try:
         with socket.socket(fileno=0) as agent, suppress(EOFError, ConnectionError):
             while True:
                 size, handles, _, _ = socket.recv_fds(agent, INTEGER_BYTES, 2)
-                request = json.loads(_receive(agent, int.from_bytes(size)))
-                supervisor = 0
-                with suppress(OSError):
-                    supervisor = os.fork() or _exec_supervisor(*request, *handles)
+                action, arguments = json.loads(_receive(agent, int.from_bytes(size)))
+                answer = 0
+                if action == "start":
+                    if user := arguments[-1]:
+                        users.add(tuple(user))
+                    with suppress(OSError):
+                        answer = os.fork() or _exec_supervisor(*arguments, *handles)
+                else:
+                    _signal_user(*arguments)
                 for handle in handles:
                     os.close(handle)
-                agent.sendall(supervisor.to_bytes(INTEGER_BYTES))
+                agent.sendall(answer.to_bytes(INTEGER_BYTES))
     finally:
+        for uid, gid in users:
+            _signal_user(uid, gid, signal.SIGKILL)
         kill_descendants(os.getpid())
         kill_and_remove(Path(folder))
 
@@ -121,11 +159,52 @@ def _receive(agent: socket.socket, size: int) -> bytes:
     return bytes(parts)
 
 
+def _signal_user(uid: int, gid: int, number: int) -> None:
+    """Send a signal to all processes of a user, from a child process with its uid.
+
+    The kernel sends it in one step: no process can fork faster. The child can be signaled by these processes too.
+    """
+    deadline = time.monotonic() + KILL_TIMEOUT_SECONDS
+    is_sent = False
+    while not is_sent and time.monotonic() < deadline:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            _signal_and_exit(uid, gid, number, writer)
+        os.close(writer)
+        if select.select([reader], [], [], SIGNAL_TIMEOUT_SECONDS)[0]:
+            is_sent = bool(os.read(reader, 1))
+        os.close(reader)
+        if not is_sent:  # a process of the user has stopped or killed the child
+            send_signal(child, signal.SIGKILL)
+
+
+def _signal_and_exit(uid: int, gid: int, number: int, writer: int) -> NoReturn:
+    try:
+        _become_user(uid, gid)
+        if os.getresuid() == (uid, uid, uid) and uid:  # as root, -1 would be all processes of the machine
+            os.kill(-1, number)
+            os.write(writer, b"y")
+    finally:
+        os._exit(0)
+
+
+def _become_user(uid: int, gid: int) -> None:
+    """Give up all privileges permanently. Programs with the setuid bit cannot regain them."""
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "setuid programs cannot be disabled")
+
+
 def _exec_supervisor(
     command: list[str],
     cwd: str,
     environment: dict[str, Any],
     limits: dict[str, int],
+    group: str,
+    user: tuple[int, int] | None,
     status_fd: int,
     output_fd: int,
 ) -> NoReturn:
@@ -138,9 +217,15 @@ def _exec_supervisor(
         _become_subreaper()
         for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # programs would inherit ignored signals
             signal.signal(number, signal.SIG_DFL)
-        os.chdir(cwd)
+        if group:
+            Path(group, "cgroup.procs").write_text("0")  # 0: this process
         for name, value in limits.items():
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+        if user:
+            if stat.S_ISFIFO(os.fstat(1).st_mode):
+                os.fchown(1, *user)  # so that programs can open /dev/stdout and /dev/stderr
+            _become_user(*user)
+        os.chdir(cwd)
         os.execve("/bin/sh", ["sh", "-c", SUPERVISOR_SCRIPT, "headrace", *command], environment)  # noqa: S606
     except (OSError, ValueError) as error:
         os.write(0, f"!{error}\n".encode(errors="replace"))

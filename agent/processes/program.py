@@ -5,12 +5,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from signal import SIGTERM
 
-from agent.processes.process_cleanup import IS_LINUX, kill_tree, live_descendants, send_signal, signal_group
-from agent.processes.process_spawner import ProcessSpawner
+from agent.processes.job_spawner import JobSpawner
 
-KILL_DELAY_SECONDS = 2.5  # between SIGTERM and SIGKILL
 PIPE_SIZE = 64 * 1024
 KILLED_EXIT_STATUS = 137
 DEFAULT_SHELL_SCRIPT = (
@@ -28,7 +25,7 @@ def interpreter_command(program: str) -> list[str]:
 
 
 def _start_program(
-    spawner: ProcessSpawner, command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]
+    spawner: JobSpawner, command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]
 ) -> tuple[int, FileIO, FileIO]:
     """Start a program. Return its supervisor's process id, a pipe with the exit status, and a pipe with the output."""
     status_reader, status_writer = _open_pipe()
@@ -50,27 +47,8 @@ def _open_pipe() -> tuple[FileIO, FileIO]:
     return FileIO(reading), FileIO(writing, "w")
 
 
-async def _terminate(supervisor: int, status: asyncio.Future[bytes]) -> None:
-    """Send SIGTERM to all remaining processes of a program, and SIGKILL after KILL_DELAY_SECONDS."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + KILL_DELAY_SECONDS
-
-    def has_survivors() -> bool:
-        return bool(live_descendants(supervisor)) if IS_LINUX else not status.done()
-
-    try:
-        if not IS_LINUX:
-            signal_group(supervisor, SIGTERM)
-        for process in live_descendants(supervisor):
-            send_signal(process, SIGTERM)
-        while has_survivors() and loop.time() < deadline:  # noqa: ASYNC110 - no event exists
-            await asyncio.sleep(0.01)
-    finally:  # also if canceled while waiting
-        kill_tree(supervisor)
-
-
 async def run_program(
-    spawner: ProcessSpawner,
+    spawner: JobSpawner,
     command: Sequence[str | Path],
     *,
     cwd: Path,
@@ -106,7 +84,7 @@ async def run_program(
             await asyncio.wait([status])
         finally:
             try:
-                await _terminate(supervisor, status)
+                await spawner.terminate(supervisor, status)
             finally:
                 loop.remove_reader(status_reader)
                 loop.remove_reader(output_reader)

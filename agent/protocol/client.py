@@ -35,6 +35,7 @@ logger = logging.getLogger("headrace.agent")
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 LONG_POLL_TIMEOUT_SECONDS = 75.0  # of a job request; longer than servers hold a request
 MAX_INTERACTIVE_BACKOFF_SECONDS = 2.0  # maximum pause between retries of a command for which a person waits
+TOKEN_HEADERS = ("JOB-TOKEN", "RUNNER-TOKEN")
 MAX_FILE_ATTEMPTS = 6  # of an upload or download; other requests about jobs are retried without limit
 KEEP_ALIVE_SECONDS = 4  # idle connections are closed after this time, because many servers close them after 5 seconds
 FEATURES = {
@@ -97,6 +98,7 @@ class ProtocolClient:
             headers={"User-Agent": f"headrace-agent {VERSION}", "Accept": "application/json"},
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
             verify=create_client_context(Path(ca_file)) if ca_file else True,
+            event_hooks={"request": [self._drop_foreign_tokens]},
         )
 
     async def __aenter__(self) -> Self:
@@ -203,6 +205,14 @@ class ProtocolClient:
                     file.write(chunk)
                     if 0 < max_bytes < file.tell():
                         raise RequestFailed(413, f"the file is larger than the agent's limit of {max_bytes} bytes")
+
+    async def _drop_foreign_tokens(self, request: httpx.Request) -> None:
+        """Remove tokens from a redirected request to another server, such as the bucket of the artifacts."""
+        own, url = self._client.base_url, request.url
+        is_upgrade = (own.scheme, own.port, url.scheme, url.port) == ("http", None, "https", None)
+        if url.host != own.host or not (is_upgrade or (url.scheme, url.port) == (own.scheme, own.port)):
+            for name in TOKEN_HEADERS:
+                request.headers.pop(name, None)
 
     def _to_identity(self, response: httpx.Response, expected: int, current_token: str = "") -> RunnerIdentity:
         if response.status_code != expected:

@@ -5,6 +5,7 @@ from contracts.builds.build import *
 from contracts.builds.build_events import *
 from contracts.builds.build_queries import *
 from contracts.builds.concurrency_group import *
+from contracts.builds.console import *
 from contracts.builds.job import *
 from contracts.builds.job_events import *
 from contracts.builds.job_queries import *

@@ -1,3 +1,5 @@
+"""Messages about artifacts and logs of jobs."""
+
 from datetime import datetime
 
 from pydantic import Base64Bytes, Field

@@ -1,3 +1,5 @@
+"""Statuses and commands of builds."""
+
 from enum import StrEnum
 from typing import ClassVar
 
@@ -16,7 +18,7 @@ class BuildStatus(StrEnum):
 
 
 class QueueBuild(Command):
-    """Launch a build. Errors: PROJECT_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED."""
+    """Launch a build. Errors: PROJECT_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, BUILD_REF_INVALID."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset(
         {
@@ -35,7 +37,7 @@ class QueueBuild(Command):
     project_id: int
     ignore_steps: tuple[str, ...] = ()
     sha: str | None = None  # the pushed commit, if a webhook launched the build
-    ref: str | None = None  # the pushed ref; None: the project's branch
+    ref: str | None = None  # the pushed ref, or the branch that a user chose; None: the project's branch
     before_sha: str = ""  # commit of the ref before the push
     source: str = "web"  # push, web (after a login) or api (with a personal token)
     delivery_id: str | None = None  # webhook delivery that launched the build; its id is also the executor_id

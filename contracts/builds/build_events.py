@@ -1,6 +1,7 @@
 """Events of builds, from launch to result."""
 
 from datetime import datetime
+from typing import ClassVar, Self
 
 from contracts.builds.build import BuildStatus
 from contracts.builds.job import JobStatus
@@ -10,6 +11,8 @@ from contracts.messages import Event, Message
 
 class BuildQueued(Event):
     """A build was launched, with the project's settings at that time."""
+
+    omitted: ClassVar[frozenset[str]] = frozenset({"initiator_name"})
 
     build_id: int
     executor_id: str
@@ -21,13 +24,16 @@ class BuildQueued(Event):
     ref: str | None = None
     delivery_id: str | None = None
     initiator_id: int = 0
-    initiator_name: str = ""
+    initiator_name: str = ""  # empty: see initiator_id
     timeout_seconds: int = 3600
     max_attempts: int = 3
     needs_lane: bool = False  # the project runs one build at a time
     local_id: int = 0  # number of the build inside its project
     before_sha: str = ""
     source: str = "web"
+
+    def for_publication(self) -> Self:
+        return self.replace(project=self.project.for_publication())
 
 
 class BuildPlanned(Event):
@@ -47,6 +53,9 @@ class BuildPlanned(Event):
     message: str = ""  # commit message
     priority: int = 0
     served_by_hash: bool = False  # the git server allows fetching the commit by its hash
+
+    def for_publication(self) -> Self:
+        return self.replace(project=self.project.for_publication())
 
 
 class JobStatusChange(Message):
@@ -73,6 +82,9 @@ class BuildJobsChanged(Event, wire_name="BuildAdvanced"):
     exit_message: str | None = None
     output: str | None = None
 
+    def for_publication(self) -> Self:
+        return self.replace(project=self.project.for_publication())
+
 
 class BuildResumed(Event):
     """Jobs of a finished build were played or retried."""
@@ -91,6 +103,7 @@ class BuildStarted(Event):
     project_id: int
     executor_id: str
     runner_name: str
+    queued_at: datetime | None = None  # when the build was launched; None: jobs of a finished build were run again
 
 
 class BuildKilled(Event):
@@ -105,6 +118,8 @@ class BuildKilled(Event):
 class BuildFinished(Event):
     """A build has ended, with its result."""
 
+    omitted: ClassVar[frozenset[str]] = frozenset({"initiator_name"})
+
     build_id: int
     executor_id: str
     project_id: int
@@ -115,7 +130,7 @@ class BuildFinished(Event):
     output: str | None = None
     queued_at: datetime
     initiator_id: int = 0
-    initiator_name: str = ""
+    initiator_name: str = ""  # empty: see initiator_id
     held_lane: bool = False
     keep_number_build: int | None = None
     duration: int = 0  # seconds of the log sections, rounded; releases up to 0.2.0 truncated each section

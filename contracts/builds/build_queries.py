@@ -9,6 +9,7 @@ from contracts.builds.job import JobStatus
 from contracts.builds.plan import LaunchedProject
 from contracts.messages import Message, Query, ReadModelRow
 from contracts.paging import FilteredPageRequest, PageRequest
+from contracts.projects import ProjectAccess
 
 
 class BuildJobStatus(Message):
@@ -20,6 +21,9 @@ class BuildJobStatus(Message):
     when: str
     allow_failure: bool
     status: JobStatus
+    stage_place: int = 0  # position of the stage in the order of stages
+    needs: tuple[str, ...] | None = None  # names of the jobs that it waits for; None: all jobs of earlier stages
+    tags: tuple[str, ...] = ()
 
 
 class BuildRow(ReadModelRow):
@@ -53,13 +57,14 @@ class BuildRow(ReadModelRow):
     served_by_hash: bool = False
     warnings: tuple[str, ...] = ()
     initiator_id: int = 0
-    initiator_name: str = ""
+    initiator_name: str = ""  # not stored, but looked up when it is needed
     runner: str | None = None
     ran: bool = True  # as in BuildFinished
     exit_code: int | None = None
     exit_message: str | None = None
     output: str | None = None
-    killed_by: str | None = None
+    killed_by: str | None = None  # a runner or the system
+    killed_by_id: int | None = None  # number of the user; 0: a runner or the system
     queued_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
@@ -151,3 +156,16 @@ class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
 
 class ListBuildDurations(FilteredPageRequest, wire_name="PageDurations"):
     """List the total duration of builds in seconds per month, oldest first. Answer: Page."""
+
+
+class GetProjectAccess(Query):
+    """Get the visibility, owner and members of a project, which may be deleted. Answer: ProjectAccessView.
+
+    Errors: PROJECT_NOT_FOUND.
+    """
+
+    project_id: int
+
+
+class ProjectAccessView(ProjectAccess):
+    company_members_id: tuple[int, ...] = ()  # members of the company that owns the project

@@ -1,5 +1,9 @@
+"""Statuses of jobs."""
+
 from datetime import UTC, datetime
 from enum import StrEnum
+
+from contracts.messages import Message
 
 
 class JobStatus(StrEnum):
@@ -20,3 +24,19 @@ UNFINISHED_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 FINISHED_JOB_STATUSES = frozenset({JobStatus.SUCCESS, JobStatus.WARNING, JobStatus.FAILED, JobStatus.CANCELED})
+
+
+class JobAttempt(Message):
+    """One attempt to run a job."""
+
+    number: int  # from 1
+    status: str  # a JobStatus, or LOST if its runner was lost
+    runner: str | None = None  # name
+    runner_uuid: str | None = None
+    queued_at: datetime | None = None
+    assigned_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    exit_code: int | None = None
+    reason: str = ""  # stable code of the failure
+    message: str | None = None

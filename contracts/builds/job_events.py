@@ -1,6 +1,7 @@
 """Events of jobs, from the queue to the result."""
 
 from datetime import datetime
+from typing import Self
 
 from contracts.builds.artifact import ArtifactRemoved, ArtifactUploaded
 from contracts.builds.job import JobStatus
@@ -28,6 +29,7 @@ class JobRetried(JobNames, Event):
     message: str | None = None
     runner_uuid: str | None = None
     runner_name: str | None = None
+    duration_ms: int | None = None  # of the log sections; None: the attempt has none
 
 
 class JobQueued(Event):
@@ -46,6 +48,15 @@ class JobQueued(Event):
     job: PlannedJob
     build_local_id: int = 0  # number of the build in its project
     priority: int = 0
+
+    def for_publication(self) -> Self:
+        project = self.project.for_publication()
+        return self.replace(project=project, owner_alias=project.owner_alias)
+
+    def for_hint(self) -> Self:
+        """Return the event without the job's script. Its receivers match the requirements of the job with runners."""
+        job = PlannedJob(job_id=self.job_id, job_uuid=self.job_uuid, name=self.job.name, tags=self.job.tags)
+        return self.replace(job=job)
 
 
 class JobAssigned(JobNames, Event):
@@ -123,6 +134,7 @@ class JobFinished(JobNames, Event):
     output: str | None = None
     runner_uuid: str | None = None
     runner_name: str | None = None
+    duration_ms: int | None = None  # of the log sections; None: the attempt has none
 
 
 class JobLost(JobNames, Event):

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from contracts.builds.artifact import Artifact
-from contracts.builds.job import UNFINISHED_TIME, JobStatus
+from contracts.builds.job import UNFINISHED_TIME, JobAttempt, JobStatus
 from contracts.builds.plan import LaunchedProject, PlannedJob, PlannedStep
 from contracts.messages import Query, ReadModelRow
 from contracts.paging import PageRequest
@@ -48,6 +48,22 @@ class JobRow(ReadModelRow):
     delivery_id: str | None = None
     artifacts: tuple[Artifact, ...] = ()
     traceparent: str = ""  # W3C trace context of the build's launch
+    earlier_attempts: tuple[JobAttempt, ...] = ()  # oldest first; the latest ones if there were many
+
+    def current_attempt(self) -> JobAttempt:
+        return JobAttempt(
+            number=self.attempt,
+            status=self.status,
+            runner=self.runner_name,
+            runner_uuid=self.runner_uuid,
+            queued_at=self.queued_at,
+            assigned_at=self.assigned_at,
+            started_at=self.started_at,
+            completed_at=self.finished_at,
+            exit_code=self.exit_code,
+            reason=self.reason,
+            message=self.message,
+        )
 
 
 class GetJob(Query):

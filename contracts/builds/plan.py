@@ -1,6 +1,6 @@
 """The plan of a build: the project's settings at launch, and the jobs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ class LaunchedProject(Message):
 
     project_id: int
     name: str
-    owner_alias: str
+    owner_alias: str  # empty in published events if the owner is a user, and in the log after the user was erased
     company_id: int | None = None  # the company that owns the project
     alias: str
     repository: str  # URL without a login
@@ -24,6 +24,10 @@ class LaunchedProject(Message):
     keep_number_build: int | None = None
     allow_concurrent_execution: bool = True
     protected_branches: tuple[str, ...] = ()
+
+    def for_publication(self) -> Self:
+        """Return the settings without the name of a user."""
+        return self if self.company_id else self.replace(owner_alias="")
 
 
 class PlannedStep(Message):

@@ -28,6 +28,7 @@ class ClaimJob(Command):
     """
 
     runner: RunnerDescription
+    job_id: int | None = None  # the job of which the runner was notified; another one may have precedence
 
 
 class ReturnClaim(Command):

@@ -1,11 +1,13 @@
 """Login and the current access rights of users."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from contracts.identity.fields import MAX_PASSWORD_LENGTH, Name
 from contracts.messages import Command, Message, Query, Sensitive
+
+MAX_USERNAMES = 1000
 
 
 class LogIn(Command):
@@ -22,9 +24,19 @@ class LogIn(Command):
     ip_address: str = ""  # IP address of the client
 
 
+class RenewSession(Command):
+    """Exchange a valid login token for one that expires later. Answer: Session.
+
+    Errors: TOKEN_EXPIRED, TOKEN_INVALID, and SESSION_EXPIRED if the sign-in is too long ago to be renewed.
+    """
+
+    token: Sensitive
+
+
 class Session(Message):
     access_token: Sensitive
     expires_in: int  # seconds
+    renewable_for: int = 0  # seconds until the user has to sign in again
 
 
 class GetAccess(Query):
@@ -54,6 +66,16 @@ class ListAccess(Query, wire_name="FindAccess"):
 
 class AccessList(Message):
     users: tuple[Access, ...]
+
+
+class GetUsernames(Query):
+    """Get the current names of users. Events contain only their ids. Answer: Usernames."""
+
+    user_ids: Annotated[tuple[int, ...], Field(max_length=MAX_USERNAMES)]
+
+
+class Usernames(Message):
+    names: dict[int, str]  # by user id; users that do not exist or were erased are left out
 
 
 class RotateSigningKeys(Command):

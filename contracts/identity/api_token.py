@@ -96,9 +96,9 @@ class ApiTokens(Message):
 
 
 class AuthenticateToken(Command):
-    """Authenticate a call with a personal token and note its use. Answer: TokenAccess. Errors: TOKEN_INVALID.
+    """Authenticate a call with a personal token and record its use. Answer: TokenAccess. Errors: TOKEN_INVALID.
 
-    The use is not an event, and the use of an expired token is not noted.
+    The use is not an event. The use of an expired token is not recorded.
     """
 
     former_subject: ClassVar[str] = "qry.identity.GetTokenAccess"

@@ -93,11 +93,9 @@ class SetUserProjects(Command, wire_name="ChooseProjectsOfUser"):
     projects_id: Annotated[tuple[int, ...], Field(max_length=1000)]
 
 
-# events
-
-
 class UserRegistered(Event):
     personal: ClassVar[frozenset[str]] = frozenset({"email", "github_username", "gitlab_username"})
+    erasable: ClassVar[frozenset[str]] = frozenset({"username"})
 
     user_id: int
     user_uuid: str
@@ -111,6 +109,8 @@ class UserRegistered(Event):
 
 class UserRenamed(Event):
     """The username of a user changed, which is also part of the paths of the user's projects."""
+
+    erasable: ClassVar[frozenset[str]] = frozenset({"username", "former_username"})
 
     user_id: int
     username: str
@@ -168,10 +168,13 @@ class AdministratorAnchored(Event):
 
 
 class UserDeleted(Event):
-    """A user was deleted, and the personal fields of the user's events can no longer be decrypted."""
+    """A user was deleted. The name and the personal data of the user are erased."""
+
+    erasable: ClassVar[frozenset[str]] = frozenset({"username"})
 
     user_id: int
-    username: str
+    user_uuid: str = ""  # empty if recorded by a release up to 0.2.0
+    username: str = ""  # empty, except in events of releases up to 0.2.0
 
 
 class UserView(Message):

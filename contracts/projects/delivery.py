@@ -19,6 +19,7 @@ IGNORE_REASONS: dict[str, str] = {
     "WEBHOOK_REF_IGNORED": "Only pushes to branches start builds; this push is to a tag or has no ref.",
     "WEBHOOK_BRANCH_DELETED": "The push deleted the branch.",
     "WEBHOOK_BRANCH_IGNORED": "The push is to another branch than the project's.",
+    "WEBHOOK_SKIP_REQUESTED": "The message of the pushed commit contains [skip ci] or [ci skip].",
 }
 """Codes of valid deliveries that start no build, with their meaning. They are not errors: the HTTP status is 200."""
 
@@ -82,6 +83,7 @@ class Push(Message):
     sha: str  # commit of the ref after the push; empty if the push deleted the ref
     deleted: bool
     before: str = ""  # commit of the ref before the push; empty for a new ref
+    skip: bool = False  # the message of the new commit contains [skip ci] or [ci skip]
 
 
 class DeliveryAccepted(Event):

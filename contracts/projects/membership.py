@@ -1,3 +1,5 @@
+"""Messages about the projects of a developer."""
+
 from typing import ClassVar
 
 from contracts.messages import Command, Event, Message, Query

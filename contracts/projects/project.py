@@ -6,6 +6,7 @@ from pydantic import Field
 
 from contracts.messages import Command
 from contracts.projects.fields import Ids, Name, Names, Prose, UrlOrPath
+from contracts.projects.permissions import Visibility
 
 
 class CreateProject(Command):
@@ -25,6 +26,7 @@ class CreateProject(Command):
     owner_alias: Name | None = None  # None: the user who sends the command
     alias: Name | None = None  # None: derived from the name
     protected_branches: Names | None = None  # None: the project's branch; if that is `*`, `main` and `master`
+    visibility: Visibility | None = None  # None: the default of the server
 
 
 class RenameProject(Command):

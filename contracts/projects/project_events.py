@@ -1,7 +1,14 @@
+"""Events of projects."""
+
+from typing import Self
+
 from contracts.messages import ChangedFields, Event
+from contracts.projects.forge import ForgeKind
+from contracts.projects.permissions import Visibility
+from contracts.projects.retention import RetentionLimits
 
 
-class ProjectCreated(Event):
+class ProjectCreated(RetentionLimits, Event):
     project_id: int
     owner_alias: str
     alias: str
@@ -20,9 +27,20 @@ class ProjectCreated(Event):
     sealed_login: str = ""  # encrypted `user:password` or token for the repository; empty: none
     owner_user_id: int | None = None  # set if a user is the owner
     company_id: int | None = None  # set if a company is the owner
+    visibility: Visibility = Visibility.INTERNAL
+    readers_id: tuple[int, ...] = ()
+    maintainers_id: tuple[int, ...] = ()
+    badges: bool = False  # the result of the last build is public
+    forge_kind: ForgeKind = ForgeKind.NONE
+    forge_api_url: str = ""
+    forge_secret: str = ""
+
+    def for_publication(self) -> Self:
+        """Return the event without the alias of an owner that is a user."""
+        return self if self.company_id else self.replace(owner_alias="")
 
 
-class ProjectSettingsChanged(ChangedFields, Event):
+class ProjectSettingsChanged(RetentionLimits, ChangedFields, Event):
     """Settings of a project changed. Contains the changed ones; a missing field is unchanged."""
 
     project_id: int
@@ -35,6 +53,13 @@ class ProjectSettingsChanged(ChangedFields, Event):
     protected_branches: tuple[str, ...] | None = None  # None: the project's branch; if that is `*`, `main` and `master`
     credential_id: int | None = None  # None: no credential
     executor_id: int = 0
+    visibility: Visibility = Visibility.INTERNAL
+    readers_id: tuple[int, ...] = ()  # members with the role `reader`
+    maintainers_id: tuple[int, ...] = ()  # members with the role `maintainer`
+    badges: bool = False  # the result of the last build is public
+    forge_kind: ForgeKind = ForgeKind.NONE  # where the results of builds are reported
+    forge_api_url: str = ""  # empty: derived from the repository's URL
+    forge_secret: str = ""  # name of the secret with the token for the forge
 
 
 class ProjectRepositoryChanged(Event):
@@ -69,6 +94,10 @@ class ProjectMoved(Event):
     alias: str
     owner_user_id: int | None = None  # set if a user is the owner
     company_id: int | None = None  # set if a company is the owner
+
+    def for_publication(self) -> Self:
+        """Return the event without the alias of an owner that is a user."""
+        return self if self.company_id else self.replace(owner_alias="")
 
 
 class ProjectSignatureKeyRenewed(Event):

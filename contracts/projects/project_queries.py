@@ -6,6 +6,9 @@ from pydantic import Field
 
 from contracts.messages import Message, Query
 from contracts.paging import FilteredPageRequest, PageRequest
+from contracts.projects.forge import ForgeKind
+from contracts.projects.permissions import ProjectAccess, ProjectAction, Visibility
+from contracts.projects.retention import RetentionLimits
 
 
 class LastBuild(Message):
@@ -16,7 +19,7 @@ class LastBuild(Message):
     created_at: datetime | None = None
 
 
-class ProjectView(Message):
+class ProjectView(RetentionLimits):
     id: int
     name: str
     description: str | None
@@ -38,6 +41,11 @@ class ProjectView(Message):
     company_id: int | None = None  # set if a company is the owner
     alias: str
     protected_branches: tuple[str, ...]
+    visibility: Visibility = Visibility.INTERNAL
+    badges: bool = False  # the result of the last build is public
+    forge_kind: ForgeKind = ForgeKind.NONE
+    forge_api_url: str = ""
+    forge_secret: str = ""
     created_at: datetime
 
 
@@ -49,10 +57,14 @@ class GetProject(Query):
 
 
 class GetProjectByAlias(Query, wire_name="FindProject"):
-    """Get a project by owner and alias (case-insensitive). Answer: ProjectView. Errors: PROJECT_NOT_FOUND."""
+    """Get a project by owner and alias (case-insensitive). Answer: ProjectView.
+
+    Errors: PROJECT_NOT_FOUND, and FORBIDDEN if the actor sees the project, but may not do `action`.
+    """
 
     owner_alias: str
     alias: str
+    action: ProjectAction = ProjectAction.READ
 
 
 class ListProjects(PageRequest):
@@ -78,6 +90,32 @@ class ListProjectsPage(FilteredPageRequest, wire_name="PageProjects"):
     """
 
 
+class ListBadgeProjects(Query):
+    """List the projects that publish the results of their builds, by id. Answer: BadgeProjects."""
+
+    owner_alias: str | None = None  # None: of all owners
+    alias: str | None = None  # None: all projects of the owner
+    limit: int = Field(ge=1)
+
+
+class BadgeProject(Message):
+    id: int
+    owner_alias: str
+    alias: str
+
+
+class BadgeProjects(Message):
+    projects: tuple[BadgeProject, ...]
+
+
+class ListHiddenProjects(Query):
+    """List the private projects that the actor may not see. Answer: HiddenProjects."""
+
+
+class HiddenProjects(Message):
+    projects_id: tuple[int, ...]
+
+
 class GetLaunchSettings(Query):
     """Get the settings that a build copies at launch, and whether the actor may launch builds.
 
@@ -87,18 +125,16 @@ class GetLaunchSettings(Query):
     project_id: int
 
 
-class LaunchSettings(Message):
+class LaunchSettings(ProjectAccess, RetentionLimits):
     allowed: bool  # whether the actor may launch builds
     project_id: int
     name: str
     owner_alias: str
-    company_id: int | None = None
     alias: str
     repository: str
     branch: str
     spec_file_path: str
     keep_number_build: int | None
     allow_concurrent_execution: bool
-    developers_id: tuple[int, ...]
     protected_branches: tuple[str, ...]
     credential_id: int | None

@@ -185,6 +185,7 @@ class JobSecrets(Message):
     secrets: tuple[SecretValue, ...]  # a project's secret overrides a global one of the same name
     ssh_key: str | None = Field(repr=False)
     repository_login: str | None = Field(default=None, repr=False)  # user:password, or a token
+    owner_alias: str = ""  # current name of the project's owner; empty: answered by release 0.2.0
 
 
 SecretEvent = (

@@ -26,7 +26,7 @@ from libs.security.webhook_signatures import is_signature_valid
 
 # limit of a webhook's body; in base64 with line breaks, this fits into a NATS message of 8 MiB
 MAX_BODY_BYTES = 5 * 1024 * 1024
-TIMEOUT_SECONDS = 7.0  # for handling a delivery; forges wait 10 seconds, including KEY_TIMEOUT_SECONDS
+TIMEOUT_SECONDS = 7.0  # for handling a delivery; both timeouts together are less than the 10 seconds that forges wait
 KEY_TIMEOUT_SECONDS = 2.0  # for the query of the signature key
 MAX_UNCHECKED_BYTES = 64 * 1024  # larger bodies are not forwarded without a signature check if the key query times out
 

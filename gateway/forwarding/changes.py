@@ -26,8 +26,8 @@ def forward_change(
 ) -> None:
     """Add a route that changes the field `name`; it responds with the whole resource.
 
-    `field`: the field of `body`, if it is not called like the last segment of the path. The other arguments are those
-    of `envelope_with` and `forward`.
+    `field` is the field of `body`, if its name is not `name`. The other arguments are those of `envelope_with` and
+    `forward`.
     """
     one_field = envelope_with(
         body, field or name, required=required, reject_null=reject_null, message_field=message_field

@@ -154,7 +154,7 @@ def errors_of(path: str, user: Any, body: RequestBody | None, *, is_write: bool)
     codes = [*access_errors(user), *(["NOT_FOUND"] if names else []), *error_codes.ANY_ROUTE]
     codes += [code for name in names if (code := _not_found_code(name)) in CODES]
     if is_write:
-        codes += [*error_codes.WRITES, *(error_codes.IDEMPOTENCY if required else ())]
+        codes += [*error_codes.WRITES, *((*error_codes.COOKIES, *error_codes.IDEMPOTENCY) if required else ())]
     if body:
         codes += _errors_of_body(body)
     return codes

@@ -25,7 +25,7 @@ class RequestBus:
     """Sends the messages of one request in the user's name."""
 
     def __init__(self, request: Request, state: AppState, idempotency_key: str | None = None) -> None:
-        """`idempotency_key`: what the client sent; None: commands get random ids."""
+        """`idempotency_key` is the value of the Idempotency-Key header. If it is None, commands get random ids."""
         self.state = state
         self._request = request
         self._idempotency_key = idempotency_key

@@ -23,8 +23,8 @@ class ResponseModel(BaseModel):
 class ResponseContext:
     """What a response may depend on besides the answer and its message."""
 
-    url: str  # of this server
-    path: str  # of the request, below /api
+    url: str  # URL of this server
+    path: str  # path of the request, below /api
 
 
 class Serializer:

@@ -1,3 +1,5 @@
+"""A streaming parser of multipart forms with one file."""
+
 import re
 
 from python_multipart.exceptions import FormParserError

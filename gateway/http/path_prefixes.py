@@ -14,8 +14,8 @@ class CompatibleApi(StrEnum):
 
 PREFIXES = {CompatibleApi.FREE_COMMIT: "/api-free-commit/", CompatibleApi.GITFLIC: "/rest-api/"}
 CLIENT_PREFIXES = tuple(PREFIXES.values())
-OWN_PREFIXES = ("/api/", "/-/")
-UNPREFIXED_PATHS = frozenset({"/api", "/healthz", "/readyz", "/metrics"})
+OWN_PREFIXES = ("/api/", "/-/", "/ui/")
+UNPREFIXED_PATHS = frozenset({"/api", "/ui", "/healthz", "/readyz", "/metrics"})
 
 
 def client_prefixes(apis: Iterable[CompatibleApi]) -> tuple[str, ...]:

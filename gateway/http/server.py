@@ -10,7 +10,7 @@ import uvicorn
 from gateway.app import Gateway
 from gateway.http.certificate import ServerCertificate
 from gateway.http.limited_protocol import Connection
-from libs.settings import SettingsError
+from libs.settings import Settings, SettingsError
 from libs.sockets import bind_reuse_port
 from libs.tasks import cancel_and_wait
 
@@ -19,7 +19,20 @@ KEEP_ALIVE_SECONDS = 75  # maximum idle time of a connection; longer than client
 SHUTDOWN_TIMEOUT_SECONDS = 5  # maximum time for responses in progress to finish
 DISCONNECT_SECONDS = 0.2  # maximum time for handlers to end after their connection was aborted
 LISTEN_BACKLOG = 2048
+HSTS_SECONDS = 365 * 24 * 3600  # how long browsers use only HTTPS for this host
 CERTIFICATE_CHECK_TICKS = 100  # between checks for a renewed certificate; uvicorn ticks ten times a second
+
+
+def security_headers(settings: Settings) -> list[tuple[str, str]]:
+    """Return headers for every response. Pages add a Content-Security-Policy of their own."""
+    headers = [
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "SAMEORIGIN"),
+        ("Referrer-Policy", "same-origin"),
+    ]
+    if settings.url.startswith("https://"):
+        headers.append(("Strict-Transport-Security", f"max-age={HSTS_SECONDS}"))
+    return headers
 
 
 @contextmanager
@@ -51,6 +64,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 backlog=LISTEN_BACKLOG,
+                headers=security_headers(gateway.state.settings),
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=2 * SHUTDOWN_TIMEOUT_SECONDS,  # for handlers that outlive a connection
             )

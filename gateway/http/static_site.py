@@ -6,7 +6,7 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -22,10 +22,6 @@ API_URL_SETTING = re.compile(r"""REACT_APP_API_URL["']?\]?\s*[:=]\s*(?!undefined
 """Matches a line that sets the API's URL. An empty URL counts as set: it means the page's own origin."""
 MAX_ENV_JS_BYTES = 64 * 1024
 SAME_ORIGIN_ENV_JS = 'window.globalConfig = {"REACT_APP_API_URL": ""};\n'
-WELCOME_PAGE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Headrace</title>'
-    '<h1>Headrace</h1><p>A build server. <a href="/api/docs">Its API</a></p></html>'
-)
 
 
 class CacheableFiles(StaticFiles):
@@ -37,12 +33,11 @@ class CacheableFiles(StaticFiles):
         response = super().file_response(full_path, stat_result, scope, status_code)
         is_fingerprinted = FINGERPRINTED.search(Path(full_path).name)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_fingerprinted else "no-cache"
-        response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
 
 class StaticSite:
-    """Serves paths without a route: files of HEADRACE_STATIC, or a welcome page if that is not set."""
+    """Serves paths without a route: files of HEADRACE_STATIC, or a redirect to the console if that is not set."""
 
     def __init__(self, path: Path | None) -> None:
         if path and not path.is_dir():
@@ -60,7 +55,7 @@ class StaticSite:
         if self._files is None:
             if path != "/":
                 raise HTTPException(404)
-            return HTMLResponse(WELCOME_PAGE)
+            return RedirectResponse("/ui/")
         file_path = "index.html" if SPA_ROUTES.fullmatch(path) else path[1:]
         if any(part.startswith(".") for part in file_path.split("/")):
             raise HTTPException(404)

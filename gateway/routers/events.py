@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Header, Query, Request, Response, Security
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from contracts.errors import RequestRejected
 from contracts.identity import TokenScope
 from gateway.dependencies import State, any_user
 from gateway.errors import READ_ERRORS, errors
 from gateway.routers.prefix_router import PrefixRouter
+from gateway.streaming.event_filter import EventFilter
 from gateway.streaming.live_events import EventReader
 from libs.eventstore.decider import Actor
 
@@ -25,10 +25,19 @@ async def get_events(
     user: Annotated[Actor, Depends(any_user)],
     response: Response,
     since: Annotated[str, Query(description="start at this time (ISO 8601)")] = "",
+    services: Annotated[str, Query(description="only events of `builds` or `runners`", max_length=100)] = "",
+    streams: Annotated[str, Query(description="only events of these objects: `build-17,job-42`", max_length=4096)] = "",
+    types: Annotated[str, Query(description="only these events: `BuildQueued,BuildFinished`", max_length=4096)] = "",
+    projects: Annotated[str, Query(description="only events of these projects: `1,2`", max_length=4096)] = "",
+    envelope: Annotated[
+        bool,
+        Query(description="send `at`, `type`, `stream`, `version`, `actor`, `trace_id`, and the event as `data`"),
+    ] = False,
     last_event_id: Annotated[str, Header(description="resume after the event with this id")] = "",
 ) -> AsyncIterator[EventReader]:
     response.headers["Connection"] = "close"  # after a shutdown, clients need a new connection to reach another replica
-    async with state.live_events.open(user.id, last_event_id, since) as events:
+    selection = EventFilter.parse(services=services, streams=streams, types=types, projects=projects)
+    async with state.live_events.open(user, last_event_id, since, selection, envelope=envelope) as events:
         yield events
 
 
@@ -36,7 +45,7 @@ async def get_events(
     "",
     response_class=EventSourceResponse,
     summary="Stream events of builds and runners",
-    responses=errors(*READ_ERRORS, "TOO_MANY_REQUESTS", "REQUEST_MALFORMED"),
+    responses=errors(*READ_ERRORS, "TOO_MANY_REQUESTS", "REQUEST_MALFORMED", "REQUEST_INVALID", "EVENTS_EXPIRED"),
 )
 async def stream_events(
     _user: Reader,
@@ -47,15 +56,8 @@ async def stream_events(
     """Server-sent events with id, event name, and one line of JSON.
 
     The stream ends when the token becomes invalid, and when the client is 1,000 events behind; its last line is then a
-    comment that begins with `closed`. Resume it with the id of the last event.
+    comment that begins with `closed`. Resume it with the id of the last event. If events since then are no longer
+    stored, the answer is 410: load the current state, and start without an id.
     """
-
-    async def is_allowed() -> bool:
-        try:
-            await any_user.authenticate(request, state, SCOPE)
-        except RequestRejected:
-            return False
-        return True
-
-    async for event in events.iterate(is_allowed):
+    async for event in events.iterate(lambda: any_user.is_allowed(request, state, SCOPE)):
         yield event

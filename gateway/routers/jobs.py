@@ -17,7 +17,7 @@ from gateway.schemas.path_parameters import ArtifactUuid, JobId
 from gateway.streaming.downloads import BINARY_CONTENT, TEXT_CONTENT, send_artifact, send_log
 from libs.eventstore.decider import Actor
 
-NO_STORE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"}
+NO_STORE_HEADERS = {"Cache-Control": "private, no-store"}
 LAUNCH_NOT_ALLOWED = "LAUNCH_BUILD_NOT_ALLOWED"
 
 Reader = Annotated[Actor, Security(developer, scopes=["BUILD_READ"])]
@@ -66,13 +66,13 @@ act("/{job_id:id}/cancel", CancelBuildJob, summary="Cancel a queued, waiting or 
 )
 async def read_job_log(
     job_id: JobId,
-    _user: Reader,
+    user: Reader,
     state: State,
     attempt: Annotated[str, Query(description="attempt number from 1; default: the latest attempt")] = "0",
 ) -> Response:
     if not (attempt.isascii() and attempt.isdigit() and len(attempt) < 10):
         raise RequestRejected("REQUEST_INVALID", "attempt must be a whole number from 1.")
-    return await send_log(state, GetTrace(job_id=job_id, attempt=int(attempt)), NO_STORE_HEADERS)
+    return await send_log(state.bus, GetTrace(job_id=job_id, attempt=int(attempt)), NO_STORE_HEADERS, user)
 
 
 forward(
@@ -104,4 +104,4 @@ async def download_artifact(
     artifact = next((artifact for artifact in job.artifacts if artifact.id == artifact_id), None)
     if artifact is None:
         raise RequestRejected("ARTIFACT_NOT_FOUND")
-    return await send_artifact(bus.state, request.scope, artifact)
+    return await send_artifact(bus.state.bus, request.scope, artifact, user)

@@ -14,7 +14,7 @@ class PrefixRouter(APIRouter):
     """An APIRouter that is skipped at once for other paths: matching the gateway's 160 routes one by one takes long."""
 
     def __init__(self, api: CompatibleApi | None = None, **options: Any) -> None:
-        """`api`: the API of another product that the routes belong to; None: Headrace's own."""
+        """`api` is the compatible API that the routes belong to. None for Headrace's own routes."""
         super().__init__(**options)
         self.api = api
         self._literal_prefix = self.prefix.partition("{")[0]

@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import Header, Request, Security
+from fastapi import Depends, Header, Request, Security
 from starlette.responses import Response
 
 from contracts.projects import DeliveryDecision, GetDelivery, ListDeliveries
 from gateway.adapters.forge_webhooks import DELIVERY_PAGE, MAX_BODY_BYTES, ONE_DELIVERY, Receipt, receive
-from gateway.dependencies import Anyone, State, admin
+from gateway.dependencies import State, admin, limit_refusals
 from gateway.errors import ANY_ROUTE, WRITES, errors
 from gateway.forwarding.forward import forward
 from gateway.http.json_request import read_body
@@ -42,11 +42,11 @@ deliveries = PrefixRouter(prefix="/api/admin/deliveries", tags=["Webhooks"])
             "IDEMPOTENCY_KEY_REUSED",
         ),
     },
+    dependencies=[Depends(limit_refusals)],
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
 )
 async def receive_webhook(
     project_id: ProjectId,
-    _caller: Anyone,
     state: State,
     request: Request,
     x_github_event: Annotated[str | None, Header(description="GitHub's event name; `push` starts builds")] = None,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from contracts.projects import RetentionLimits
+
 DEFAULT_CODE = "REQUEST_INVALID"
 
 
@@ -27,6 +29,7 @@ FIELD_CODES: dict[str, FieldCodes] = {
     "developer.roles": FieldCodes("DEVELOPER_ROLES_REQUIRED", "DEVELOPER_ROLES_INVALID"),
     "developer.username": FieldCodes("DEVELOPER_USERNAME_REQUIRED", "DEVELOPER_USERNAME_INVALID"),
     "executor.driver": FieldCodes("EXECUTOR_DRIVER_REQUIRED", "EXECUTOR_DRIVER_INVALID"),
+    "build.ref": FieldCodes(invalid="BUILD_REF_INVALID"),
     "executor.name": FieldCodes("EXECUTOR_NAME_REQUIRED"),
     "project.alias": FieldCodes(invalid="PROJECT_ALIAS_INVALID"),
     "project.allow_concurrent_execution": FieldCodes("PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED"),
@@ -37,6 +40,12 @@ FIELD_CODES: dict[str, FieldCodes] = {
     "project.repository": FieldCodes("PROJECT_REPOSITORY_REQUIRED", "PROJECT_REPOSITORY_INVALID"),
     "project.secrets_id": FieldCodes("PROJECT_SECRETS_ID_REQUIRED"),
     "project.spec_file_path": FieldCodes("PROJECT_SPEC_FILE_PATH_REQUIRED"),
+    **dict.fromkeys(
+        (f"retention.{name}" for name in RetentionLimits.model_fields), FieldCodes(invalid="PROJECT_RETENTION_INVALID")
+    ),
+    "project.visibility": FieldCodes("PROJECT_VISIBILITY_INVALID", "PROJECT_VISIBILITY_INVALID"),
+    "forge.kind": FieldCodes("PROJECT_FORGE_INVALID", "PROJECT_FORGE_INVALID"),
+    "member.role": FieldCodes("PROJECT_ROLE_INVALID", "PROJECT_ROLE_INVALID"),
     "secret.escape_char": FieldCodes("SECRET_ESCAPE_CHAR_REQUIRED"),
     "secret.name": FieldCodes("SECRET_NAME_REQUIRED", "SECRET_NAME_INVALID"),
     "secret.value": FieldCodes("SECRET_VALUE_REQUIRED"),

@@ -100,8 +100,8 @@ def envelope_with(
 ) -> type[Envelope]:
     """Return the model of a body with one field of a resource, for a route that changes this field.
 
-    `required`: documented as such; the message decides what happens without it. `reject_null`: it must not be null or
-    empty. `message_field`: the message's name for it.
+    `required` only documents the field as required: the message checks it. `reject_null` rejects a missing, null or
+    empty value. `message_field` is the name of the field in the message.
     """
     original = body.fields()
     field = original.model_fields[name]

@@ -5,6 +5,7 @@ Browsers save artifacts and log files instead of rendering them.
 
 import logging
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -14,11 +15,14 @@ from starlette.types import Scope
 
 from contracts.builds import Artifact, GetArtifactChunk, GetTrace, JobFile, TraceChunk
 from contracts.errors import RequestRejected
-from gateway.context import AppState
+from gateway.forwarding.paged_queries import Fetch
+from libs.eventstore.decider import Actor
+from libs.messaging.request_reply import MessageClient
 
 log = logging.getLogger("headrace.gateway")
 
-CHUNK_BYTES = 512 * 1024  # part of an artifact in one message: NATS allows 1 MiB by default, and base64 adds a third
+CHUNK_BYTES = 512 * 1024  # part of an artifact in one message; in base64, it fits into 1 MiB, NATS's default limit
+TIMEOUT_SECONDS = 10.0
 BINARY_MEDIA_TYPE = "application/octet-stream"
 BINARY_CONTENT: dict[int | str, dict[str, Any]] = {
     200: {"content": {BINARY_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
@@ -27,39 +31,41 @@ TEXT_CONTENT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain":
 """Documentation of downloads, for the argument `responses` of a route."""
 
 
-async def send_artifact(app_state: AppState, scope: Scope, artifact: Artifact) -> Response:
+async def send_artifact(bus: MessageClient, scope: Scope, artifact: Artifact, reader: Actor) -> Response:
     """Stream an artifact. The first chunk is read before the status is sent; a later failure aborts the connection."""
     headers = {"Content-Length": str(artifact.size), **_attachment_headers(artifact)}
     if scope.get("requested_method") == "HEAD":
         return Response(headers=headers, media_type=BINARY_MEDIA_TYPE)
-    first = await _read_chunk(app_state, artifact, 0) if artifact.size else b""
-    return StreamingResponse(_iterate_chunks(app_state, artifact, first), headers=headers, media_type=BINARY_MEDIA_TYPE)
+    fetch = partial(bus.query, actor=reader, timeout=TIMEOUT_SECONDS)
+    first = await _read_chunk(fetch, artifact, 0) if artifact.size else b""
+    return StreamingResponse(_iterate_chunks(fetch, artifact, first), headers=headers, media_type=BINARY_MEDIA_TYPE)
 
 
-async def send_log_file(app_state: AppState, file: JobFile) -> Response:
+async def send_log_file(bus: MessageClient, file: JobFile, reader: Actor) -> Response:
     """Stream a job's log as a file, up to the current end if the job runs. No Content-Length: the log may grow."""
-    return await send_log(app_state, GetTrace(job_id=file.job_id), _attachment_headers(file))
+    return await send_log(bus, GetTrace(job_id=file.job_id), _attachment_headers(file), reader)
 
 
-async def send_log(app_state: AppState, query: GetTrace, headers: Mapping[str, str]) -> Response:
+async def send_log(bus: MessageClient, query: GetTrace, headers: Mapping[str, str], reader: Actor) -> Response:
     """Stream a job's log as text. The first part is read before the status is sent."""
-    first = await _read_log_part(app_state, query)
-    return StreamingResponse(_iterate_log(app_state, query, first), headers=headers, media_type="text/plain")
+    fetch = partial(bus.query, actor=reader, timeout=TIMEOUT_SECONDS)
+    first = await _read_log_part(fetch, query)
+    return StreamingResponse(_iterate_log(fetch, query, first), headers=headers, media_type="text/plain")
 
 
-async def _iterate_log(app_state: AppState, query: GetTrace, part: TraceChunk) -> AsyncIterator[bytes]:
+async def _iterate_log(fetch: Fetch, query: GetTrace, part: TraceChunk) -> AsyncIterator[bytes]:
     yield _encode_lines(part)
     while part.more:
         try:
-            part = await _read_log_part(app_state, query.replace(section=part.section, line_number=part.line_number))
+            part = await _read_log_part(fetch, query.replace(section=part.section, line_number=part.line_number))
         except RequestRejected as rejection:
             log.warning("download of the log of job %d aborted: %s", query.job_id, rejection.code)
             raise DownloadAborted from rejection
         yield _encode_lines(part)
 
 
-async def _read_log_part(app_state: AppState, query: GetTrace) -> TraceChunk:
-    return TraceChunk.model_validate_json(await app_state.bus.query(query, timeout=10))
+async def _read_log_part(fetch: Fetch, query: GetTrace) -> TraceChunk:
+    return TraceChunk.model_validate_json(await fetch(query))
 
 
 def _encode_lines(part: TraceChunk) -> bytes:
@@ -69,7 +75,6 @@ def _encode_lines(part: TraceChunk) -> bytes:
 def _attachment_headers(artifact: Artifact) -> dict[str, str]:
     return {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(artifact.file_name, safe='')}",
-        "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-store",
     }
 
@@ -78,12 +83,12 @@ class DownloadAborted(ClientDisconnect):
     """Ends the connection of a download after its status was sent, so that the client detects the missing rest."""
 
 
-async def _iterate_chunks(app_state: AppState, artifact: Artifact, chunk: bytes) -> AsyncIterator[bytes]:
+async def _iterate_chunks(fetch: Fetch, artifact: Artifact, chunk: bytes) -> AsyncIterator[bytes]:
     yield chunk
     offset = len(chunk)
     while offset < artifact.size:
         try:
-            chunk = await _read_chunk(app_state, artifact, offset)
+            chunk = await _read_chunk(fetch, artifact, offset)
         except RequestRejected as rejection:
             log.warning("download of artifact %s aborted at byte %d: %s", artifact.id, offset, rejection.code)
             raise DownloadAborted from rejection
@@ -91,8 +96,8 @@ async def _iterate_chunks(app_state: AppState, artifact: Artifact, chunk: bytes)
         offset += len(chunk)
 
 
-async def _read_chunk(app_state: AppState, artifact: Artifact, offset: int) -> bytes:
-    chunk = await app_state.bus.query(GetArtifactChunk(artifact_id=artifact.id, offset=offset), timeout=10)
+async def _read_chunk(fetch: Fetch, artifact: Artifact, offset: int) -> bytes:
+    chunk = await fetch(GetArtifactChunk(artifact_id=artifact.id, offset=offset))
     if not chunk:
         raise RequestRejected("ARTIFACT_NOT_FOUND")
     return chunk

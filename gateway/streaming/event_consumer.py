@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js.api import StreamState
+from pydantic_core import from_json, to_json
 
 from contracts.errors import RequestRejected
 from gateway.schemas.loose_types import parse_time
@@ -19,6 +21,12 @@ STREAMS = ("builds", "runners")
 EVENT_ID_PART = re.compile(r"([br])(\d{1,18})")
 BATCH_SIZE = 64  # events per request to NATS
 RECONNECT_DELAY_SECONDS = 0.5  # pause before a lost consumer is recreated
+
+
+def extract_trace_id(traceparent: str) -> str | None:
+    """Return the trace id of a W3C traceparent, or None."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) >= 4 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +46,36 @@ class StartPosition:
 class StoredEvent:
     stream: str
     sequence: int
+    subject: str  # the stream of the aggregate, like build-17
     name: str
     data: str  # one line of JSON
+    headers: Mapping[str, str]
 
     @classmethod
     def from_message(cls, stream: str, message: Msg) -> "StoredEvent":
+        _, _, subject, name = message.subject.split(".", 3)
         data = message.data.replace(b"\r", b"").replace(b"\n", b" ")
-        return cls(stream, message.metadata.sequence.stream, message.subject.rpartition(".")[2], data.decode())
+        return cls(stream, message.metadata.sequence.stream, subject, name, data.decode(), message.headers or {})
+
+    def with_envelope(self) -> str:
+        """Return one line of JSON with the event, its time, actor, position and trace. Users have no name here."""
+        actor = from_json(self.headers.get("ce-actor", '[0, ""]'))
+        version = self.headers.get("ce-id", "").rpartition("@")[2].partition(".")[0]
+        envelope = {
+            "at": self.headers.get("ce-time"),
+            "type": self.name,
+            "stream": self.subject,
+            "version": int(version) if version.isdigit() else None,
+            "actor": {"id": actor[0], "name": actor[1]},
+            "trace_id": extract_trace_id(self.headers.get("traceparent", "")),
+        }
+        return f'{to_json(envelope).decode()[:-1]},"data":{self.data}}}'
 
 
 async def find_start_positions(client: Client, last_id: str, since_text: str) -> dict[str, StartPosition]:
     """Return where to start in each stream: after Last-Event-ID, else at `since`, else at the end.
 
-    Raises REQUEST_MALFORMED or SERVICE_UNAVAILABLE.
+    Raises REQUEST_MALFORMED, EVENTS_EXPIRED or SERVICE_UNAVAILABLE.
     """
     last_seen = {letter: int(sequence) for letter, sequence in EVENT_ID_PART.findall(last_id)}
     if last_id and not last_seen:
@@ -59,15 +84,30 @@ async def find_start_positions(client: Client, last_id: str, since_text: str) ->
     starts = {}
     for stream in STREAMS:
         try:
-            newest = (await client.jetstream().stream_info(stream)).state.last_seq
+            state = (await client.jetstream().stream_info(stream)).state
+            newest = state.last_seq
+            if stream[0] in last_seen:
+                # a position beyond the end would skip events until the stream reaches it
+                start = StartPosition(newest, after=min(last_seen[stream[0]], newest))
+            else:
+                start = StartPosition(newest, since=since) if since else StartPosition(newest, after=newest)
+            is_expired = await _is_expired(client, stream, state, start)
         except NatsError:
             raise RequestRejected("SERVICE_UNAVAILABLE", "The event stream is unavailable. Try again later.") from None
-        if stream[0] in last_seen:
-            # a position beyond the end would skip events until the stream reaches it
-            starts[stream] = StartPosition(newest, after=min(last_seen[stream[0]], newest))
-        else:
-            starts[stream] = StartPosition(newest, since=since) if since else StartPosition(newest, after=newest)
+        if is_expired:
+            raise RequestRejected("EVENTS_EXPIRED")
+        starts[stream] = start
     return starts
+
+
+async def _is_expired(client: Client, stream: str, state: StreamState, start: StartPosition) -> bool:
+    """Return whether events after the position were trimmed."""
+    if state.first_seq <= 1 or state.messages == 0:
+        return False
+    if start.after is not None:
+        return start.after + 1 < state.first_seq
+    async with aclosing(await StreamReader.open(client, stream, since=start.since)) as reader:
+        return await reader.count_pending() >= state.messages  # the time is before that of the first event
 
 
 async def read_batches(

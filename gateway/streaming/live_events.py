@@ -7,31 +7,38 @@ one. Clients that fall too far behind are disconnected, and resume.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi.sse import ServerSentEvent
 from nats.aio.client import Client
 
 from contracts.errors import RequestRejected
+from gateway.streaming.event_access import Audience, EventAudiences, includes
 from gateway.streaming.event_consumer import StartPosition, StoredEvent, find_start_positions, read_batches
+from gateway.streaming.event_filter import EventFilter
+from libs.eventstore.decider import Actor
 from libs.tasks import cancel_and_wait
 
 log = logging.getLogger("headrace.gateway")
 
 HEARTBEAT_SECONDS = 15.0
 MAX_READERS_PER_USER = 100  # event streams of a user on each gateway
-MAX_WAITING_EVENTS = 1000  # for one client; clients share the events, so that they need little memory
+MAX_WAITING_EVENTS = 1000  # events per client; clients share the objects, so that a waiting event needs little memory
+NO_FILTER = EventFilter()
 TOO_SLOW = ServerSentEvent(comment="closed: this client reads too slowly. Resume after the last event.")
 
 
 class EventReader:
     """The events that wait for one client."""
 
-    def __init__(self, user_id: int) -> None:
-        self.user_id = user_id
+    def __init__(self, user: Actor, selection: EventFilter, *, envelope: bool) -> None:
+        """`envelope`: each event is sent with its time, actor, position and trace."""
+        self.user = user
+        self._selection = selection
+        self._envelope = envelope
         self._positions: dict[str, int | None] = {}  # sequence number of the last event that was queued, by stream
-        self._waiting: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue()  # None: the end
+        self._waiting: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue()  # None ends the stream
         self._is_closed = False
 
     def start(self, starts: Mapping[str, StartPosition]) -> None:
@@ -40,13 +47,19 @@ class EventReader:
     def position(self, stream: str) -> int | None:
         return self._positions[stream]
 
-    def put(self, event: StoredEvent) -> None:
-        """Queue an event, unless it was queued before. Disconnects the client if too many wait for it."""
+    def put(self, event: StoredEvent, audience: Audience) -> None:
+        """Queue an event, unless it was queued before. Disconnects the client if too many wait for it.
+
+        An event that the user may not see, or has not asked for, only moves the position.
+        """
         position = self._positions[event.stream]
         if self._is_closed or (position is not None and event.sequence <= position):
             return
+        if not includes(audience, self.user) or not self._selection.selects(event):
+            self._positions[event.stream] = event.sequence
+            return
         if self._waiting.qsize() >= MAX_WAITING_EVENTS:
-            log.info("event stream of user %d closed: the client reads too slowly", self.user_id)
+            log.info("event stream of user %d closed: the client reads too slowly", self.user.id)
             while not self._waiting.empty():
                 self._waiting.get_nowait()
             self._waiting.put_nowait(TOO_SLOW)
@@ -55,7 +68,8 @@ class EventReader:
         self._positions[event.stream] = event.sequence
         # the id has the position in each stream; one that is read since a time has none before its first event
         event_id = "-".join(f"{name[0]}{number}" for name, number in self._positions.items() if number is not None)
-        self._waiting.put_nowait(ServerSentEvent(id=event_id, event=event.name, raw_data=event.data))
+        data = event.with_envelope() if self._envelope else event.data
+        self._waiting.put_nowait(ServerSentEvent(id=event_id, event=event.name, raw_data=data))
 
     async def wait_until_sent(self) -> None:
         await self._waiting.join()
@@ -83,11 +97,19 @@ class EventReader:
             self._waiting.task_done()
 
 
+async def find_audience(audiences: EventAudiences, event: StoredEvent, readers: Collection[EventReader]) -> Audience:
+    """Return who gets the event. It is not looked up if all readers are administrators."""
+    if all(reader.user.is_admin for reader in readers):
+        return "administrators"
+    return await audiences.find(event.stream, event.data)
+
+
 class StreamTail:
     """The end of one JetStream stream: one consumer, whose events all attached readers get."""
 
-    def __init__(self, client: Client, stream: str, position: int) -> None:
-        self._position = position  # sequence number of the last event that the readers have got
+    def __init__(self, client: Client, audiences: EventAudiences, stream: str, position: int) -> None:
+        self._audiences = audiences
+        self._position = position  # sequence number of the last event passed to the readers
         self._readers: set[EventReader] = set()
         self.reading = asyncio.create_task(self._read(client, stream))
 
@@ -106,9 +128,10 @@ class StreamTail:
             async with contextlib.aclosing(read_batches(client, stream, self._position)) as batches:
                 async for batch in batches:
                     for event in batch:
+                        audience = await find_audience(self._audiences, event, self._readers)
                         self._position = event.sequence
                         for reader in self._readers:
-                            reader.put(event)
+                            reader.put(event, audience)
         finally:
             for reader in self._readers:
                 reader.close()
@@ -117,8 +140,9 @@ class StreamTail:
 class LiveEvents:
     """The readers of a gateway, and the tails of the streams while there are readers."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, audiences: EventAudiences) -> None:
         self._client = client
+        self._audiences = audiences
         self._readers: set[EventReader] = set()
         self._tails: dict[str, StreamTail] = {}
         self._is_closed = False
@@ -127,18 +151,20 @@ class LiveEvents:
         return len(self._readers)
 
     @asynccontextmanager
-    async def open(self, user_id: int, last_id: str, since: str) -> AsyncIterator[EventReader]:
+    async def open(
+        self, user: Actor, last_id: str, since: str, selection: EventFilter = NO_FILTER, *, envelope: bool = False
+    ) -> AsyncIterator[EventReader]:
         """Open the events after Last-Event-ID, else since a time, else from now.
 
         Raises TOO_MANY_REQUESTS, REQUEST_MALFORMED or SERVICE_UNAVAILABLE.
         """
-        if sum(reader.user_id == user_id for reader in self._readers) >= MAX_READERS_PER_USER:
+        if sum(reader.user.id == user.id for reader in self._readers) >= MAX_READERS_PER_USER:
             raise RequestRejected(
                 "TOO_MANY_REQUESTS",
                 f"A user can open {MAX_READERS_PER_USER} event streams at most. Close one.",
                 retry_after=60,
             )
-        reader = EventReader(user_id)
+        reader = EventReader(user, selection, envelope=envelope)
         self._readers.add(reader)
         following: set[asyncio.Task[None]] = set()
         try:
@@ -146,7 +172,7 @@ class LiveEvents:
             reader.start(starts)
             for stream, start in starts.items():
                 if stream not in self._tails or self._tails[stream].reading.done():
-                    self._tails[stream] = StreamTail(self._client, stream, start.newest)
+                    self._tails[stream] = StreamTail(self._client, self._audiences, stream, start.newest)
                 following.add(asyncio.create_task(self._follow(reader, self._tails[stream], stream, start)))
             if self._is_closed:
                 reader.close()
@@ -171,7 +197,7 @@ class LiveEvents:
         async with contextlib.aclosing(read_batches(self._client, stream, start.after, start.since)) as batches:
             async for batch in batches:
                 for event in batch:
-                    reader.put(event)
+                    reader.put(event, await find_audience(self._audiences, event, {reader}))
                 await reader.wait_until_sent()
                 position = reader.position(stream)
                 if not batch and not start.is_future:  # there are none up to this number, even if it was never read

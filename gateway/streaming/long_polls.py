@@ -2,11 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from contracts.builds import JobQueued, JobRequirements, RunnerDescription
+
+MAX_MISSED_JOBS = 10  # remembered per request; it finds others when it looks for jobs again
 
 
 def can_run(runner: RunnerDescription, job: JobQueued) -> bool:
@@ -28,6 +30,9 @@ class PendingPoll:
     is_disconnected: bool = False  # the client closed the connection
     claim_id: str = ""  # command id of this request's claims; the same if the client repeats the request
     seen_cursor: str = ""  # the queue's cursor at this request's latest claim; empty: unknown
+    has_claimed: bool = False  # this request has sent a claim
+    is_busy: bool = False  # a claim, or the acceptance of an offered job, is in progress
+    missed_jobs: list[JobQueued] = field(default_factory=list)  # matching jobs queued while the request was busy
 
     def disconnect(self) -> None:
         self.is_disconnected = True
@@ -45,6 +50,11 @@ class LongPollQueue:
 
     def __len__(self) -> int:
         return len(self._polls)
+
+    @property
+    def idle_count(self) -> int:
+        """The number of requests that would accept a job."""
+        return sum(not poll.is_busy and not poll.notified_jobs and poll.offer is not None for poll in self._polls)
 
     @property
     def cursor(self) -> str:
@@ -71,15 +81,48 @@ class LongPollQueue:
 
     def notify(self, job: JobQueued) -> None:
         """Wake one eligible request for the job: the longest-waiting among those woken for the fewest jobs."""
-        eligible = (
-            candidate
-            for candidate in self._polls
-            if not candidate.is_disconnected and candidate.offer and can_run(candidate.offer, job)
-        )
-        poll = min(eligible, key=lambda candidate: len(candidate.notified_jobs), default=None)
+        poll = min(self._list_eligible(job), key=lambda candidate: len(candidate.notified_jobs), default=None)
         if poll:
             poll.notified_jobs.append(job)
             poll.wake_up.set()
+
+    async def notify_if_granted(self, job: JobQueued, accept: Callable[[], Awaitable[bool]]) -> None:
+        """Wake the longest-waiting idle request for an offered job, if this gateway gets the offer.
+
+        Without an idle request the offer is not accepted. A busy request that gets no job takes it up afterwards, and
+        each later request starts with a claim.
+        """
+        eligible = list(self._list_eligible(job))
+        poll = next((poll for poll in eligible if not poll.is_busy and not poll.notified_jobs), None)
+        if poll is None:
+            for busy in eligible:
+                busy.missed_jobs = [*busy.missed_jobs, job][:MAX_MISSED_JOBS]
+            return
+        poll.is_busy = True
+        try:
+            is_granted = await accept()
+        finally:
+            poll.is_busy = False
+        if is_granted and poll in self._polls and not poll.is_disconnected:
+            poll.notified_jobs.append(job)
+        elif is_granted:
+            self.notify(job)
+        else:
+            self.take_missed_job(poll)
+        if poll.notified_jobs:
+            poll.wake_up.set()
+
+    def take_missed_job(self, poll: PendingPoll) -> None:
+        """Notify a request that got no job of a job that was queued in the meantime, if no other request has it."""
+        if poll.missed_jobs:
+            job = poll.missed_jobs[0]
+            poll.notified_jobs.append(job)
+            for other in self._polls:
+                other.missed_jobs = [missed for missed in other.missed_jobs if missed.job_id != job.job_id]
+
+    def _list_eligible(self, job: JobQueued) -> Iterator[PendingPoll]:
+        """Yield the requests whose runners may run the job, the longest-waiting first."""
+        return (poll for poll in self._polls if not poll.is_disconnected and poll.offer and can_run(poll.offer, job))
 
     def update_offer(self, poll: PendingPoll, offer: RunnerDescription | None) -> None:
         """Set what the runner may run now. Notify other requests of jobs that this runner may no longer run.

@@ -20,8 +20,8 @@ from pymongo.errors import PyMongoError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from infra.backup import erasures, snapshot
 from infra.backup import restore as restore_steps
-from infra.backup import snapshot
 from infra.backup.file_format import BackupError, Header, Section
 from infra.backup.file_reader import BackupReader
 from infra.backup.file_writer import BackupWriter
@@ -116,15 +116,16 @@ def verify(file: str) -> None:
         console.print("Its data keys were not checked, because HEADRACE_MASTER_KEY is not set.")
 
 
-def restore(file: str, *, purge: bool) -> None:
+def restore(file: str, *, purge: bool, erasures_file: Path | None = None) -> None:
     settings = _with_master_key(Settings.from_environment(os.environ))
+    known = erasures.read_file(erasures_file) if erasures_file else []
     with _open_input(file) as source:
         reader, checked = _check_file(source, settings)
         if unknown := checked.services - {service.name for service in load_services()}:
             raise OperatorError(f"The backup contains services that this version does not know: {', '.join(unknown)}.")
         started = time.monotonic()
         with _select_servers(settings, must_exist=False) as settings:
-            jobs = _translate_errors(lambda: asyncio.run(_restore(settings, reader, purge=purge)))
+            jobs = _translate_errors(lambda: asyncio.run(_restore(settings, reader, known, purge=purge)))
             migrate_services(settings)
     console.print(
         f"Restored {_count_commits(checked.sections):,} commits, {_count_documents(checked.sections):,} "
@@ -139,16 +140,27 @@ def restore(file: str, *, purge: bool) -> None:
         )
 
 
-async def _restore(settings: Settings, reader: BackupReader, *, purge: bool) -> int:
+async def _restore(settings: Settings, reader: BackupReader, known: Sequence[erasures.Erasure], *, purge: bool) -> int:
     services = load_services()
     async with _open_databases(settings, services) as (_, databases), _open_nats(settings) as nats:
         if await restore_steps.require_empty_system(databases, nats, purge=purge):
             console.print("Starting again after an incomplete restore.")
         with _show_progress() as show:
-            await restore_steps.load_backup(databases, nats, reader, lambda done, of: show("writing", done, of))
+            await restore_steps.load_backup(databases, nats, reader, known, lambda done, of: show("writing", done, of))
             show("stream heads", 0, 0)
             await restore_steps.finish_restore(databases)
         return await restore_steps.count_interrupted_jobs(databases["builds"])
+
+
+def print_erasures() -> None:
+    with _select_servers(Settings.from_environment(os.environ), must_exist=True) as settings:
+        _translate_errors(lambda: asyncio.run(_print_erasures(settings)))
+
+
+async def _print_erasures(settings: Settings) -> None:
+    async with _open_databases(settings, load_services()) as (_, databases):
+        async for erasure in erasures.read_log(databases[erasures.IDENTITY]):
+            sys.stdout.write(f"{erasures.to_line(erasure)}\n")
 
 
 def _check_file(source: BinaryIO, settings: Settings) -> tuple[BackupReader, restore_steps.CheckResult]:

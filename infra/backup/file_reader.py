@@ -1,3 +1,5 @@
+"""Reader of backup files."""
+
 import json
 import os
 import struct

@@ -1,3 +1,5 @@
+"""Writer of backup files."""
+
 import json
 import os
 from collections.abc import Sequence

@@ -14,12 +14,16 @@ from pymongo import WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.history import GetHistory
+from infra.backup import erasures
+from infra.backup.erasures import Erasure
 from infra.backup.file_format import BackupError, Section, split_documents
 from infra.backup.file_reader import BackupReader
 from infra.backup.scope import COMMITS, DATA_KEYS, RESTORE_MARKER_ID, RESTORE_MARKERS, is_restore_interrupted
 from infra.local.process import OperatorError
 from libs.documents import Document
+from libs.eventstore.change_stream import MAX_CLOCK_SKEW
 from libs.eventstore.mongo import create_schema
+from libs.retention.stream_removal import purge_removed_streams
 from libs.security.envelope_encryption import DecryptionFailed, MasterKeyMissing, MasterKeys
 
 Databases = Mapping[str, AsyncDatabase[Document]]
@@ -28,12 +32,13 @@ ProgressReport = Callable[[int, int], None]  # arguments: bytes read, size of th
 # Writes are acknowledged by one member. The final write, which removes the restore marker, is acknowledged by a
 # majority and so covers them all.
 FAST_WRITES = WriteConcern(1)
+HEADS_BATCH_SIZE = 1000
 OCCUPIED_COLLECTIONS = (COMMITS, DATA_KEYS, "counters")  # all contain documents once a system has been started
 
 
 @dataclass
 class CheckResult:
-    """What the verification of a backup file found."""
+    """The result of the verification of a backup file."""
 
     sections: Sequence[Section]
     data_keys: int = 0
@@ -116,15 +121,22 @@ async def _count_events(nats: Client, service: str) -> int:
         return 0
 
 
-async def load_backup(databases: Databases, nats: Client, reader: BackupReader, report: ProgressReport) -> None:
+async def load_backup(
+    databases: Databases, nats: Client, reader: BackupReader, known: Sequence[Erasure], report: ProgressReport
+) -> None:
     """Drop the databases, write those of the backup, and purge JetStream.
 
-    After a crash, the restore marker makes the next restore start over.
+    After a crash, the restore marker makes the next restore start over. It also keeps the erasures since the backup,
+    which are read from JetStream before it is purged; `known` are further ones.
     """
-    first, *others = databases.values()
-    for database in (*others, first):  # the database with the restore marker is the last one to be dropped
-        await database.client.drop_database(database.name)
-    await first[RESTORE_MARKERS].insert_one({"_id": RESTORE_MARKER_ID, "backup": reader.header.backup})
+    first = next(iter(databases.values()))
+    later = erasures.to_documents([*known, *await erasures.read_stream(nats)], reader.header.moment - MAX_CLOCK_SKEW)
+    marker = {"$set": {"backup": reader.header.backup}, "$addToSet": {"erasures": {"$each": later}}}
+    await first[RESTORE_MARKERS].update_one({"_id": RESTORE_MARKER_ID}, marker, upsert=True)
+    for database in databases.values():
+        for name in await database.list_collection_names():
+            if name != RESTORE_MARKERS:
+                await database[name].drop()
     for service in databases:
         if await _count_events(nats, service):
             await nats.jetstream().purge_stream(service)
@@ -138,11 +150,14 @@ async def finish_restore(databases: Databases) -> None:
     """Rebuild the stream heads from the event logs and remove the restore marker. The migration can then run."""
     await asyncio.gather(*(_rebuild_heads(database) for database in databases.values()))
     first = next(iter(databases.values()))
+    marker = await first[RESTORE_MARKERS].find_one({"_id": RESTORE_MARKER_ID}) or {}
+    await erasures.store(databases[erasures.IDENTITY], marker.get("erasures", ()))
     await first[RESTORE_MARKERS].delete_one({"_id": RESTORE_MARKER_ID})
 
 
 async def _rebuild_heads(database: AsyncDatabase[Document]) -> None:
     await create_schema(database)
+    await purge_removed_streams(database, {"$exists": True})
     newest = {"version": {"$first": "$version"}, "commit": {"$first": "$_id"}}
     pipeline: list[Document] = [
         {"$sort": {"stream": -1, "version": -1}},  # sorted so that MongoDB reads one index entry per stream
@@ -150,6 +165,9 @@ async def _rebuild_heads(database: AsyncDatabase[Document]) -> None:
         {"$out": "streams"},
     ]
     await (await database[COMMITS].aggregate(pipeline, allowDiskUse=True)).to_list()
+    tombstones = database[COMMITS].find({"version": 1, "events": []}, {"stream": 1})
+    while batch := await tombstones.to_list(HEADS_BATCH_SIZE):
+        await database["streams"].delete_many({"_id": {"$in": [tombstone["stream"] for tombstone in batch]}})
 
 
 async def count_interrupted_jobs(database: AsyncDatabase[Document]) -> int:

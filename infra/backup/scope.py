@@ -7,6 +7,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
+from libs.retention.removal_hold import HOLDS
 from libs.service.restore_cutoffs import RESTORE_CUTOFFS
 
 Query = dict[str, Any]
@@ -14,7 +15,7 @@ Query = dict[str, Any]
 COMMITS = "commits"
 DATA_KEYS = "data_keys"
 RESTORE_MARKER_ID = "restore"
-RESTORE_MARKERS = "restoring"  # in the first service's database; has a document until the restore is complete
+RESTORE_MARKERS = "restoring"  # collection of the first service, which has a document until the restore is complete
 SCAN_COLLECTIONS = {"lease_looks", "presence_looks"}
 DERIVED_COLLECTIONS = {
     "streams",
@@ -22,6 +23,7 @@ DERIVED_COLLECTIONS = {
     "followers",
     "relay",
     "replicas",
+    HOLDS,
     *SCAN_COLLECTIONS,
     RESTORE_CUTOFFS,
     RESTORE_MARKERS,

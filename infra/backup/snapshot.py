@@ -24,8 +24,8 @@ from infra.backup.scope import (
     select_collections,
 )
 from libs.documents import Document
-from libs.messaging.relay import MAX_CLOCK_SKEW
-from libs.service.declaration import Service
+from libs.eventstore.change_stream import MAX_CLOCK_SKEW
+from libs.service.declaration import POLICY_PREFIX, Service
 from libs.service.restore_cutoffs import RESTORE_CUTOFFS
 
 Databases = Mapping[str, AsyncDatabase[Document]]
@@ -33,7 +33,6 @@ SectionReport = Callable[[Section], None]
 BeginBackup = Callable[[datetime], BackupWriter]  # creates the writer for a snapshot time
 
 SNAPSHOT_EXPIRED_CODES = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
-REACTIONS_PREFIX = "reactions-to-"
 
 
 async def create_backup(
@@ -121,14 +120,17 @@ async def _find_cutoffs(
     """
     done = dict(ack_floors)
     async for position in databases[service.name]["followers"].find({"event_id": {"$ne": ""}}, session=session):
-        source = position["_id"].removeprefix(REACTIONS_PREFIX)
+        source = position["_id"].removeprefix(POLICY_PREFIX)
         if source != position["_id"] and source in databases:
             stream, _, place = position["event_id"].rpartition("@")
-            wanted = {"stream": stream, "version": int(place.partition(".")[0])}
-            if last := await databases[source][COMMITS].find_one(wanted, {"at": 1}, session=session):
+            # a removed stream has only its first commit
+            versions = {"$in": [1, int(place.partition(".")[0])]}
+            wanted = {"stream": stream, "version": versions}
+            commits = databases[source][COMMITS].find(wanted, {"at": 1}, session=session)
+            for last in await commits.sort("version", -1).limit(1).to_list():
                 done[position["_id"]] = last["at"]
     before = {name: at - MAX_CLOCK_SKEW for name, at in done.items()}
-    # of an earlier restore of this system
+    # cutoffs of an earlier restore of this system, which still apply
     async for earlier in databases[service.name][RESTORE_CUTOFFS].find({}, session=session):
         before[earlier["_id"]] = max(earlier["before"], before.get(earlier["_id"], earlier["before"]))
     return [{"_id": name, "before": at} for name, at in sorted(before.items())]
@@ -145,10 +147,13 @@ async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str
         for worker in service.workers:
             name = worker.consumer_name(service.name)
             try:
+                state = (await js.stream_info(worker.source)).state
                 info = await js.consumer_info(worker.source, name)
                 if info.ack_floor is None or not info.ack_floor.stream_seq:
                     continue
-                last = await js.get_msg(worker.source, seq=info.ack_floor.stream_seq)
+                # events that were trimmed have been handled
+                handled = max(info.ack_floor.stream_seq, state.first_seq)
+                last = await js.get_msg(worker.source, seq=handled)
             except NotFoundError:
                 continue  # the worker will receive all events again
             if time := (last.headers or {}).get("ce-time"):

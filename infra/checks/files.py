@@ -1,3 +1,5 @@
+"""The files that the checks read."""
+
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path

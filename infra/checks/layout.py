@@ -10,7 +10,7 @@ MAX_LINES = 300
 MAX_MODULES_PER_FOLDER = 12
 # In each of these trees, a module name must not repeat. `services/*`: each folder in services is a tree. Unit tests
 # mirror the packages, so their module names repeat.
-TREES = ("agent", "contracts", "gateway", "infra", "libs", "services/*", "tests/*")
+TREES = ("agent", "client", "contracts", "gateway", "infra", "libs", "services/*", "tests/*")
 MIRRORED_TREES = ("tests/unit",)
 
 # may repeat, because they have the same role in every folder

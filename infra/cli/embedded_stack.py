@@ -23,7 +23,7 @@ def up(
     """Start the whole stack on this machine: MongoDB, NATS, the services, the gateway and one agent.
 
     Needs neither Docker nor root. Prints the URL and, at the first start, the administrator's password.
-    Runs in the foreground until Ctrl-C; stop a detached stack with `headrace down`.
+    Runs in the foreground until Ctrl-C; stop a detached stack with `headrace server down`.
 
     - **HEADRACE_HOST**, **HEADRACE_PORT**: address and port of the gateway. Default: 127.0.0.1 and 8080
     - **HEADRACE_REPLICAS**: replicas of each service and of the gateway. Default: 1
@@ -31,7 +31,7 @@ def up(
     - **HEADRACE_MONGODB_URL**, **HEADRACE_NATS_URL**: servers to use instead of the embedded ones
     - **HEADRACE_MAIL_HOST**, **_PORT**, **_FROM**, **_USERNAME**, **_PASSWORD**, **_TLS**: the mail server
 
-    Example: `HEADRACE_PORT=9000 headrace up --detach`
+    Example: `HEADRACE_PORT=9000 headrace server up --detach`
     """
     set_data_folder(data)
     if detach:
@@ -44,7 +44,7 @@ def up(
 
 @app.command()
 def down(data: DataOption = None) -> None:
-    """Stop the stack that `headrace up` started, and wait until it has ended. Does nothing if no stack runs."""
+    """Stop the stack that `headrace server up` started, and wait until it has ended. Does nothing if no stack runs."""
     set_data_folder(data)
     from infra.local import stack_commands
 
@@ -72,7 +72,7 @@ def status(
     elif rows:
         _print_table(rows)
     if rows is None:
-        typer.echo(f"Headrace is not running on {folder.path}; start it with `headrace up`.", err=True)
+        typer.echo(f"Headrace is not running on {folder.path}; start it with `headrace server up`.", err=True)
         raise typer.Exit(EXIT_NOT_RUNNING)
     raise typer.Exit(0 if rows and all(row["ready"] for row in rows) else 1)
 
@@ -86,7 +86,7 @@ def demo(data: DataOption = None) -> None:
 
     **REPO**, **BRANCH** and **SPEC** select your own repository; **KEEP=1** leaves the stack running.
 
-    Example: `REPO=/home/me/project BRANCH=main headrace demo`
+    Example: `REPO=/home/me/project BRANCH=main headrace server demo`
     """
     set_data_folder(data)
     from infra.demo.walkthrough import run_demo

@@ -13,7 +13,7 @@ reactions = typer.Typer(no_args_is_help=True)
 app.add_typer(reactions, name="reactions", help="List and retry parked events: events whose reaction failed too often.")
 
 
-@app.command()
+@app.command("events")
 def events(
     start: Annotated[
         str, typer.Option("--from", help="First event to show: a time (2026-01-31T12:00:00Z), `start` or `now`.")
@@ -21,9 +21,9 @@ def events(
     raw: RawOption = False,
     data: DataOption = None,
 ) -> None:
-    """Follow the event stream in this terminal.
+    """Follow the event stream in this terminal, read from NATS.
 
-    Example: `headrace events --from start`
+    Example: `headrace admin events --from start`
     """
     connect_to_local_stack(data)
     from infra.event_stream import follow_events
@@ -31,7 +31,7 @@ def events(
     entrypoints.exit_with_message(lambda: follow_events(start, raw=raw))
 
 
-@app.command()
+@app.command("history")
 def history(
     kind: Annotated[str, typer.Argument(help="Type of the object: user, project, build, runner, ...")],
     id: Annotated[str, typer.Argument(help="Number or UUID of the object.")],  # noqa: A002
@@ -39,9 +39,9 @@ def history(
     raw: RawOption = False,
     data: DataOption = None,
 ) -> None:
-    """Show an object's history, or its state at a point in time.
+    """Show an object's history, or its state at a point in time, read over NATS.
 
-    Example: `headrace history project 1`
+    Example: `headrace admin history project 1`
     """
     connect_to_local_stack(data)
     from infra.history import print_history
@@ -61,7 +61,7 @@ def doctor(
     Checks settings, key files, MongoDB, NATS, streams and subscriptions, services, gateway, mail server, runners and
     queue. Changes nothing and sends no mail. Exit status: 0 without findings, 1 with findings.
 
-    Example: `headrace doctor`; in a cluster, run it with the settings of the migration job
+    Example: `headrace admin doctor`; in a cluster, run it with the settings of the migration job
     """
     set_data_folder(data)
     from infra.doctor.diagnosis import run_doctor
@@ -73,7 +73,7 @@ def doctor(
 def list_parked_events(raw: RawOption = False, data: DataOption = None) -> None:
     """List the parked events of all services, oldest first, with the last error of each.
 
-    Example: `headrace reactions list`
+    Example: `headrace admin reactions list`
     """
     connect_to_local_stack(data)
     from infra.parked_events import list_events
@@ -91,7 +91,7 @@ def retry_parked_events(
     Waits up to 30 seconds for the results. A reaction whose commands were recorded before is not executed twice. Exit
     status: 0 if all were handled, otherwise 1.
 
-    Example: `headrace reactions retry builds/builds-planner/build-17@1.0`
+    Example: `headrace admin reactions retry builds/builds-planner/build-17@1.0`
     """
     connect_to_local_stack(data)
     from infra.parked_events import retry_events
@@ -111,7 +111,7 @@ def rebuild(
 ) -> None:
     """Rebuild views from the event log. The current views stay in use until the new ones replace them. Shows progress.
 
-    Example: `headrace rebuild builds`
+    Example: `headrace admin rebuild builds`
     """
     connect_to_local_stack(data)
     from infra.rebuild import rebuild as rebuild_views

@@ -16,7 +16,7 @@ DataOption = Annotated[
         help="Folder of the embedded stack: databases, logs, keys. Default: .headrace in the current folder.",
     ),
 ]
-RawOption = Annotated[bool, typer.Option("--raw", help="Print one JSON object per line, for other programs.")]
+RawOption = Annotated[bool, typer.Option("--raw", "--json", help="Print one JSON object per line, for other programs.")]
 
 
 def set_data_folder(data: Path | None) -> None:

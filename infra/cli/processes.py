@@ -1,6 +1,5 @@
-"""Commands that run one process of a deployment or prepare it: `service`, `gateway`, `migrate`, `secrets`."""
+"""Commands that run one process of a deployment or prepare it: `service`, `gateway`, `migrate`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,7 @@ def service(name: Annotated[str, typer.Argument(help=", ".join(SERVICES))], data
     Needs **HEADRACE_MONGODB_URL**, **HEADRACE_NATS_URL** and **HEADRACE_MASTER_KEY**, or a running stack on the data
     folder. **HEADRACE_HEALTH_PORT** is the port of /healthz, /readyz and /metrics.
 
-    Example: `headrace service builds`
+    Example: `headrace server service builds`
     """
     connect_to_local_stack(data, name if name in SERVICES else "migrate")
     entrypoints.exit_with_message(lambda: entrypoints.run_service(name))
@@ -37,20 +36,3 @@ def migrate(data: DataOption = None) -> None:
     """Create or update streams, consumers, collections and indexes. Run it before the services; `up` does so itself."""
     connect_to_local_stack(data)
     entrypoints.exit_with_message(entrypoints.run_migration)
-
-
-@app.command()
-def secrets(
-    folder: Annotated[Path, typer.Argument(help="Folder in which a subfolder for each process is created.")],
-    mongodb: Annotated[str, typer.Option(help="host:port of MongoDB; separate several by commas.")] = "mongo:27017",
-    nats: Annotated[str, typer.Option(help="host:port of NATS.")] = "nats:4222",
-) -> None:
-    """Generate missing passwords and keys for a deployment, as files for each of its processes.
-
-    All generated values are kept in the subfolder `secrets`. The files for mongod and nats-server are included.
-
-    Example: `headrace secrets /deployment`
-    """
-    from infra.deployment_secrets import Deployment, write_secret_files
-
-    entrypoints.exit_with_message(lambda: write_secret_files(folder, Deployment(mongodb=mongodb, nats=nats)))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from infra.demo.api_client import ApiClient, ApiError
+from client.errors import ApiError
+from client.http_client import Client
 from infra.local.process import OperatorError
 
 FIRST_SECTION = "-1"
@@ -43,7 +44,7 @@ LogEvent = StepStarted | LogLine | StepFinished | BuildWaiting
 class LogReader:
     """Reads the live log, then the stored log. Counts the lines of each step, so that no line is returned twice."""
 
-    def __init__(self, api: ApiClient, executor_id: str, build_id: int) -> None:
+    def __init__(self, api: Client, executor_id: str, build_id: int) -> None:
         self._api = api
         self._executor_id = executor_id
         self._build_id = build_id

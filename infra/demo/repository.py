@@ -26,7 +26,7 @@ steps:
 """
 
 TEST_SCRIPT = """\
-echo "testing commit $(git rev-parse --short HEAD) on $(uname -sm)"
+echo "testing commit $CI_COMMIT_SHORT_SHA on $(uname -sm)"
 for part in pages basket payment; do
   sleep 0.7
   echo "  $part ... ok"

@@ -15,7 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from infra.demo.api_client import ApiClient, ApiError
+from client.errors import ApiError
+from client.http_client import Client
 from infra.demo.demo_stack import DemoStack, StartFailed, get_admin_login, run_demo_stack
 from infra.demo.log_reader import LogReader
 from infra.demo.repository import SECRET_NAME, Repository, select_repository, serve_repository
@@ -66,7 +67,7 @@ def _run_on_local_stack(ui: Ui, stack: DemoStack) -> bool:
     ui.show_title("Events of this build")
     ui.show_events(asyncio.run(_fetch_build_events(settings, began, build["id"])))
     ui.show_title("Next steps")
-    ui.show_next_steps(_next_steps(settings, stack.url, keeps_running=stack.keeps_running))
+    ui.show_next_steps(_next_steps(settings, stack.url, build["id"], keeps_running=stack.keeps_running))
     ui.show_text("")
     return bool(build["exit_code"] == 0)
 
@@ -86,10 +87,10 @@ def _run_on_remote_system(ui: Ui) -> bool:
 
 def _run_build(ui: Ui, url: str, administrator: tuple[str, str], repository: Repository) -> dict[str, Any]:
     ui.show_title("Setting up a project over the HTTP API")
-    with ApiClient.sign_in(url, *administrator) as admin:
+    with Client.sign_in(url, *administrator) as admin:
         prepared = _create_project(ui, admin, repository)
-    with ApiClient.sign_in(url, prepared.developer, prepared.password) as developer:
-        launched = developer.post(f"/developer/builds/{prepared.project_id}", build={"ignore_steps": []})
+    with Client.sign_in(url, prepared.developer, prepared.password) as developer:
+        launched = developer.post(f"/developer/builds/{prepared.project_id}", {"build": {"ignore_steps": []}})
         ui.show_title(f"Build {launched['build_id']} of {launched['project_name']}")
         for news in LogReader(developer, launched["executor_id"], launched["build_id"]).read_events():
             ui.show_log_event(news)
@@ -99,13 +100,13 @@ def _run_build(ui: Ui, url: str, administrator: tuple[str, str], repository: Rep
     return build
 
 
-def _create_project(ui: Ui, admin: ApiClient, repository: Repository) -> DemoProject:
+def _create_project(ui: Ui, admin: Client, repository: Repository) -> DemoProject:
     """Create a developer, a project and a secret. A number in their names makes them unique."""
     password = secrets.token_urlsafe(12)
     for number in count(1):
         fields = {"username": f"dana-{number}", "password": password, "roles": ["ROLE_DEVELOPER"]}
         try:
-            user = admin.post("/admin/developers", developer=fields)
+            user = admin.post("/admin/developers", {"developer": fields})
             break
         except ApiError as refusal:
             if refusal.code != "DEVELOPER_USERNAME_TAKEN":
@@ -114,21 +115,23 @@ def _create_project(ui: Ui, admin: ApiClient, repository: Repository) -> DemoPro
     executor = admin.get("/admin/executors")[0]
     project = admin.post(
         "/admin/projects",
-        project={
-            "name": f"demo-{number}",
-            "description": "Created by `headrace demo`",
-            "repository": repository.url,
-            "branch": repository.branch,
-            "spec_file_path": repository.spec,
-            "allow_concurrent_execution": True,
-            "executor_id": executor["id"],
-            "developers_id": [user["id"]],
+        {
+            "project": {
+                "name": f"demo-{number}",
+                "description": "Created by `headrace demo`",
+                "repository": repository.url,
+                "branch": repository.branch,
+                "spec_file_path": repository.spec,
+                "allow_concurrent_execution": True,
+                "executor_id": executor["id"],
+                "developers_id": [user["id"]],
+            }
         },
     )
     made = " (a new sample)" if repository.is_sample else ""
     ui.show_field("project", f"{project['name']}, of {repository.url}{made}, spec file {repository.spec}")
     secret = {"name": SECRET_NAME, "value": secrets.token_urlsafe(16), "projects_id": [project["id"]]}
-    admin.post("/admin/secrets", secret=secret)
+    admin.post("/admin/secrets", {"secret": secret})
     ui.show_field("secret", f"{SECRET_NAME}, for this project only; its value is masked in the log")
     return DemoProject(user["username"], password, project["id"])
 
@@ -163,7 +166,7 @@ async def _fetch_build_events(settings: Settings, since: datetime, build_id: int
         await client.close()
 
 
-def _next_steps(settings: Settings, url: str, *, keeps_running: bool) -> dict[str, str]:
+def _next_steps(settings: Settings, url: str, build_id: int, *, keeps_running: bool) -> dict[str, str]:
     command = _command_name()
     if not keeps_running:
         return {
@@ -173,8 +176,11 @@ def _next_steps(settings: Settings, url: str, *, keeps_running: bool) -> dict[st
         }
     data = _relative_path(settings.data)
     password = "..." if settings.admin_password else f"'$(cat {data}/secrets/admin-password)'"
+    where = "HEADRACE_ADMIN_PASSWORD" if settings.admin_password else f"in {data}/secrets/admin-password"
     body = f'''{{"auth": {{"username": "{settings.admin_username}", "password": "{password}"}}}}'''
     return {
+        "See the build in a browser": f"{url}/ui/builds/{build_id}",
+        "Sign in there": f"as {settings.admin_username}; the password is {where}",
         "Browse the API": f"{url}/api/docs",
         "Get a token": f"curl -H 'content-type: application/json' -d '{body}' {url}/api/auth/token",
         "Show the processes": f"{command} status --data {data}",

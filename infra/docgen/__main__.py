@@ -1,3 +1,5 @@
+"""`python -m infra.docgen`: writes the generated documents."""
+
 import sys
 
 from infra.docgen.generator import main

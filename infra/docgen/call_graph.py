@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pkgutil import walk_packages
 from types import FunctionType, MethodType, ModuleType
@@ -55,7 +55,7 @@ def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[
 
 
 def reachable_sources(pending: list[Any]) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
-    """Yield syntax tree and scope of these functions and classes and, recursively, of the code in `services` they name."""
+    """Yield syntax tree and scope of these functions and classes and, recursively, of the code of services they name."""
     seen: set[object] = set()
     while pending:
         target = pending.pop(0)
@@ -65,13 +65,18 @@ def reachable_sources(pending: list[Any]) -> Iterator[tuple[ast.AST, Mapping[str
             seen.add(target)
             own = {"self": target.__self__} if isinstance(target, MethodType) else {}
             scope = ChainMap(own, vars(sys.modules[target.__module__]))
-            tree = ast.parse(textwrap.dedent(inspect.getsource(target)))
+            tree = _parse_source(target)
             yield tree, scope
             pending += [_resolve(node, scope) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute)]
 
 
+@cache
+def _parse_source(target: Any) -> ast.Module:
+    return ast.parse(textwrap.dedent(inspect.getsource(target)))
+
+
 def _is_service_code(obj: Any) -> bool:
-    return str(obj.__module__).startswith("services.")
+    return str(obj.__module__).startswith(("services.", "libs.permissions."))
 
 
 def _resolve(node: ast.expr, scope: Mapping[str, Any]) -> Any:

@@ -31,6 +31,8 @@ def _render_group(program: str, app: typer.Typer) -> Iterator[str]:
 
 def _render_commands(program: str, group: Any) -> Iterator[str]:
     for name, command in sorted(group.commands.items()):
+        if command.hidden:
+            continue
         if hasattr(command, "commands"):
             yield from _render_commands(f"{program} {name}", command)
         elif command.help and command.add_help_option:

@@ -15,7 +15,7 @@ def describe_fields(message: type[Message]) -> str:
 
 
 def sealed_fields(event: type[Event]) -> list[str]:
-    """Return the fields that contain ciphertext outside the owning service."""
+    """Return the fields that contain ciphertext, which only the owning service can decrypt."""
     return [name for name in event.model_fields if name in event.personal or "sealed" in name.split("_")]
 
 

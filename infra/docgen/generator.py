@@ -4,7 +4,7 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,14 @@ def find_problems(root: Path = ROOT) -> Iterator[str]:
     for declaration in declared:
         yield from message_reference.find_undeclared_calls(declaration)
     yield from settings_reference.find_problems()
-    for event in list_events(declared):
+    yield from find_outdated_files(root, list_events(declared), render_documents(root))
+
+
+def find_outdated_files(root: Path, events: Sequence[type[Event]], documents: Mapping[Path, str]) -> Iterator[str]:
+    for event in events:
         if not (file := golden_path(root / "contracts" / "golden", event)).exists():
             yield f"{file.relative_to(root)} is missing; write it with `python -m infra.docgen --golden`."
-    for path, text in render_documents(root).items():
+    for path, text in documents.items():
         current = path.read_text() if path.exists() else ""
         if current != text:
             yield f"{path.relative_to(root)} is out of date; run `make docs`.\n{_diff(current, text)}"

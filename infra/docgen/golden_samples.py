@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import date
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -50,6 +51,8 @@ SAMPLE_VALUES: dict[str, Any] = {
     "protected_branches": ["main", "release/*"],
     "reason": "the runner was silent for too long",
     "ref": "main",
+    "forge_api_url": "https://git.example.org/api/v4",
+    "forge_secret": "FORGE_TOKEN",
     "repository": "https://git.example.org/ivan/web-shop.git",
     "roles": ["ROLE_DEVELOPER"],
     "runner_name": "builder",
@@ -65,6 +68,9 @@ SAMPLE_VALUES: dict[str, Any] = {
     "token_hash": hashlib.sha256(b"sample").hexdigest(),
     "user_id": 3,
     "username": "ivan",
+    "OutgoingRequested.kind": "commit_status",
+    "OutgoingRequested.state": "success",
+    "OutgoingRequested.target": "gitlab",
     "DeliveryAccepted.event": "push",
     "DeliveryAccepted.ref": "refs/heads/main",
     "DeliveryIgnored.code": "WEBHOOK_BRANCH_IGNORED",
@@ -130,4 +136,5 @@ def _sample_value(name: str, annotation: Any) -> Any:
         return _sample_message(annotation)
     if issubclass(annotation, Enum):
         return next(iter(annotation)).value
-    return {bool: True, int: 1, float: 1.5, str: name.replace("_", " ")}.get(annotation, TIME_SAMPLE)
+    samples = {bool: True, int: 1, float: 1.5, date: TIME_SAMPLE[:10], str: name.replace("_", " ")}
+    return samples.get(annotation, TIME_SAMPLE)

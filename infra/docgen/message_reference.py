@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from contracts.heartbeat import Heartbeat
-from contracts.history import GetCommandReply, GetHistory, GetState
+from contracts.history import GetActivity, GetCommandReply, GetHistory, GetState
 from contracts.messages import Command, Message, Query
+from contracts.process_status import GetProcessStatus
 from infra.docgen.call_graph import RequestType, find_issued_commands, find_matched_events, find_sent_messages
 from infra.docgen.declarations import ServiceDeclaration, event_types, first_line
 from infra.docgen.field_types import describe_fields, sealed_fields
 from libs.eventstore.decider import InternalCommand
+from libs.permissions.authorization import Authorization
 
 HEADER = """# Messages
 
@@ -48,8 +50,10 @@ def _service_functions(declared: ServiceDeclaration) -> list[Callable[..., objec
     functions: list[Callable[..., object]] = [flow.prepare for flow in service.command_flows if flow.prepare]
     functions += [flow.answer for flow in service.command_flows if flow.answer]
     functions += [handler.run for handler in service.handlers]
-    functions += [*service.policies.values(), *(worker.run for worker in service.workers)]
+    functions += [*(policy.react for policy in service.policies), *(worker.run for worker in service.workers)]
     functions += [task.run for task in service.periodic_tasks]
+    if isinstance(service.authorize, Authorization):
+        functions += service.authorize.rules.values()
     return [*functions, service.on_start] if service.on_start else functions
 
 
@@ -94,7 +98,7 @@ def _count_label(messages: Iterable[RequestType]) -> str:
 
 def _followed_events(declaration: ServiceDeclaration, source: ServiceDeclaration) -> list[str]:
     service = declaration.service
-    functions: list[Callable[..., object]] = [service.policies[source.name]] if source.name in service.policies else []
+    functions: list[Callable[..., object]] = [p.react for p in service.policies if p.source == source.name]
     functions += [
         function
         for view in service.projections
@@ -124,7 +128,7 @@ def _render_service(declared: ServiceDeclaration, senders: Mapping[RequestType, 
 def _render_common_queries() -> str:
     rows = [
         (f"`{query.subject_at('<service>')}`", describe_fields(query), "gateway", first_line(query))
-        for query in (GetHistory, GetState, GetCommandReply, Heartbeat)
+        for query in (GetHistory, GetState, GetActivity, GetCommandReply, Heartbeat, GetProcessStatus)
     ]
     return _render_table("Queries", ("subject", "fields", "sent by", "meaning"), rows)
 
@@ -162,9 +166,10 @@ def _render_events(declared: ServiceDeclaration) -> str:
 
 def _render_reactions(declared: ServiceDeclaration) -> str:
     rows = []
-    for source, policy in declared.service.policies.items():
-        events = [event for event in find_matched_events(policy) if event.service == source]
-        rows.append((source, _join_names(events), _join_names(find_issued_commands(policy)), first_line(policy)))
+    for policy in declared.service.policies:
+        events = [event for event in find_matched_events(policy.react) if event.service == policy.source]
+        commands = _join_names(find_issued_commands(policy.react))
+        rows.append((policy.source, _join_names(events), commands, first_line(policy.react)))
     return _render_table("Reactions", ("service", "events", "commands", "meaning"), rows)
 
 

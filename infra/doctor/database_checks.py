@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from math import inf
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
@@ -13,14 +14,18 @@ from libs.documents import Document
 from libs.eventstore.indexes import find_differing_indexes
 from libs.projections.schema import list_indexes
 from libs.reactions.parking import ParkedEvents
+from libs.retention.storage_sizes import estimate_daily_growth, measure_collections, measure_disk
 from libs.security.envelope_encryption import DecryptionFailed, MasterKeyMissing, MasterKeys
-from libs.service.connections import CODEC_OPTIONS, get_database
+from libs.service.connections import CODEC_OPTIONS, get_database, get_server_time
 from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
 
 MIN_MONGODB_VERSION = (6, 0)
 MAX_CLOCK_SKEW_SECONDS = 5.0  # between this machine and MongoDB; a larger difference is a finding
 MAX_TRANSACTION_SECONDS = 5  # a longer transaction timeout in MongoDB is a finding
+MIN_FREE_RATIO = 0.05  # of the disk size; less free space is a finding
+MIN_DAYS_UNTIL_FULL = 30  # at the growth of the last week; fewer are a finding
+MAX_LISTED_SIZES = 3
 MAX_LISTED_INDEXES = 5  # number of indexes that a finding names
 UNAUTHORIZED_CODES = {13, 18}
 FATAL_CHECKS = {"mongodb", "mongodb.replica_set"}  # if one of these fails, other database checks are skipped
@@ -177,6 +182,31 @@ async def _check_parked_events(service: Service, database: AsyncDatabase[Documen
             "What follows from these events has not happened. Other events are handled.",
             "List them with `headrace reactions list`, remove the cause, and run `headrace reactions retry`.",
         )
+
+
+async def check_storage(
+    client: AsyncMongoClient[Document], settings: Settings, services: Sequence[Service]
+) -> AsyncIterator[Finding]:
+    """Check the disk of MongoDB: its free space, and when it is full at the growth of the last days."""
+    databases = {service.name: get_database(client, settings, service.name) for service in services}
+    first = databases[services[0].name]
+    disk, now = await measure_disk(first), await get_server_time(first)
+    growth = sum([await estimate_daily_growth(database, now) for database in databases.values()])
+    days = disk.free_bytes / growth if growth else inf
+    if disk.free_bytes >= disk.total_bytes * MIN_FREE_RATIO and days >= MIN_DAYS_UNTIL_FULL:
+        return
+    sizes: dict[str, int] = {}
+    for name, database in databases.items():
+        sizes |= {f"{kind} of {name}": size for kind, size in (await measure_collections(database)).items()}
+    largest = sorted(sizes, key=lambda label: -sizes[label])[:MAX_LISTED_SIZES]
+    yield Finding(
+        "storage",
+        f"The disk of MongoDB has {disk.free_bytes / 10**6:,.0f} MB of {disk.total_bytes / 10**6:,.0f} MB left. At the "
+        f"growth of the last week, {growth / 10**6:,.1f} MB a day, it is full in {min(days, 999):.0f} days. Largest: "
+        f"{', '.join(f'{label} {sizes[label] / 10**6:,.1f} MB' for label in largest)}.",
+        "When it is full, mongod stops and nothing can be recorded.",
+        "Set limits in HEADRACE_RETENTION_..., keep fewer builds per project, or enlarge the disk.",
+    )
 
 
 async def check_master_keys(

@@ -86,6 +86,7 @@ async def _server_checks(settings: Settings, stack: AsyncExitStack, findings: li
             client = None if mongodb_findings and mongodb_findings[0].check in database_checks.FATAL_CHECKS else client
     if client is not None:
         checks["durability"] = partial(database_checks.check_durability, client, settings)
+        checks["storage"] = partial(database_checks.check_storage, client, settings, services)
         checks["contents"] = partial(database_checks.check_contents, client, settings, services)
         if settings.master_keys:
             checks["master_key"] = partial(database_checks.check_master_keys, client, settings, services)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from functools import partial
 
 from nats.aio.client import Client
@@ -13,11 +14,12 @@ from pymongo.asynchronous.database import AsyncDatabase
 from infra.doctor.database_checks import MIGRATE_REMEDY
 from infra.doctor.finding import Finding, becomes_true
 from libs.documents import Document
+from libs.eventstore.change_stream import MAX_CLOCK_SKEW
 from libs.messaging.nats_connection import connect, disconnect, parse_nats_address
-from libs.messaging.subscription import REBUILDING
 from libs.projections.projector import projection_collection
 from libs.service.declaration import AnyWorker, Service
 from libs.settings import Settings, SettingsError
+from libs.subscriptions.checkpoints import REBUILDING
 
 MIN_PAYLOAD_BYTES = 8 * 1024 * 1024
 CATCH_UP_SECONDS = 8.0  # how long consumers may lag behind; longer than the interval between checkpoints
@@ -174,8 +176,9 @@ async def _has_progressed(client: Client, worker: AnyWorker, name: str, before: 
 
 
 async def check_relay(client: Client, service: Service, database: AsyncDatabase[Document]) -> AsyncIterator[Finding]:
-    """Check that the newest commit arrives in the stream, and that the stream has all events of the event log."""
-    newest = await database["commits"].find_one({}, sort=[("$natural", -1)])
+    """Check that the newest commit arrives in the stream, and that the stream has all events that were not trimmed."""
+    kept = await _filter_kept_commits(client, service.name)
+    newest = await database["commits"].find_one({"events": {"$ne": []}, **kept}, sort=[("at", -1)])
     if newest is None:
         return
     todo = f"See the logs of the service {service.name}, and start it if necessary. It publishes the missing events."
@@ -187,7 +190,8 @@ async def check_relay(client: Client, service: Service, database: AsyncDatabase[
             todo,
         )
         return
-    pipeline: list[Document] = [{"$group": {"_id": None, "events": {"$sum": {"$size": "$events"}}}}]
+    total = {"_id": None, "events": {"$sum": {"$size": "$events"}}}
+    pipeline: list[Document] = [{"$match": kept}, {"$group": total}]
     counted = await (await database["commits"].aggregate(pipeline, maxTimeMS=COUNT_TIMEOUT_MS)).to_list()
     messages = (await client.jetstream().stream_info(service.name)).state.messages
     if messages < counted[0]["events"]:
@@ -198,6 +202,20 @@ async def check_relay(client: Client, service: Service, database: AsyncDatabase[
             "After a restore or a loss of the stream, wait until it is filled. Otherwise purge the stream "
             f"{service.name} and restart the service {service.name}, which fills it again.",
         )
+
+
+async def _filter_kept_commits(client: Client, service: str) -> Document:
+    """Return the filter for the commits that must be in the stream: all, unless older events were trimmed."""
+    js = client.jetstream()
+    try:
+        state = (await js.stream_info(service)).state
+        if state.first_seq <= 1 or not state.messages:
+            return {}
+        first = await js.get_msg(service, seq=state.first_seq)
+    except NotFoundError:
+        return {}
+    time = (first.headers or {}).get("ce-time")
+    return {"at": {"$gte": datetime.fromisoformat(time) + MAX_CLOCK_SKEW}} if time else {}
 
 
 async def _is_published(client: Client, service: str, commit: Document) -> bool:
@@ -214,7 +232,7 @@ async def _is_published(client: Client, service: str, commit: Document) -> bool:
 async def check_subscriptions(
     client: Client, service: Service, database: AsyncDatabase[Document]
 ) -> AsyncIterator[Finding]:
-    followed = {f"reactions-to-{source}": source for source in service.policies}
+    followed = {policy.subscription: policy.source for policy in service.policies}
     followed |= {projection_collection(view): view.source for view in service.projections}
     for name, source in followed.items():
         try:

@@ -54,6 +54,7 @@ def run_local_agent() -> None:
             grace_seconds=JOB_SHUTDOWN_SECONDS,
             ca_file=str(settings.ca_file or ""),
         )
+        runner.check_isolation(_config_path(), loaded)
         with agent_telemetry(loaded.system_id) as registry:
             asyncio.run(_serve(loaded, settings.health_port, registry))
     except ConfigError as error:

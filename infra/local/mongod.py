@@ -17,6 +17,8 @@ def mongod_program(folder: DataFolder, listen: str = "127.0.0.1", *, initiate: b
     port = folder.port("mongod")
 
     def become_primary() -> bool:
+        if not ports.accepts_connections(port):
+            return False
         from infra import replica_set  # imported here: the driver would cost the supervisor 8 MB
 
         return replica_set.become_primary(port)

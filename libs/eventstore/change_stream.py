@@ -1,19 +1,23 @@
-"""The MongoDB change stream of the event log: new commits in the order in which the database committed them."""
+"""The event log in order: all commits, or new ones in the order in which the database committed them."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from bson import Timestamp
 from pymongo.asynchronous.collection import AsyncCollection
 
 from libs.documents import Document
+from libs.eventstore.mapping import PURGE_AT
 
 BATCH_DELAY_SECONDS = 0.05
 BATCH_SIZE = 256
 MAX_AWAIT_MS = 500
 OPLOG_LOST_CODES = {136, 280, 286}  # the oplog no longer contains the start position
 EPOCH = Timestamp(0, 0)
+LOG_ORDER = [("at", 1), ("version", 1), ("_id", 1)]
+MAX_CLOCK_SKEW = timedelta(minutes=10)  # larger differences between the host clocks of writers are not expected
 
 StartPosition = Document  # arguments of `watch` that say where the change stream starts
 
@@ -29,6 +33,14 @@ class CommitChange:
 
 def resume_after(token: str) -> StartPosition:
     return {"resume_after": {"_data": token}}
+
+
+async def read_log(commits: AsyncCollection[Document]) -> AsyncGenerator[Document]:
+    """Yield all commits in the order of their times, without those of removed streams."""
+    removed = {tombstone["stream"] async for tombstone in commits.find({PURGE_AT: {"$exists": True}}, {"stream": 1})}
+    async for document in commits.find({"events": {"$ne": []}}).sort(LOG_ORDER):
+        if document["stream"] not in removed:
+            yield document
 
 
 async def get_operation_time(commits: AsyncCollection[Document]) -> Timestamp:

@@ -68,6 +68,11 @@ class Actor(NamedTuple):
     def is_admin(self) -> bool:
         return "ROLE_ADMIN" in self.roles
 
+    @property
+    def as_recorded(self) -> "Actor":
+        """Return the actor for the log: a user has no name there, so that erasing the user erases the name."""
+        return self._replace(name="") if self.id else self
+
 
 SYSTEM = Actor()
 
@@ -89,6 +94,13 @@ class CommandMetadata:
     # the id is derived from an idempotency key or an event, so the event log may already contain the command
     may_be_duplicate: bool = False
     fingerprint: str = ""  # hash of the request that used an idempotency key
+    # second id of a policy's command: unlike `command_id`, it does not depend on the order of the policy's commands
+    reaction_id: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace of the request that caused the command. Empty: it has none."""
+        return self.traceparent.split("-")[1] if self.traceparent else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +141,9 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class RequireOther:
-    """Require another stream of the category whose row has these values, or the command is rejected with `code`.
+    """Require that another stream of the category has a row with these values. Otherwise reject with `code`.
 
-    The commands with one key are serialized by a document of that key, so that no two streams rely on each other.
+    All commands with the same key write one document, which serializes them: two streams cannot each rely on the other.
     """
 
     key: str
@@ -193,6 +205,8 @@ class Category(Generic[C, S, E, R]):
     # a row field that is empty in most rows: indexes on it contain only the rows with text
     sparse_index_field: str = ""
     is_deleted: Callable[[R], bool] = field(default=lambda _row: False)  # deleted rows are in no list
+    # deleted streams are removed from the log after a grace time
+    is_removable: bool = False
 
     @property
     def row_field(self) -> str:

@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError,
 
 from libs.backoff import backoff_delays
 from libs.documents import Document
-from libs.eventstore.mapping import REF_FIELDS, head_write, read_commit_ref, to_document
+from libs.eventstore.mapping import REACTION_ID, REF_FIELDS, commits_filter, head_write, read_commit_ref, to_document
 from libs.eventstore.reservations import Rejections, Reservations
 from libs.eventstore.store import (
     CommitRef,
@@ -174,15 +174,27 @@ class GroupCommitter:
             case _:
                 return [error for _ in batch]  # a defect of this command, such as a value that BSON cannot represent
         try:
-            found = await self._find_commits([commit.metadata.command_id for commit in firsts])
+            with pymongo.timeout(LOOKUP_TIMEOUT_SECONDS):
+                found = await self._find_commits(firsts)
         except PyMongoError:
             found = {}
         return [_classify_failure(commit, failure, found.get(commit.metadata.command_id), error) for commit in firsts]
 
-    async def _find_commits(self, command_ids: Sequence[str]) -> Mapping[str, CommitRef]:
-        with pymongo.timeout(LOOKUP_TIMEOUT_SECONDS):
-            documents = await self._commits.find({"_id": {"$in": command_ids}}, REF_FIELDS).to_list()
-        return {document["_id"]: read_commit_ref(document) for document in documents}
+    async def _find_commits(
+        self, commits: Sequence[PendingCommit], session: AsyncClientSession | None = None
+    ) -> Mapping[str, CommitRef]:
+        """Return what the commands of these commits have recorded before, by command id."""
+        commands = [commit.metadata for commit in commits]
+        found: dict[str, CommitRef] = {}
+        async for document in self._commits.find(commits_filter(commands), REF_FIELDS, session=session):
+            ref = read_commit_ref(document)
+            found |= {document[name]: ref for name in ("_id", REACTION_ID) if name in document}
+        return {
+            command.command_id: found[id_]
+            for command in commands
+            for id_ in (command.command_id, command.reaction_id)
+            if id_ in found
+        }
 
     async def _transact(
         self, batch: Sequence[PendingAppend], *, max_attempts: int, timeout: float = 0.0
@@ -202,7 +214,10 @@ class GroupCommitter:
             if conflicts and any(pending.is_partial(conflicts) for pending in candidates):
                 raise PartialConflict
             if rejections := rejections | conflicts:
-                rejections |= await self._find_duplicates(list(rejections), session)
+                # a command that is in the log was rejected by its own effect
+                rejected = [commit for commit in _all_commits(batch) if commit.metadata.command_id in rejections]
+                duplicates = await self._find_commits(rejected, session)
+                rejections |= {command_id: DuplicateCommand(commit) for command_id, commit in duplicates.items()}
             if accepted := _remaining(batch, rejections):
                 await self._reservations.apply(_all_commits(accepted), session)
                 documents = [document for pending in accepted for document in pending.documents]
@@ -229,11 +244,6 @@ class GroupCommitter:
             for commit in commits
             if commit.metadata.command_id not in advanced
         }
-
-    async def _find_duplicates(self, command_ids: Sequence[str], session: AsyncClientSession) -> Rejections:
-        """Return a DuplicateCommand for each command in the log, even if another check rejected the command first."""
-        documents = self._commits.find({"_id": {"$in": command_ids}}, REF_FIELDS, session=session)
-        return {document["_id"]: DuplicateCommand(read_commit_ref(document)) async for document in documents}
 
 
 def _resolve(batch: Sequence[PendingAppend], outcomes: Sequence[Exception | None]) -> None:

@@ -1,6 +1,9 @@
-"""Queries over the log of one stream: its history, and its row at a version or time. Secrets are left out."""
+"""Queries over the log: the history of one stream, its row at a version or time, and the log itself for projections.
 
-from collections.abc import Sequence
+Secrets are left out of histories and rows.
+"""
+
+from collections.abc import Mapping, Sequence
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.database import AsyncDatabase
@@ -13,18 +16,21 @@ from contracts.history import (
     GetState,
     History,
     HistoryEntry,
+    LogPage,
+    ReadEventLog,
     StreamQuery,
     StreamState,
 )
 from contracts.messages import Message, Payload, secret_fields
 from libs.documents import Document
 from libs.eventstore.decider import AnyCategory
-from libs.eventstore.mapping import from_document, read_metadata
+from libs.eventstore.mapping import from_document, is_tombstone, read_metadata
 from libs.projections.read_model import ROW_EXISTS
 from libs.security.envelope_encryption import Encryption
 from libs.service.declaration import AnyHandler, Context, Handler
+from libs.subscriptions.event_log import answer_read_log
 
-MAX_ENTRIES_BYTES = 512 * 1024  # limit for the entries of one reply; NATS limits messages to 1 MiB by default
+MAX_ENTRIES_BYTES = 512 * 1024  # JSON of the entries in one reply; fits into a message of 1 MiB, NATS's default
 MAX_ID_DIGITS = 18  # numbers of this length fit into 64 bits
 
 
@@ -46,10 +52,20 @@ def _redact_value(value: object) -> object:
             return value
 
 
+def _named(actor: ActorRef, names: Mapping[int, str]) -> ActorRef:
+    return actor.replace(name=names[actor.id]) if actor.id else actor
+
+
+def _require_kept(commit: Document) -> None:
+    if is_tombstone(commit):
+        raise RequestRejected("HISTORY_NOT_FOUND", "It was deleted, and its events have left the event log.")
+
+
 class HistoryQueries:
     """Handlers of the history queries, which every service answers for its own streams."""
 
     def __init__(self, database: AsyncDatabase[Document], vault: Encryption, categories: Sequence[AnyCategory]) -> None:
+        self._database = database
         self._commits = database["commits"]
         self._streams = database["streams"]
         self._vault = vault
@@ -57,9 +73,10 @@ class HistoryQueries:
         self.handlers: tuple[AnyHandler, ...] = (
             Handler(GetHistory, self.get_history),
             Handler(GetState, self.get_state),
+            Handler(ReadEventLog, self.read_log),
         )
 
-    async def get_history(self, _context: Context | None, query: GetHistory) -> History:
+    async def get_history(self, context: Context, query: GetHistory) -> History:
         head = await self._find_head(query)
         versions = {"$lt" if query.newest_first and query.after else "$gt": query.after}
         order = DESCENDING if query.newest_first else ASCENDING
@@ -67,12 +84,15 @@ class HistoryQueries:
         entries: list[HistoryEntry] = []
         size, has_more = 0, False
         async for document in cursor.sort("version", order):
+            _require_kept(document)
             entry = await self._to_entry(document)
             size += len(entry.model_dump_json())
             has_more = bool(entries) and (len(entries) == query.limit or size > MAX_ENTRIES_BYTES)
             if has_more:
                 break
             entries.append(entry)
+        names = await context.get_usernames({entry.actor.id for entry in entries if entry.actor.id})
+        entries = [entry.replace(actor=_named(entry.actor, names)) for entry in entries]
         return History(
             kind=query.kind,
             id=query.id,
@@ -89,6 +109,7 @@ class HistoryQueries:
         stream = (await self._find_head(query))["_id"]
         row, last = category.initial_row, None
         async for document in self._commits.find({"stream": stream, **until}).sort("version", ASCENDING):
+            _require_kept(document)
             last = document
             for recorded in await from_document(document, self._vault):
                 row = category.apply(row, recorded)
@@ -103,6 +124,9 @@ class HistoryQueries:
             state=None if category.is_deleted(row) else redact_message(row),
         )
 
+    async def read_log(self, _context: Context, query: ReadEventLog) -> LogPage:
+        return await answer_read_log(self._database, query)
+
     async def _to_entry(self, document: Document) -> HistoryEntry:
         metadata = read_metadata(document)
         events = await from_document(document, self._vault)
@@ -111,7 +135,7 @@ class HistoryQueries:
             at=metadata.at,
             actor=ActorRef(id=metadata.actor.id, name=metadata.actor.name),
             command=metadata.command,
-            trace_id=metadata.traceparent.split("-")[1] if metadata.traceparent else "",
+            trace_id=metadata.trace_id,
             events=tuple(
                 EventEntry(name=recorded.event.wire_name, data=redact_message(recorded.event)) for recorded in events
             ),
@@ -129,6 +153,9 @@ class HistoryQueries:
         if head is None and (row := self._row_filter(self._categories[query.kind], query.id)):
             head = await self._streams.find_one(row, fields)
         if head is None:
+            first = await self._commits.find_one({"stream": f"{query.kind}-{query.id}", "version": 1})
+            if first is not None:
+                _require_kept(first)
             raise RequestRejected("HISTORY_NOT_FOUND")
         return head
 

@@ -13,6 +13,7 @@ from libs.documents import Document
 
 OPTIONS_CONFLICT_CODES = {85, 86}  # MongoDB error codes: IndexOptionsConflict, IndexKeySpecsConflict
 NAMESPACE_NOT_FOUND = 26
+NAMESPACE_EXISTS = 48
 INDEX_NOT_FOUND = 27
 COMPARED_OPTIONS = ("unique", "expireAfterSeconds", "partialFilterExpression")
 
@@ -28,6 +29,15 @@ class Index(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.collection}({', '.join(self.fields)})"
+
+
+async def create_collection(database: AsyncDatabase[Document], name: str) -> None:
+    """Create a collection, unless it exists."""
+    try:
+        await database.create_collection(name, check_exists=False)
+    except OperationFailure as error:
+        if error.code != NAMESPACE_EXISTS:
+            raise
 
 
 async def ensure_indexes(database: AsyncDatabase[Document], indexes: Iterable[Index]) -> None:
@@ -60,14 +70,14 @@ async def _ensure_index(database: AsyncDatabase[Document], index: Index) -> None
         if index.options == {"unique": True}:
             await _make_unique(collection, index)
         else:
-            await _drop_index(collection, index)
+            await drop_index(collection, index.keys)
             await collection.create_index(index.keys, **index.options)
 
 
-async def _drop_index(collection: AsyncCollection[Document], index: Index) -> None:
-    """Drop the index. A concurrent migration may have dropped it already."""
+async def drop_index(collection: AsyncCollection[Document], index: str | Sequence[tuple[str, int]]) -> None:
+    """Drop the index with this name or these keys. A concurrent migration may have dropped it already."""
     try:
-        await collection.drop_index(index.keys)
+        await collection.drop_index(index)
     except OperationFailure as error:
         if error.code != INDEX_NOT_FOUND:
             raise

@@ -1,18 +1,22 @@
 """Mapping of commits to MongoDB documents and writes, with personal fields encrypted under the stream's own key."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pymongo import UpdateOne
 
 from contracts.messages import Event, Payload, parse_event, personal_fields
-from libs.documents import Document
+from libs.documents import Document, Filter
 from libs.eventstore.decider import Actor, AnyEvent, CommandMetadata, RecordedEvent
 from libs.eventstore.store import CommitRef, PendingCommit
 from libs.security.envelope_encryption import Encryption
 from libs.security.erased_keys import KeyErased
 
 ERASED_PLACEHOLDER = ""
-REF_FIELDS = {"stream": 1, "version": 1, "fingerprint": 1}
+REACTION_ID = "reaction_id"
+REF_FIELDS = {"stream": 1, "version": 1, "fingerprint": 1, REACTION_ID: 1}
+DELETED_AT = "deleted_at"  # field of a head: when the stream was deleted, if it will be removed from the log
+PURGE_AT = "purge_at"  # field of a tombstone: from when on the other commits of its stream are deleted
 
 
 async def to_document(commit: PendingCommit, vault: Encryption) -> Document:
@@ -23,11 +27,24 @@ async def to_document(commit: PendingCommit, vault: Encryption) -> Document:
         "version": commit.version,
         "at": metadata.at,
         "command": metadata.command,
-        "actor": {"id": metadata.actor.id, "name": metadata.actor.name},
+        "actor": {"id": metadata.actor.id, "name": metadata.actor.as_recorded.name},
         "trace": metadata.traceparent,
         "events": [await _encrypt_event(commit.stream, event, vault) for event in commit.events],
         **({"fingerprint": metadata.fingerprint} if metadata.fingerprint else {}),
+        **({REACTION_ID: metadata.reaction_id} if metadata.reaction_id else {}),
     }
+
+
+def commits_filter(commands: Sequence[CommandMetadata]) -> Filter:
+    """Return the filter for the commits of these commands, which may have been recorded under either of their ids."""
+    by_id: Filter = {"_id": {"$in": [metadata.command_id for metadata in commands]}}
+    reaction_ids = [metadata.reaction_id for metadata in commands if metadata.reaction_id]
+    return {"$or": [by_id, {REACTION_ID: {"$in": reaction_ids}}]} if reaction_ids else by_id
+
+
+def is_tombstone(document: Document) -> bool:
+    """Return whether the commit is all that remains of a removed stream. Other commits have events."""
+    return not document["events"]
 
 
 def read_commit_ref(document: Document) -> CommitRef:
@@ -53,7 +70,8 @@ async def from_document(document: Document, vault: Encryption | None) -> list[An
 
 def read_metadata(document: Document) -> CommandMetadata:
     at: datetime = document["at"]
-    actor = Actor(document["actor"]["id"], document["actor"]["name"])
+    # releases up to 0.2.0 recorded the names of users
+    actor = Actor(document["actor"]["id"], document["actor"]["name"]).as_recorded
     return CommandMetadata(document["_id"], at, actor, document["command"], document["trace"])
 
 
@@ -80,6 +98,8 @@ def head_write(commit: PendingCommit) -> UpdateOne:
     if previous := category.previous_row:
         converted = previous.convert(row) if row is not None else None
         head[previous.field_name(category.name)] = converted.model_dump() if converted is not None else None
+    if row is None and category.is_removable:
+        head[DELETED_AT] = commit.metadata.at
     if commit.expected_version == 0:
         # an upsert leaves an existing stream unchanged, whereas an insert would abort the whole transaction
         return UpdateOne({"_id": commit.stream}, {"$setOnInsert": head}, upsert=True)

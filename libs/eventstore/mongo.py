@@ -8,23 +8,38 @@ recorded no events.
 from pymongo import ASCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure
+from pymongo.errors import ConnectionFailure, DuplicateKeyError
 
-from libs.documents import Document
+from libs.documents import Document, Filter
+from libs.eventstore.change_stream import LOG_ORDER
 from libs.eventstore.decider import AnyEvent, CommandMetadata
 from libs.eventstore.group_commit import GroupCommitter
-from libs.eventstore.indexes import Index, ensure_indexes
-from libs.eventstore.mapping import REF_FIELDS, from_document, read_commit_ref
+from libs.eventstore.indexes import Index, create_collection, ensure_indexes
+from libs.eventstore.mapping import (
+    DELETED_AT,
+    PURGE_AT,
+    REACTION_ID,
+    REF_FIELDS,
+    commits_filter,
+    from_document,
+    is_tombstone,
+    read_commit_ref,
+)
 from libs.eventstore.store import CommitRef, DuplicateCommand, PendingCommit, StoreUnavailable
 from libs.observability.tracing import MONGODB, SpanKind, child_span
+from libs.retention.removal_hold import HOLDS
 from libs.security.envelope_encryption import Encryption
 
-NAMESPACE_EXISTS = 48  # MongoDB error code
 APPEND_ATTRIBUTES = {**MONGODB, "db.operation.name": "append", "db.collection.name": "commits"}
 NOOP_TTL_SECONDS = 7 * 24 * 3600  # how long a repeated command that recorded no events is recognized
 INDEXES = (
     Index("commits", ("stream", "version"), {"unique": True}),
+    Index("commits", (REACTION_ID,), {"unique": True, "partialFilterExpression": {REACTION_ID: {"$exists": True}}}),
+    Index("commits", tuple(name for name, _ in LOG_ORDER)),
     Index("notes", ("at",), {"expireAfterSeconds": NOOP_TTL_SECONDS}),
+    # partial: only deleted streams, and only streams that are being removed
+    Index("streams", (DELETED_AT,), {"partialFilterExpression": {DELETED_AT: {"$exists": True}}}),
+    Index("commits", (PURGE_AT,), {"partialFilterExpression": {PURGE_AT: {"$exists": True}}}),
 )
 
 
@@ -52,10 +67,20 @@ class MongoEventStore:
             documents = await cursor.to_list()
         except ConnectionFailure as error:
             raise StoreUnavailable(str(error)) from error
+        if documents and is_tombstone(documents[0]):
+            return []  # the commits behind a tombstone are about to be deleted
         return [recorded for document in documents for recorded in await from_document(document, self._vault)]
 
-    async def find(self, command_id: str) -> CommitRef | None:
-        return await _find_ref(self.commits, command_id)
+    async def is_removed(self, stream: str) -> bool:
+        tombstone: Document = {"stream": stream, "version": 1, "events": []}
+        try:
+            return await self.commits.find_one(tombstone, {"_id": 1}) is not None
+        except ConnectionFailure as error:
+            raise StoreUnavailable(str(error)) from error
+
+    async def find(self, metadata: CommandMetadata) -> CommitRef | None:
+        query = commits_filter([metadata]) if metadata.reaction_id else {"_id": metadata.command_id}
+        return await _find_ref(self.commits, query)
 
     async def record_noop(self, stream: str, version: int, metadata: CommandMetadata) -> None:
         noop = {"stream": stream, "version": version, "fingerprint": metadata.fingerprint, "at": metadata.at}
@@ -68,12 +93,12 @@ class MongoEventStore:
             raise StoreUnavailable(str(error)) from error
 
     async def find_noop(self, command_id: str) -> CommitRef | None:
-        return await _find_ref(self._noops, command_id)
+        return await _find_ref(self._noops, {"_id": command_id})
 
 
-async def _find_ref(collection: AsyncCollection[Document], command_id: str) -> CommitRef | None:
+async def _find_ref(collection: AsyncCollection[Document], query: Filter) -> CommitRef | None:
     try:
-        document = await collection.find_one({"_id": command_id}, REF_FIELDS)
+        document = await collection.find_one(query, REF_FIELDS)
     except ConnectionFailure as error:
         raise StoreUnavailable(str(error)) from error
     return read_commit_ref(document) if document else None
@@ -81,10 +106,11 @@ async def _find_ref(collection: AsyncCollection[Document], command_id: str) -> C
 
 async def create_schema(database: AsyncDatabase[Document]) -> None:
     """Create the store's collections and indexes. Idempotent."""
-    for name in ("commits", "streams", "claims", "notes"):
-        try:
-            await database.create_collection(name, check_exists=False)
-        except OperationFailure as error:
-            if error.code != NAMESPACE_EXISTS:
-                raise
+    await create_unindexed_collections(database)
     await ensure_indexes(database, INDEXES)
+
+
+async def create_unindexed_collections(database: AsyncDatabase[Document]) -> None:
+    """Create the store's collections that have no indexes. MongoDB creates the others with their first index."""
+    for name in ("claims", HOLDS):
+        await create_collection(database, name)

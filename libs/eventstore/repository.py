@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -29,7 +30,7 @@ from libs.eventstore.store import CommitRef, DuplicateCommand, EventStore, Pendi
 log = logging.getLogger("headrace.eventstore")
 
 MAX_ATTEMPTS = 50  # many, because another process that writes the stream often has it cached and wins most conflicts
-MAX_CACHE_BYTES = 32 * 1024 * 1024  # of loaded streams per process, as JSON; they take several times as much memory
+MAX_CACHE_BYTES = 32 * 1024 * 1024  # cached streams of a process, as JSON; in memory they take several times as much
 STREAM_OVERHEAD_BYTES = 512  # part of a loaded stream's size that does not depend on its row
 EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
 
@@ -68,12 +69,13 @@ class CommandResult(Generic[R]):
 
 
 FollowUp = tuple[AnyCategory, AnyCommand, CommandMetadata]
-"""A command that starts a stream in the transaction of the events that caused it."""
+"""A command whose events are recorded in the transaction of the events that caused it."""
 
-FollowUps = Callable[[Sequence[AnyEvent]], Sequence[FollowUp]]
+FollowUps = Callable[[Sequence[AnyEvent]], Awaitable[Sequence[FollowUp]]]
+DecidedFollowUps = list[tuple[PendingCommit, LoadedStream[Any, Any]]]
 
 
-def no_follow_ups(_new_events: Sequence[AnyEvent]) -> Sequence[FollowUp]:
+async def no_follow_ups(_new_events: Sequence[AnyEvent]) -> Sequence[FollowUp]:
     return ()
 
 
@@ -93,9 +95,9 @@ class CommandHandler:
     async def find_commit(self, metadata: CommandMetadata) -> CommitRef | None:
         """Return the stream and version that a command produced when it was handled before, or None."""
         if not metadata.fingerprint:
-            return await self._store.find(metadata.command_id)
+            return await self._store.find(metadata)
         found = await asyncio.gather(  # in parallel, because usually neither exists
-            self._store.find(metadata.command_id), self._store.find_noop(metadata.command_id)
+            self._store.find(metadata), self._store.find_noop(metadata.command_id)
         )
         return found[0] or found[1]
 
@@ -111,14 +113,13 @@ class CommandHandler:
         metadata: CommandMetadata,
         follow_ups: FollowUps = no_follow_ups,
     ) -> CommandResult[R]:
-        """Handle a command. `follow_ups` returns the commands that start new streams in the same transaction.
+        """Handle a command. `follow_ups` returns the commands to record in the same transaction.
 
         Raises RequestRejected, WrongExpectedVersion (after MAX_ATTEMPTS attempts), StoreUnavailable or OutcomeUnknown.
         RequestRejected has the code IDEMPOTENCY_KEY_REUSED if the command's id belongs to another request.
         """
         stream = category.decider.stream(command)
-        lock = self._locks.setdefault(stream, asyncio.Lock())
-        async with lock:  # commands of one process queue here instead of conflicting in the database
+        async with self._lock_of(stream):  # commands of one process queue here instead of conflicting in the database
             try:
                 result = await self._decide_and_append(category, stream, command, metadata, follow_ups)
                 if result.new_events:
@@ -134,6 +135,9 @@ class CommandHandler:
                 if earlier := await self._recheck_duplicate(category, metadata):
                     return earlier
                 raise
+
+    def _lock_of(self, stream: str) -> asyncio.Lock:
+        return self._locks.setdefault(stream, asyncio.Lock())
 
     async def _recheck_duplicate(
         self, category: Category[C, S, E, R], metadata: CommandMetadata
@@ -153,7 +157,7 @@ class CommandHandler:
         follow_ups: FollowUps,
     ) -> CommandResult[R]:
         loaded: LoadedStream[S, R] | None = self._cache.get(stream)
-        is_current = loaded is None  # a cached state may be stale: reject or do nothing only on the current state
+        is_current = loaded is None  # a cached state may be stale: decide again before a rejection or a no-op
         if loaded is None and isinstance(command, category.decider.initial_commands):
             loaded, is_current = _new_stream(category), False
         if loaded is None:
@@ -174,25 +178,48 @@ class CommandHandler:
                 loaded, is_current = await self._catch_up(category, stream, loaded), True
                 continue
             commit, result = _build_commit(category, stream, loaded, events, metadata)
-            started = _start_streams(follow_ups, commit)
-            try:
-                await self._store.append(commit, *(other for other, _ in started))
-            except WrongExpectedVersion:
-                self._on_conflict()
-                await asyncio.sleep(delay)
-                loaded, is_current = await self._catch_up(category, stream, loaded), True
-                follow_ups = no_follow_ups  # after a conflict the follow-ups run as separate commands
-                continue
-            except BaseException:
-                self._cache.pop(stream, None)
-                raise
-            self._cache_stream(stream, result)
-            new_events = commit.recorded_events
-            for other, other_result in started:
-                self._cache_stream(other.stream, other_result)
-                new_events += other.recorded_events
-            return CommandResult(stream, result.version, result.row, new_events)
+            async with AsyncExitStack() as locks:
+                decided = await self._decide_follow_ups(follow_ups, commit, locks)
+                try:
+                    await self._store.append(commit, *(other for other, _ in decided))
+                except WrongExpectedVersion:
+                    self._on_conflict()
+                    await asyncio.sleep(delay)
+                    loaded, is_current = await self._catch_up(category, stream, loaded), True
+                    await self._require_kept(loaded, stream)
+                    follow_ups = no_follow_ups  # after a conflict the follow-ups run as separate commands
+                    continue
+                except BaseException:
+                    self._cache.pop(stream, None)
+                    raise
+                self._cache_stream(stream, result)
+                new_events = commit.recorded_events
+                for other, other_result in decided:
+                    self._cache_stream(other.stream, other_result)
+                    new_events += other.recorded_events
+                return CommandResult(stream, result.version, result.row, new_events)
         raise WrongExpectedVersion(stream)
+
+    async def _decide_follow_ups(
+        self, follow_ups: FollowUps, commit: PendingCommit, locks: AsyncExitStack
+    ) -> DecidedFollowUps:
+        """Decide the follow-ups of a commit, and lock their streams. Those that must wait run as reactions later."""
+        decided: DecidedFollowUps = []
+        try:
+            for category, command, metadata in await follow_ups(commit.recorded_events):
+                stream, loaded = category.decider.stream(command), _new_stream(category)
+                if not isinstance(command, category.decider.initial_commands):
+                    if (lock := self._lock_of(stream)).locked():
+                        continue  # another command would conflict
+                    await locks.enter_async_context(lock)
+                    loaded = await self._catch_up(category, stream, self._cache.get(stream, loaded))
+                with suppress(RequestRejected):  # the reaction reports it
+                    if events := category.decider.decide(loaded.state, command):
+                        decided.append(_build_commit(category, stream, loaded, events, metadata))
+        except Exception as error:  # a reaction that fails must not prevent its cause; the subscription runs it again
+            log.warning("follow-ups of %s failed (%s)", commit.stream, type(error).__name__, exc_info=error)
+            return []
+        return decided
 
     async def _catch_up(
         self, category: Category[C, S, E, R], stream: str, loaded: LoadedStream[S, R]
@@ -206,7 +233,13 @@ class CommandHandler:
         if metadata.fingerprint and commit.fingerprint != metadata.fingerprint:
             raise RequestRejected("IDEMPOTENCY_KEY_REUSED")
         loaded = await self.load(category, commit.stream, until=commit.version)
+        await self._require_kept(loaded, commit.stream)
         return CommandResult(commit.stream, commit.version, loaded.row, ())
+
+    async def _require_kept(self, loaded: LoadedStream[S, R], stream: str) -> None:
+        """Raise RequestRejected with NOT_FOUND if the stream is empty because it was removed from the log."""
+        if loaded.version == 0 and await self._store.is_removed(stream):
+            raise RequestRejected("NOT_FOUND", "It existed, and was removed after its retention time.")
 
     def _cache_stream(self, stream: str, loaded: LoadedStream[S, R]) -> None:
         try:
@@ -224,22 +257,6 @@ def _new_stream(category: Category[C, S, E, R]) -> LoadedStream[S, R]:
     return LoadedStream(0, category.decider.initial, category.initial_row)
 
 
-def _start_streams(follow_ups: FollowUps, commit: PendingCommit) -> list[tuple[PendingCommit, LoadedStream[Any, Any]]]:
-    try:
-        return [_start_stream(*follow_up) for follow_up in follow_ups(commit.recorded_events)]
-    except Exception as error:  # a reaction that fails must not prevent its cause; the subscription runs it again
-        log.warning("follow-ups of %s failed (%s)", commit.stream, type(error).__name__, exc_info=error)
-        return []
-
-
-def _start_stream(
-    category: Category[C, S, E, R], command: C, metadata: CommandMetadata
-) -> tuple[PendingCommit, LoadedStream[S, R]]:
-    empty = _new_stream(category)
-    events = category.decider.decide(empty.state, command)
-    return _build_commit(category, category.decider.stream(command), empty, events, metadata)
-
-
 def _build_commit(
     category: Category[C, S, E, R],
     stream: str,
@@ -253,6 +270,7 @@ def _build_commit(
         reservations += category.decider.reservations(state, event)
         state = category.decider.evolve(state, event)
     version = before.version + 1
+    metadata = replace(metadata, actor=metadata.actor.as_recorded)
     if metadata.at < before.at:
         metadata = replace(metadata, at=before.at)  # host clocks differ; times within a stream never decrease
     row = before.row

@@ -77,7 +77,11 @@ class EventStore(Protocol):
         """Return the events of versions above `after`, up to and including `until`, in order."""
         ...
 
-    async def find(self, command_id: str) -> CommitRef | None:
+    async def is_removed(self, stream: str) -> bool:
+        """Return whether the stream was removed from the log. It cannot start again."""
+        ...
+
+    async def find(self, metadata: CommandMetadata) -> CommitRef | None:
         """Return the commit of a command, or None."""
         ...
 

@@ -42,7 +42,13 @@ def to_headers(service: str, recorded: RecordedEvent[Event]) -> dict[str, str]:
 
 
 def to_body(recorded: RecordedEvent[Event]) -> bytes:
-    return recorded.event.model_dump_json().encode()
+    """Return the event as JSON, without the names that an erasure could not remove from JetStream."""
+    return recorded.event.for_publication().model_dump_json().encode()
+
+
+def to_hint_body(recorded: RecordedEvent[Event]) -> bytes:
+    """Return the part of the event that hints contain as JSON. Hints are not stored."""
+    return recorded.event.for_hint().model_dump_json(exclude_defaults=True).encode()
 
 
 def from_message(headers: Mapping[str, str], body: bytes) -> AnyEvent:

@@ -1,14 +1,19 @@
+"""Streams of JetStream: creation, and the position of the relay."""
+
 import asyncio
 from itertools import islice
 
+from nats.aio.client import Client
 from nats.js.api import StreamConfig, StreamInfo
-from nats.js.errors import ServerError
+from nats.js.errors import NotFoundError, ServerError
 from nats.js.manager import JetStreamManager
 
 from libs.backoff import backoff_delays
 
 STREAM_STORE_FAILED = 10049  # JSStreamStoreFailed
 MAX_RETRIES = 5
+POSITION_HEADER = "Headrace-Position"  # header of each event: where the relay continues after it
+FULL_REPUBLISH = "scanning"  # position while the whole log is republished, which starts over after a crash
 
 
 async def create_stream(manager: JetStreamManager, config: StreamConfig) -> StreamInfo:
@@ -24,3 +29,16 @@ async def create_stream(manager: JetStreamManager, config: StreamConfig) -> Stre
                 raise
             await asyncio.sleep(delay)
     return await manager.add_stream(config)
+
+
+async def is_republishing(client: Client, service: str) -> bool:
+    """Return whether a relay reads the whole log to publish it again, or is about to."""
+    js = client.jetstream()
+    state = (await js.stream_info(service)).state
+    if state.messages == 0:
+        return True
+    try:
+        last = await js.get_msg(service, seq=state.last_seq)
+    except NotFoundError:
+        return True  # purged at this moment
+    return (last.headers or {}).get(POSITION_HEADER) == FULL_REPUBLISH

@@ -1,6 +1,6 @@
 """The server of commands and queries over NATS request/reply.
 
-It uses nats-py directly, with one task per message, which is twice as fast as FastStream's sequential subscribers (see
+It uses nats-py directly, with one task per message, which takes less CPU time than FastStream's subscribers (see
 docs/adr/0032).
 """
 

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from time import monotonic
 from uuid import uuid4
 
@@ -26,15 +26,18 @@ from pymongo.errors import OperationFailure
 
 from libs.documents import Document
 from libs.eventstore.change_stream import (
+    MAX_CLOCK_SKEW,
     OPLOG_LOST_CODES,
     StartPosition,
     get_operation_time,
+    read_log,
     resume_after,
     watch_commits,
 )
 from libs.eventstore.decider import AnyEvent
 from libs.eventstore.mapping import from_document
 from libs.messaging import cloudevents
+from libs.messaging.jetstream import FULL_REPUBLISH, POSITION_HEADER
 from libs.messaging.stream_mirrors import purge_mirror
 from libs.observability.metrics import Metrics
 from libs.observability.tracing import NATS, SpanKind, is_sampled, start_span
@@ -42,15 +45,12 @@ from libs.service.leader_election import LeadershipLost
 
 log = logging.getLogger("headrace.relay")
 
-POSITION_HEADER = "Headrace-Position"
 MAX_IN_FLIGHT = 256  # messages without an acknowledgement
 ACK_TIMEOUT_SECONDS = 5.0
 RESUME_TOKEN_ID = "position"  # noqa: S105
 RESUME_TOKEN_INTERVAL_SECONDS = 60.0
-FULL_REPUBLISH = "scanning"  # position while the whole log is republished, which starts over after a crash
 FENCING_CODES = {10070, 10071}  # JetStream error codes: wrong last message id, wrong last sequence
 PUBLISH_ATTRIBUTES = {**NATS, "messaging.operation.type": "send"}
-MAX_CLOCK_SKEW = timedelta(minutes=10)  # larger differences between the host clocks of writers are not expected
 
 
 class RelayFenced(LeadershipLost):
@@ -182,7 +182,7 @@ class Relay:
         recent: set[str] = set()
         since = start.as_datetime() - MAX_CLOCK_SKEW
         previous: Document | None = None
-        async for document in self._commits.find({}).sort([("at", 1), ("version", 1), ("_id", 1)]):
+        async for document in read_log(self._commits):
             if previous is not None:
                 await self._publish(previous, FULL_REPUBLISH)
             previous = document

@@ -91,18 +91,20 @@ class MessageClient:
         actor: Actor = SYSTEM,
         command_id: str | None = None,
         fingerprint: str = "",
+        may_be_duplicate: bool = True,
         return_message: ReturnMessage | None = None,
         timeout: float = 5.0,
     ) -> bytes:
         """Send a command and return the answer's JSON. With a `command_id`, the command can be sent again safely.
 
+        `may_be_duplicate`: whether the service looks for an earlier command with this id before it handles this one.
         A command with a known id is not recorded a second time. Raises RequestRejected like `query`, and with
         IDEMPOTENCY_KEY_REUSED if the first command with this id had another `fingerprint`.
         """
         headers = {ACTOR_HEADER: _encode_actor(actor), COMMAND_ID_HEADER: command_id or str(uuid4())}
         if return_message:
             headers[RETURN_MESSAGE_HEADER] = return_message.header
-        if command_id:
+        if command_id and may_be_duplicate:
             headers[MAY_BE_DUPLICATE_HEADER] = "1"
         if fingerprint:
             headers[FINGERPRINT_HEADER] = fingerprint

@@ -1,7 +1,7 @@
 """Mirrors of the public streams for external consumers, in a separate NATS account (see docs/adr/0016).
 
 The NATS server copies the messages; a mirror keeps their sequence numbers and accepts no other messages. The migration
-step creates mirrors, and the relay purges a mirror when it purges the source.
+step creates mirrors, and the leader of the service purges a mirror when it purges the source.
 """
 
 from contextlib import suppress
@@ -53,6 +53,13 @@ async def ensure_mirror(client: Client, source_info: StreamInfo) -> str | None:
         return None
     await copies.update_stream(config)
     return f"mirror of stream {stream} updated"
+
+
+async def find_mirror_end(client: Client, stream: str) -> int | None:
+    """Return the last sequence number that the mirror has copied; None without a mirror."""
+    with suppress(NotFoundError, ServiceUnavailableError):
+        return (await _mirror_manager(client).stream_info(stream)).state.last_seq
+    return None
 
 
 async def purge_mirror(client: Client, stream: str, before: int) -> None:

@@ -37,20 +37,22 @@ class Health:
     def register(self, name: str, check: Check) -> None:
         self._checks[name] = check
 
-    async def find_problems(self) -> dict[str, str]:
+    async def find_problems(self, timeout_seconds: float | None = None) -> dict[str, str]:
         """Run all checks. Returns the problems by check name; empty if the process is ready."""
+        timeout = self._check_timeout_seconds if timeout_seconds is None else timeout_seconds
         checks = dict(self._checks)  # copied, because checks may be registered during the run
-        answers = await asyncio.gather(*(self._run_check(check) for check in checks.values()))
+        answers = await asyncio.gather(*(_run_check(check, timeout) for check in checks.values()))
         return {name: reason for name, reason in zip(checks, answers, strict=True) if reason is not None}
 
-    async def _run_check(self, check: Check) -> str | None:
-        try:
-            async with asyncio.timeout(self._check_timeout_seconds):
-                return await check()
-        except TimeoutError:
-            return f"no response within {self._check_timeout_seconds:g} s"
-        except Exception as error:  # any error is a problem to report
-            return redact(f"{type(error).__name__}: {error}")
+
+async def _run_check(check: Check, timeout_seconds: float) -> str | None:
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await check()
+    except TimeoutError:
+        return f"no response within {timeout_seconds:g} s"
+    except Exception as error:  # any error is a problem to report
+        return redact(f"{type(error).__name__}: {error}")
 
 
 @asynccontextmanager

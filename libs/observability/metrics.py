@@ -49,9 +49,14 @@ class SettableGauge:
         else:
             self._values.pop(tuple(labels.items()), None)
 
-    def observe(self, _options: CallbackOptions) -> Iterator[Observation]:
+    def read(self) -> Iterator[tuple[Mapping[str, str], float]]:
+        """Yield the labels and the value of each series."""
         for labels, value in list(self._values.items()):
-            yield Observation(value() if callable(value) else value, dict(labels))
+            yield dict(labels), value() if callable(value) else value
+
+    def observe(self, _options: CallbackOptions) -> Iterator[Observation]:
+        for labels, value in self.read():
+            yield Observation(value, labels)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,9 @@ class Metrics:
     follower_lag: SettableGauge  # labels: service, follower (a subscription); value: events not yet handled
     followers_stopped: SettableGauge  # labels: service, follower (a subscription); value: 1 while an event fails
     events_parked: SettableGauge  # label: service
+    stored_bytes: SettableGauge  # labels: service, kind
+    disk_free_bytes: SettableGauge  # label: service
+    disk_total_bytes: SettableGauge  # label: service
     clock_offset_seconds: SettableGauge  # label: service
 
     @classmethod
@@ -89,11 +97,22 @@ class Metrics:
                 "headrace_followers_stopped", "1 while a subscription is stopped by an event that fails"
             ),
             events_parked=level("headrace_events_parked", "Events whose reaction failed too often"),
+            stored_bytes=level("headrace_stored_bytes", "Bytes that a service stores in MongoDB and NATS, by kind"),
+            disk_free_bytes=level("headrace_disk_free_bytes", "Free space of the disk of a service's database"),
+            disk_total_bytes=level("headrace_disk_total_bytes", "Size of the disk of a service's database"),
             clock_offset_seconds=create_clock_offset_gauge(meter),
         )
 
     def clear_leader_gauges(self) -> None:
-        for level in (self.relay_lag_seconds, self.follower_lag, self.followers_stopped, self.events_parked):
+        for level in (
+            self.relay_lag_seconds,
+            self.follower_lag,
+            self.followers_stopped,
+            self.events_parked,
+            self.stored_bytes,
+            self.disk_free_bytes,
+            self.disk_total_bytes,
+        ):
             level.clear()
 
 

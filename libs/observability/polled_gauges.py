@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -36,6 +36,10 @@ class GaugePoller:
 
     def __init__(self, meter: Meter, polled: Sequence[PolledGauge]) -> None:
         self._gauges = [(each, SettableGauge.create(meter, each.name, each.description)) for each in polled]
+
+    def read(self) -> Mapping[str, float]:
+        """Return the latest values by metric. Empty unless this process is the leader."""
+        return {polled.name: value for polled, gauge in self._gauges for _, value in gauge.read()}
 
     async def run(self, context: Callable[[], Context]) -> NoReturn:
         """Poll until canceled. A gauge that cannot be read is cleared."""

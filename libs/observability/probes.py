@@ -35,7 +35,7 @@ class Probe:
             async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
                 await self._attempt()
         except TimeoutError:
-            pass  # judged by the age of the last success
+            pass  # `find_problem` reports it if the last success is too old
         except Exception as error:  # any error is a problem to report
             self._failure = redact(f"{self._name} is not reachable ({type(error).__name__})")
         else:

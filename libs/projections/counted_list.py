@@ -107,7 +107,7 @@ class CountedList(Generic[R]):
         at = await self._find_time(rows, settled, 0) or EARLIEST_TIME
         anchors, step = [PageAnchor(at, 0)], ROWS_BETWEEN_ANCHORS
         while older := await self._find_time(rows, self._within_times(condition, {"$lte": at}), step):
-            if older == at:  # more rows have this time than the step skips
+            if older == at:  # so many rows have the same time that the step ends at it again
                 step *= 2
                 continue
             between = await rows.count(self._within_times(condition, {"$lte": at, "$gt": older}))

@@ -136,6 +136,12 @@ def combine_conditions(query: FilteredPageRequest, parts: list[Condition]) -> Co
     return {"$or" if query.any_filter else "$and": parts}
 
 
+def match_all(*parts: Mapping[str, Any]) -> Condition:
+    """Return the condition for rows that match all parts; an empty part matches every row."""
+    given = [dict(part) for part in parts if part]
+    return given[0] if len(given) == 1 else {"$and": given} if given else {}
+
+
 def build_order(query: FilteredPageRequest, columns: Columns) -> list[tuple[str, int]]:
     """Return the sort order, with the id as tie-breaker, so that pages neither repeat nor skip rows."""
     if query.sort_by == "NONE":

@@ -20,7 +20,7 @@ from contracts.errors import RequestRejected
 from contracts.messages import Message, Page, Payload, ReadModelRow
 from contracts.paging import FilteredPageRequest, PageRequest
 from libs.documents import Document, Filter
-from libs.projections.filters import NO_ROWS, Columns, build_conditions, build_order, combine_conditions
+from libs.projections.filters import NO_ROWS, Columns, build_conditions, build_order, combine_conditions, match_all
 from libs.projections.read_model import Order, ReadModel, Values
 from libs.service.declaration import Answer, Context
 
@@ -78,7 +78,7 @@ def _beyond(value: object, direction: int) -> Document:
 
 @dataclass(frozen=True, slots=True)
 class RowPage(Generic[T]):
-    """The rows of a page, before they are converted to the views that the answer has."""
+    """The rows of a page, before they are converted to the views in the answer."""
 
     rows: Sequence[T]
     key: Callable[[T], Values]  # the order values of a row
@@ -86,7 +86,7 @@ class RowPage(Generic[T]):
     total: int = 0
 
     def render(self, views: Iterable[Message | Payload]) -> Page:
-        """Return the page with a view per row, and without those that would not fit into a message."""
+        """Return the page with one view per row. Rows that do not fit into a message are left to the next page."""
         payloads: list[Payload] = []
         size = 0
         for view in views:
@@ -139,10 +139,14 @@ async def fetch_page(
 
 
 async def fetch_filtered_page(
-    rows: ReadModel[R], request: FilteredPageRequest, columns: Columns, to_view: Callable[[R], Message | Payload]
+    rows: ReadModel[R],
+    request: FilteredPageRequest,
+    columns: Columns,
+    to_view: Callable[[R], Message | Payload],
+    condition: Filter | None = None,
 ) -> Page:
-    """Answer the request in its own order, with the rows that match its filters."""
-    condition = combine_conditions(request, build_conditions(request, columns))
+    """Answer the request in its own order, with the rows that match its filters and the condition."""
+    condition = match_all(combine_conditions(request, build_conditions(request, columns)), condition or {})
     return await fetch_page(rows, request, to_view, order=build_order(request, columns), condition=condition)
 
 
@@ -170,7 +174,7 @@ def formerly(
 ) -> Callable[[Context, P], Awaitable[Answer]]:
     """Return a handler that also answers gateways up to 0.2.0, which request whole lists without a limit.
 
-    They expect the rows under a name; without one, nothing but the rows.
+    They expect an object with the rows under `name`, or a plain array if `name` is empty.
     """
 
     @wraps(answer_page)

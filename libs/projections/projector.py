@@ -1,3 +1,5 @@
+"""Application of events to the rows of a projection."""
+
 from collections.abc import Mapping, Sequence
 
 from pymongo import DeleteOne, ReplaceOne
@@ -7,11 +9,18 @@ from pymongo.asynchronous.collection import AsyncCollection
 from contracts.messages import ReadModelRow
 from libs.documents import Document
 from libs.eventstore.decider import AnyEvent
-from libs.service.declaration import AnyProjection
+from libs.service.declaration import AnyProjection, Context
+from libs.subscriptions.checkpoints import CHECKPOINTS, COMPLETE
 
 
 def projection_collection(projection: AnyProjection) -> str:
     return f"view_{projection.name}_v{projection.version}"
+
+
+async def is_complete(ctx: Context, projection: AnyProjection) -> bool:
+    """Return whether the projection has had all events since it was created or emptied. Later it may lag a little."""
+    checkpoint = {"_id": projection_collection(projection), COMPLETE: True}
+    return await ctx.collection(CHECKPOINTS).find_one(checkpoint, {"_id": 1}) is not None
 
 
 async def apply_batch(

@@ -1,6 +1,7 @@
 """Read models: queries over rows. Each row is stored in the document of its stream or projection key."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -71,18 +72,22 @@ class ReadModel(Generic[R]):
         row_type: type[R],
         field: str,
         prefix: str = "",
-        preloaded: Mapping[str, R] | None = None,
         backfill: RowBackfill | None = None,
     ) -> None:
-        """`preloaded`: rows by key that were just written and need not be read."""
         self._backfill = backfill
         self._collection = collection
-        self._preloaded = preloaded or {}
+        self._preloaded: Mapping[str, R] = {}
         self._type = row_type
         self._field = field
         self._fields = {field: 1}
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else ""
         self._prefix_filter = {"_id": {"$gte": prefix, "$lt": end}} if prefix else {}
+
+    def preload(self, rows: Mapping[str, R]) -> "ReadModel[R]":
+        """Return the same read model with rows by key that were just written and need not be read."""
+        preloaded: ReadModel[R] = copy(self)
+        preloaded._preloaded = rows
+        return preloaded
 
     def select(self, row_type: type[S]) -> "ReadModel[S]":
         """Return the same read model restricted to the fields of another row type; only these are loaded."""

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from nats.aio.client import Client
@@ -13,14 +15,16 @@ from contracts.messages import ReadModelRow
 from libs.documents import Document
 from libs.eventstore.decider import AnyCategory
 from libs.eventstore.indexes import ensure_indexes
-from libs.eventstore.mapping import from_document
+from libs.eventstore.mapping import from_document, is_tombstone
 from libs.messaging import cloudevents
 from libs.messaging.stream_reader import StreamReader
-from libs.messaging.subscription import REBUILDING
 from libs.projections.projector import apply_events, projection_collection, write_rows
 from libs.projections.schema import list_projection_indexes
+from libs.retention.balances import copy_balance
 from libs.security.envelope_encryption import Encryption
 from libs.service.declaration import AnyProjection
+from libs.subscriptions.checkpoints import CHECKPOINTS, REBUILDING, Checkpoint
+from libs.subscriptions.event_log import LogReader
 
 ProgressCallback = Callable[[int, int], None]  # arguments: events done, events in total
 
@@ -101,7 +105,12 @@ async def _rebuild_streams(
     """Yield the rebuilt row of one stream, or of each stream whose name matches a filter."""
     stream, version, row = "", 0, category.initial_row
     cursor = database["commits"].find({"stream": streams}).sort([("stream", ASCENDING), ("version", ASCENDING)])
+    removed = ""
     async for document in cursor:
+        if is_tombstone(document):
+            removed = document["stream"]
+        if document["stream"] == removed:
+            continue
         if document["stream"] != stream:
             if stream:
                 yield RebuiltRow(stream, version, row)
@@ -123,7 +132,8 @@ async def _replace_rows(
         UpdateOne(
             {"_id": stream, "version": version},
             {
-                "$set": {category.row_field: None if category.is_deleted(row) else row.model_dump()},
+                "$set": _row_fields(category, row),
+                "$unset": dict.fromkeys(list_obsolete_fields(category), ""),
                 "$max": {category.row_version_field: category.row_version},
             },
         )
@@ -137,45 +147,89 @@ async def _replace_rows(
     return {head["_id"] async for head in heads if head["version"] != versions[head["_id"]]}
 
 
+def _row_fields(category: AnyCategory, row: ReadModelRow) -> Document:
+    """Return the row in the versions of this release and of the previous one."""
+    visible = None if category.is_deleted(row) else row
+    fields = {category.row_field: visible.model_dump() if visible else None}
+    if previous := category.previous_row:
+        fields[previous.field_name(category.name)] = previous.convert(visible).model_dump() if visible else None
+    return fields
+
+
+def list_obsolete_fields(category: AnyCategory) -> list[str]:
+    """Return the fields of row versions that neither this release nor the previous one reads."""
+    oldest = category.previous_row.version if category.previous_row else category.row_version
+    return [f"{category.name}_v{version}" for version in range(1, oldest)]
+
+
 async def rebuild_projection(
     database: AsyncDatabase[Document],
     projection: AnyProjection,
     nats: Client,
+    log: LogReader,
     progress: ProgressCallback = no_progress,
 ) -> int:
-    """Rebuild a projection in a staging collection and swap it in. Returns the number of rows."""
+    """Rebuild a projection in a staging collection and swap it in. Returns the number of rows.
+
+    `log`: the event log of the projection's source, for events that the stream no longer contains.
+    """
     js = nats.jetstream()
     name = projection_collection(projection)
     staging = database[f"{name}_{REBUILDING}"]
     await staging.drop()
     await database.create_collection(staging.name)
+    log_end = None
+    if projection.is_cumulative or (await js.stream_info(projection.source)).state.first_seq > 1:
+        log_end = await _apply_log(log, staging, projection, progress)
+    apply_range = partial(_apply_stream, nats, staging, projection, log_end)
     info = await js.stream_info(projection.source)
     first = max(info.state.first_seq, 1)
-    last, last_id = await _apply_stream(nats, staging, projection, first, info.state.last_seq, progress)
+    last, last_id = await apply_range(first, info.state.last_seq, progress)
     await ensure_indexes(database, list_projection_indexes(projection, staging.name))
     # from here on this checkpoint fences off the projection's subscription
-    incarnation = str(info.created)
-    checkpoints = database["followers"]
-    locked = {"incarnation": REBUILDING, "sequence": last, "event_id": ""}
-    await checkpoints.replace_one({"_id": name}, locked, upsert=True)
+    checkpoints = database[CHECKPOINTS]
+    await checkpoints.replace_one({"_id": name}, Checkpoint(REBUILDING, last).to_document(), upsert=True)
     end = (await js.stream_info(projection.source)).state.last_seq
     if end > last:
-        last, last_id = await _apply_stream(nats, staging, projection, last + 1, end, progress)
+        last, last_id = await apply_range(last + 1, end, progress)
     await staging.rename(name, dropTarget=True)
-    checkpoint = {"incarnation": incarnation, "sequence": last, "event_id": last_id}
-    await checkpoints.replace_one({"_id": name}, checkpoint, upsert=True)
+    checkpoint = Checkpoint(str(info.created), last, last_id, log_end)
+    await checkpoints.replace_one({"_id": name}, checkpoint.to_document(), upsert=True)
     return await database[name].count_documents({})
+
+
+async def _apply_log(
+    log: LogReader, staging: AsyncCollection[Document], projection: AnyProjection, progress: ProgressCallback
+) -> datetime:
+    """Apply the events of the log. Returns the time before which it had all events."""
+    rows: dict[str, ReadModelRow] = {}
+    await copy_balance(staging.database, projection, staging)
+    page, done = await log.read(""), 0
+    while True:
+        await apply_events(staging, projection, page.events, rows)
+        if page.end or len(rows) > MAX_BUFFERED_ROWS:
+            await write_rows(staging, projection, rows)
+            rows.clear()
+        done += len(page.events)
+        progress(done, done)
+        if page.end:
+            return page.end
+        page = await log.read(page.next)
 
 
 async def _apply_stream(
     nats: Client,
     staging: AsyncCollection[Document],
     projection: AnyProjection,
+    since: datetime | None,
     first: int,
     last: int,
     progress: ProgressCallback,
 ) -> tuple[int, str]:
-    """Apply the events of a range of sequence numbers. Returns the last sequence number and event id."""
+    """Apply the events of a range of sequence numbers whose times are not before `since`.
+
+    Returns the last sequence number and event id.
+    """
     reached, last_id = first - 1, ""
     if last < first:
         return reached, last_id
@@ -187,7 +241,8 @@ async def _apply_stream(
             if not messages:
                 raise TimeoutError(f"no event of {projection.source} within {FETCH_TIMEOUT_SECONDS:g} s")
             events = [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
-            await apply_events(staging, projection, events, rows)
+            due = [recorded for recorded in events if since is None or recorded.at >= since]
+            await apply_events(staging, projection, due, rows)
             if len(rows) > MAX_BUFFERED_ROWS:
                 await write_rows(staging, projection, rows)
                 rows.clear()

@@ -1,7 +1,10 @@
+"""Indexes of read models."""
+
 from collections.abc import Iterator
 
 from libs.eventstore.indexes import Index
 from libs.eventstore.mongo import INDEXES
+from libs.privacy.redaction import list_name_indexes
 from libs.projections.projector import projection_collection
 from libs.projections.read_model import HAS_TEXT, HAS_TIME, ROW_EXISTS
 from libs.service.declaration import AnyProjection, Service
@@ -9,6 +12,7 @@ from libs.service.declaration import AnyProjection, Service
 
 def list_indexes(service: Service) -> Iterator[Index]:
     yield from INDEXES
+    yield from list_name_indexes(service.name)
     for category in service.categories:
         field, version_field = category.row_field, category.row_version_field
         outdated = {version_field: {"$lt": category.row_version}}

@@ -1,1 +1,1 @@
-"""What reactions of both forms share: policies, which the subscription runs, and workers."""
+"""Reactions to events: policies send commands, workers do slow work. Both run at least once for each event."""

@@ -1,6 +1,6 @@
-"""Parked events: a reaction that fails too often gives its event up, so that other events are handled.
+"""Parked events: an event whose reaction fails too often is set aside, so that other events are handled.
 
-A parked event is stored as it was delivered until an operator has it retried. Its personal fields stay encrypted.
+A parked event is stored as it was delivered, until an operator requests a retry. Its personal fields stay encrypted.
 """
 
 import logging
@@ -59,7 +59,7 @@ class ParkedEvents:
         self._clock = clock or Clock()
 
     async def park(self, failed: FailedEvent) -> None:
-        """Store an event. Its reaction runs again when an operator asks for it."""
+        """Store an event. Its reaction runs again when an operator requests a retry."""
         event_id = failed.headers.get("ce-id", f"message {failed.sequence} of {failed.source}")
         document = {
             "reaction": failed.reaction,
@@ -92,9 +92,9 @@ class ParkedEvents:
         return await self._events.count_documents({})
 
     async def retry_requested(self, run: RunReaction) -> None:
-        """Run the reactions whose retry is due. A reaction that succeeds is deleted; another failure keeps it parked.
+        """Retry the parked events whose retry is due. Delete an event if its reaction succeeds, else keep it parked.
 
-        During an outage, the request is left to the next call.
+        During an outage, the retry is left to the next call.
         """
         async for parked in self._events.find({"retry_at": {"$lte": self._clock.database_time()}}):
             try:
@@ -124,7 +124,7 @@ def is_outage(error: Exception) -> bool:
 
 
 def is_temporary(error: Exception) -> bool:
-    """Return whether the reaction may succeed without a change of code or data. Such a failure does not count."""
+    """Return whether a retry may succeed without a change of code or data. Such a failure does not count as a try."""
     if isinstance(error, RequestRejected) and error.code == "CONFLICT":
         return True
     # a replica of a later release handles an unknown event

@@ -55,21 +55,10 @@ class Encryption(Protocol):
     async def rewrap(self) -> int: ...
 
 
-def generate_master_key() -> str:
-    return base64.b64encode(os.urandom(KEY_BYTES)).decode()
-
-
 @dataclass(frozen=True)
 class MasterKeys:
     keys: Mapping[str, bytes] = field(repr=False)
     current: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse comma-separated base64 keys of 32 bytes. The first key wraps data keys; the others only unwrap them."""
-        return cls.from_keys(
-            [_parse_master_key(part.strip(), number) for number, part in enumerate(text.split(","), start=1)]
-        )
 
     @classmethod
     def from_keys(cls, keys: Sequence[bytes]) -> Self:
@@ -77,51 +66,41 @@ class MasterKeys:
         return cls(by_id, next(iter(by_id)))
 
     def wrap(self, subject: str, data_key: bytes) -> bytes:
-        return _encrypt(self.keys[self.current], subject, data_key)
+        return encrypt_bytes(self.keys[self.current], subject, data_key)
 
     def unwrap(self, key_id: str, subject: str, wrapped: bytes) -> bytes:
         if key_id not in self.keys:
             raise MasterKeyMissing(key_id)
-        return _decrypt(self.keys[key_id], subject, wrapped)
+        return decrypt_bytes(self.keys[key_id], subject, wrapped)
 
 
-def _parse_master_key(text: str, number: int) -> bytes:
-    try:
-        key = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise ValueError(f"master key number {number} is not the base64 of {KEY_BYTES} bytes")
-    return key
-
-
-def _encrypt(key: bytes, subject: str, plain: bytes) -> bytes:
+def encrypt_bytes(key: bytes, subject: str, plain: bytes) -> bytes:
     nonce = os.urandom(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, plain, subject.encode())
 
 
-def _decrypt(key: bytes, subject: str, secret: bytes) -> bytes:
+def decrypt_bytes(key: bytes, subject: str, secret: bytes) -> bytes:
     try:
         return AESGCM(key).decrypt(secret[:NONCE_BYTES], secret[NONCE_BYTES:], subject.encode())
     except (InvalidTag, ValueError) as error:  # ValueError: shorter than a nonce
         raise DecryptionFailed(subject) from error
 
 
-def _mac(key: bytes, text: str) -> str:
+def compute_mac(key: bytes, text: str) -> str:
     digest = hmac.new(key, b"mac:" + text.encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _encode(secret: bytes) -> str:
+def encode_ciphertext(secret: bytes) -> str:
     return FORMAT_PREFIX + base64.urlsafe_b64encode(secret).decode()
 
 
-def _decode(subject: str, sealed: str) -> bytes:
+def decode_ciphertext(subject: str, sealed: str) -> bytes:
     try:
         secret = base64.urlsafe_b64decode(sealed.removeprefix(FORMAT_PREFIX))
     except (binascii.Error, ValueError) as error:
         raise DecryptionFailed(subject) from error
-    if _encode(secret) != sealed:  # the decoder ignores invalid characters
+    if encode_ciphertext(secret) != sealed:  # the decoder ignores invalid characters
         raise DecryptionFailed(subject)
     return secret
 
@@ -150,17 +129,17 @@ class KeyVault:
         self._cache: TTLCache[str, bytes] = TTLCache(cache_size, cache_seconds, clock)
 
     async def encrypt(self, subject: str, plaintext: str) -> str:
-        return _encode(_encrypt(await self._get_or_create_key(subject), subject, plaintext.encode()))
+        return encode_ciphertext(encrypt_bytes(await self._get_or_create_key(subject), subject, plaintext.encode()))
 
     async def mac(self, subject: str, text: str) -> str:
-        return _mac(await self._get_or_create_key(subject), text)
+        return compute_mac(await self._get_or_create_key(subject), text)
 
     async def _get_or_create_key(self, subject: str) -> bytes:
         """Return the subject's data key, creating it on first use."""
         data_key = self._cache.get(subject)
         if data_key is None:
             fresh = self._master.wrap(subject, os.urandom(KEY_BYTES))
-            # of several concurrent callers one inserts the key; the write concern makes all wait until it is durable
+            # one of several concurrent callers inserts the key; the write concern makes all wait until it is durable
             stored = await self._data_keys.find_one_and_update(
                 {"_id": subject},
                 {"$setOnInsert": {"wrapped": fresh, "kid": self._master.current}},
@@ -171,12 +150,12 @@ class KeyVault:
         return data_key
 
     async def decrypt(self, subject: str, sealed: str) -> str:
-        secret = _decode(subject, sealed)
+        secret = decode_ciphertext(subject, sealed)
         data_key = self._cache.get(subject)
         if data_key is None:
             stored = await self._data_keys.find_one({"_id": subject})
             data_key = self._unwrap_and_cache(subject, stored)
-        return _decrypt(data_key, subject, secret).decode()
+        return decrypt_bytes(data_key, subject, secret).decode()
 
     async def decrypt_many(self, sealed: Mapping[str, str]) -> dict[str, str]:
         """Decrypt one text per subject with a single query. Subjects without a key are left out."""
@@ -186,7 +165,7 @@ class KeyVault:
             async for stored in self._data_keys.find({"_id": {"$in": missing}}):
                 keys[stored["_id"]] = self._unwrap_and_cache(stored["_id"], stored)
         return {
-            subject: _decrypt(data_key, subject, _decode(subject, sealed[subject])).decode()
+            subject: decrypt_bytes(data_key, subject, decode_ciphertext(subject, sealed[subject])).decode()
             for subject, data_key in keys.items()
             if data_key is not None
         }
@@ -213,38 +192,3 @@ class KeyVault:
             raise KeyErased(subject)
         data_key = self._cache[subject] = self._master.unwrap(stored["kid"], subject, stored["wrapped"])
         return data_key
-
-
-class MemoryKeyVault:
-    """An in-memory key vault for tests, with the same ciphertext format."""
-
-    def __init__(self) -> None:
-        self._data_keys: dict[str, bytes] = {}
-
-    async def encrypt(self, subject: str, plaintext: str) -> str:
-        return _encode(_encrypt(self._get_or_create_key(subject), subject, plaintext.encode()))
-
-    async def mac(self, subject: str, text: str) -> str:
-        return _mac(self._get_or_create_key(subject), text)
-
-    def _get_or_create_key(self, subject: str) -> bytes:
-        return self._data_keys.setdefault(subject, os.urandom(KEY_BYTES))
-
-    async def decrypt(self, subject: str, sealed: str) -> str:
-        secret = _decode(subject, sealed)
-        if subject not in self._data_keys:
-            raise KeyErased(subject)
-        return _decrypt(self._data_keys[subject], subject, secret).decode()
-
-    async def decrypt_many(self, sealed: Mapping[str, str]) -> dict[str, str]:
-        return {
-            subject: await self.decrypt(subject, ciphertext)
-            for subject, ciphertext in sealed.items()
-            if subject in self._data_keys
-        }
-
-    async def shred(self, subject: str) -> None:
-        self._data_keys.pop(subject, None)
-
-    async def rewrap(self) -> int:
-        return 0

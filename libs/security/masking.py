@@ -24,7 +24,7 @@ class SecretMasker:
     """
 
     def __init__(self, values: Iterable[str], nonces: Iterable[str] = ()) -> None:
-        variants = {variant for value in values if is_maskable(value) for variant in _iter_variants(value)}
+        variants = {variant for value in values if is_maskable(value) for variant in iter_variants(value)}
         self._variants = sorted(variants, key=len)
         self._markers = compile_marker_pattern(nonces) if variants else None
 
@@ -100,7 +100,7 @@ def is_maskable(value: str) -> bool:
     return len(value) >= MIN_VALUE_LENGTH and not value.isspace()
 
 
-def _iter_variants(value: str) -> Iterator[bytes]:
+def iter_variants(value: str) -> Iterator[bytes]:
     yield from _text_encodings(value)
     for line in {line.strip() for line in value.split("\n")} - {value}:
         if len(line) >= MIN_LINE_LENGTH:

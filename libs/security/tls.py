@@ -1,3 +1,5 @@
+"""TLS contexts, and explanations of certificate errors."""
+
 import re
 import ssl
 from pathlib import Path

@@ -57,6 +57,7 @@ class TokenClaims:
     roles: tuple[str, ...]
     epoch: int
     expires_at: datetime
+    signed_in_at: datetime  # when the user gave the password; earlier than the token if a session was renewed
 
 
 def generate_signing_key() -> SigningKey:
@@ -78,6 +79,7 @@ def issue_token(
     epoch: int,
     now: datetime,
     lifetime: int,  # seconds
+    signed_in_at: datetime | None = None,  # None: now
 ) -> str:
     claims = {
         "sub": str(subject),
@@ -87,6 +89,7 @@ def issue_token(
         "iat": int(now.timestamp()),
         "exp": int((now + timedelta(seconds=lifetime)).timestamp()),
         "jti": secrets.token_hex(16),
+        "auth_time": int((signed_in_at or now).timestamp()),  # OpenID Connect Core, section 2
     }
     return jwt.encode(claims, _load_private_key(key.private_pem), algorithm=ALGORITHM, headers={"kid": key.kid})
 
@@ -115,9 +118,24 @@ def verify_token(token: str, public_keys: Mapping[str, str], now: datetime | Non
 
 def _parse_claims(payload: dict[str, Any]) -> TokenClaims:
     match payload:
-        case {"sub": str(subject), "username": str(username), "roles": [*roles], "epoch": int(epoch), "exp": int(exp)}:
-            if all(isinstance(role, str) for role in roles):
-                return TokenClaims(int(subject), username, tuple(roles), epoch, datetime.fromtimestamp(exp, UTC))
+        case {
+            "sub": str(subject),
+            "username": str(username),
+            "roles": [*roles],
+            "epoch": int(epoch),
+            "exp": int(exp),
+            "iat": int(issued_at),
+        }:
+            signed_in_at = payload.get("auth_time", issued_at)  # tokens of release 0.2.0 have none
+            if all(isinstance(role, str) for role in roles) and isinstance(signed_in_at, int):
+                return TokenClaims(
+                    int(subject),
+                    username,
+                    tuple(roles),
+                    epoch,
+                    datetime.fromtimestamp(exp, UTC),
+                    datetime.fromtimestamp(signed_in_at, UTC),
+                )
     raise ValueError("claims of the wrong type")
 
 

@@ -1,3 +1,5 @@
+"""Signatures of webhooks."""
+
 import hashlib
 import hmac
 from typing import Literal

@@ -61,8 +61,10 @@ def create_mongo_client(settings: Settings, name: str, *, timeout: float = 20.0)
     """Create the MongoDB client of a process. `timeout`: seconds to wait for the reply to one operation.
 
     All writes wait for a majority. The write concern is set on the client because transactions use the client's, not
-    the database's; without it a failover could roll back acknowledged writes.
+    the database's; without it a failover could roll back acknowledged writes. Writes also wait for the journal, unless
+    the URL says `journal=false`: for servers whose data may be lost when they are killed, such as those of the tests.
     """
+    is_journaled = parse_qs(urlsplit(settings.mongodb_url).query).get("journal") != ["false"]
     return AsyncMongoClient(
         settings.mongodb_url,
         appname=f"headrace-{name}",
@@ -74,7 +76,7 @@ def create_mongo_client(settings: Settings, name: str, *, timeout: float = 20.0)
         maxPoolSize=50,
         tz_aware=True,
         w="majority",
-        journal=True,
+        journal=is_journaled,
         **_tls_options(settings),
     )
 

@@ -1,22 +1,26 @@
 """The declaration of a service: its aggregates, handlers, policies, projections, workers and periodic tasks."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from opentelemetry.metrics import Meter
 from pymongo.asynchronous.collection import AsyncCollection
 
+from contracts.history import ReadEventLog
+from contracts.identity import GetUsernames
 from contracts.messages import Command, CommandReply, Event, Message, Payload, Query, ReadModelRow
 from libs.clock import Clock
-from libs.documents import Document
+from libs.documents import Document, Filter
 from libs.eventstore.decider import Actor, AnyCategory, AnyCommand, AnyEvent, CommandMetadata, RecordedEvent
 from libs.eventstore.repository import CommandResult
-from libs.messaging.cloudevents import hint_subject
 from libs.observability.polled_gauges import PolledGauge
 from libs.projections.read_model import ReadModel
 from libs.security.envelope_encryption import Encryption
 from libs.settings import Settings
+
+POLICY_PREFIX = "reactions-to-"  # of the names of subscriptions that run policies
+BATCH_SECONDS = 0.25  # `Projection.batch_seconds` of statistics and similar rows
 
 C = TypeVar("C", bound=AnyCommand)
 E = TypeVar("E", bound=Event)
@@ -33,7 +37,9 @@ class RetryLater(Exception):
 
 
 class Context(Protocol):
-    """What the functions of a service may use. There is one per request, event or background run, with its metadata.
+    """The environment of a service's functions: database, clock, settings, and messages to other services.
+
+    Each request, event and background run has a context of its own, with its metadata.
 
     Times that other replicas compare, such as leases, use `clock.database_time()`, not the time of the metadata.
     """
@@ -59,6 +65,10 @@ class Context(Protocol):
         """Derive a token from the command's id. A repeated command returns the same, although it is not stored."""
         ...
 
+    async def get_usernames(self, user_ids: Iterable[int]) -> Mapping[int, str]:
+        """Return the current names of users by id. Events and rows contain ids only. Never raises RequestRejected."""
+        ...
+
     async def query(self, query: Query, answer_type: type[M]) -> M:
         """Send a query to any service.
 
@@ -78,7 +88,6 @@ class Context(Protocol):
 
 
 Answer = Message | Sequence[Message] | Sequence[Payload] | Payload | bytes
-Policy = Callable[[RecordedEvent[Event]], Sequence[AnyCommand]]
 
 
 def never(_command: Any, _code: str) -> bool:
@@ -87,7 +96,7 @@ def never(_command: Any, _code: str) -> bool:
 
 @dataclass(frozen=True)
 class CommandFlow(Generic[C]):
-    """What happens to a command before and after its decision.
+    """The steps before and after the decision of a command.
 
     `prepare` does the I/O before it: look-ups, numbers, encryption. It returns the internal command that the decider
     gets, or rejects the request. `answer` makes the reply from the result; by default, it is a CommandReply.
@@ -96,7 +105,7 @@ class CommandFlow(Generic[C]):
     command: type[C]
     prepare: Callable[[Context, C], Awaitable[AnyCommand]] | None = None
     answer: Callable[[Context, C, CommandResult[Any]], Awaitable[Message]] | None = None
-    # whether a rejection with this code makes `prepare` run again, for example to draw another name
+    # whether a rejection with this code makes `prepare` run again, for example to generate another name
     retry: Callable[[C, str], bool] = never
     # The command that releases up to 0.2.0 recorded instead. The id in the log is derived from it, so that a request
     # is recognized if an older replica handled it first, or handles its repetition.
@@ -124,8 +133,36 @@ class Projection(Generic[E, R]):
     initial_row: R
     apply: Callable[[R, RecordedEvent[E]], R]
     version: int = 1
+    previous_version: int = 0  # set while the previous release reads a lower version
     indexes: tuple[tuple[str, ...], ...] = ()
     is_deleted: Callable[[R], bool] = field(default=lambda _row: False)
+    # The rows keep what streams contributed that were removed from the log. The source is the service itself. The rows
+    # are always filled from the log, because the event stream may still contain events of removed streams.
+    is_cumulative: bool = False
+    # minimum time between two batches of events, for rows that may be late: fewer batches cost less CPU time
+    batch_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Reactions to the events of `source`, in order: a pure function returns the commands to send after an event.
+
+    It returns at most one command of a type for each stream.
+    """
+
+    source: str
+    react: Callable[[RecordedEvent[Event]], Sequence[AnyCommand]]
+    # the process that recorded an own event also reacts to it, right after the commit
+    now: bool = False
+    before_reply: tuple[type[Event], ...] = ()  # with `now`: events whose reactions precede their command's reply
+    # with `now`: commands to existing streams that are recorded in the commit of the event, if nothing else writes the
+    # stream at the time; at most one for an event
+    same_commit: tuple[type[AnyCommand], ...] = ()
+
+    @property
+    def subscription(self) -> str:
+        """The name of the subscription that runs the policy."""
+        return f"{POLICY_PREFIX}{self.source}"
 
 
 @dataclass(frozen=True)
@@ -138,8 +175,8 @@ class Worker(Generic[E]):
     run: Callable[[Context, RecordedEvent[E]], Awaitable[None]]
     concurrency: int = 4
     ack_wait_seconds: float = 10.0  # NATS redelivers an event after this time without a heartbeat
-    # start when the hint arrives (see Service.hinted_events); the durable consumer is the fallback
-    start_on_hint: bool = False
+    # the process that recorded an own event also starts the work, right after the commit
+    now: bool = False
 
     def consumer_name(self, service: str) -> str:
         """Return the name of the durable consumer, which the migration step creates."""
@@ -148,8 +185,17 @@ class Worker(Generic[E]):
     def filter_subjects(self) -> list[str]:
         return [f"evt.{self.source}.*.{event.wire_name}" for event in self.events]
 
-    def hint_subjects(self) -> list[str]:
-        return [hint_subject(self.source, "*", event.wire_name) for event in self.events]
+
+@dataclass(frozen=True)
+class Expiry:
+    """A rule that removes streams and their rows at a certain age, and surplus ones. No event records the removal."""
+
+    category: AnyCategory
+    time_field: str  # row field with the time from which the age counts; the first field of an index
+    days: Callable[[Settings], int]  # 0: never
+    condition: Filter = field(default_factory=dict)  # which rows may expire
+    count: Callable[[Settings], int] = field(default=lambda _settings: 0)  # of rows to keep; 0: all
+    group_field: str = ""  # the count applies to each value of this numeric row field, the first field of an index
 
 
 @dataclass(frozen=True)
@@ -177,24 +223,47 @@ class Service:
     categories: tuple[AnyCategory, ...]
     command_flows: tuple[AnyCommandFlow, ...] = ()
     handlers: tuple[AnyHandler, ...] = ()
+    # rejects a request over NATS whose actor may not send it; None: all may
+    authorize: Callable[[Context, Message], Awaitable[None]] | None = None
     is_public: bool = False  # external consumers may read the service's events
     # own events that are also published as hints: early copies, at most once, right after the commit
     hinted_events: tuple[type[Event], ...] = ()
-    policies: Mapping[str, Policy] = field(default_factory=dict)  # by the service whose events they react to
-    synchronous_reactions: tuple[type[Event], ...] = ()  # own events whose reactions precede the command's reply
+    offered_events: tuple[type[Event], ...] = ()  # hinted events on which one receiver is to act
+    policies: tuple[Policy, ...] = ()
     outgoing: tuple[type[Message], ...] = ()  # messages that the service may send to other services
     projections: tuple[AnyProjection, ...] = ()
     workers: tuple[AnyWorker, ...] = ()
     periodic_tasks: tuple[PeriodicTask, ...] = ()
+    expiries: tuple[Expiry, ...] = ()
     gauges: tuple[PolledGauge, ...] = ()
     # creates counters and histograms, and returns the function that updates them for each newly recorded event
     event_recorder: Callable[[Meter], EventRecorder] = lambda _meter: lambda _recorded, _row: None
-    on_start: Callable[[Context], Awaitable[None]] | None = None  # at each start of a process; must be idempotent
+    on_start: Callable[[Context], Awaitable[None]] | None = None  # called at every process start; must be idempotent
     # indexes of further collections, which are not event-sourced, by name of the collection
     indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     # fields of the unique index, by collection
     unique_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ttl_collections: Mapping[str, str] = field(default_factory=dict)  # collection -> field with the expiry time
+
+    def __post_init__(self) -> None:
+        now = [policy.source for policy in self.policies if policy.now]
+        now += [worker.source for worker in self.workers if worker.now]
+        if {*now} - {self.name}:
+            raise ValueError("only reactions to a service's own events can run now")
+
+    @property
+    def followed_sources(self) -> set[str]:
+        """The services whose events the subscriptions of this service handle."""
+        return {policy.source for policy in self.policies} | {view.source for view in self.projections}
+
+    @property
+    def messages_to_send(self) -> tuple[type[Message], ...]:
+        """The messages that the service may send to other services: every service looks up the names of users.
+
+        A service with a projection of another service's events reads that service's log.
+        """
+        reads_log = any(projection.source != self.name for projection in self.projections)
+        return (*self.outgoing, GetUsernames, *((ReadEventLog,) if reads_log else ()))
 
     @property
     def messages(self) -> tuple[type[Command] | type[Query], ...]:

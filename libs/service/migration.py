@@ -1,6 +1,6 @@
 """The migration step: create JetStream streams, worker consumers, collections and indexes, and rebuild outdated rows.
 
-The step is idempotent.
+It also removes what no supported release reads. The step is idempotent.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from libs.documents import Document
 from libs.eventstore.indexes import ensure_indexes
-from libs.eventstore.mongo import create_schema
+from libs.eventstore.mongo import create_unindexed_collections
 from libs.messaging.jetstream import create_stream
 from libs.messaging.stream_mirrors import ensure_mirror
+from libs.projections.obsolete_data import remove_obsolete_data
 from libs.projections.rebuild import rebuild_rows
 from libs.projections.schema import list_indexes
+from libs.retention.balances import create_balance
+from libs.retention.stream_removal import mark_deleted_streams
 from libs.security.envelope_encryption import Encryption
 from libs.service.declaration import AnyWorker, Service
 
@@ -49,7 +52,7 @@ async def find_pending(service: Service, database: AsyncDatabase[Document], nats
         await js.stream_info(service.name)
         for worker in service.workers:
             await js.consumer_info(worker.source, worker.consumer_name(service.name))
-        for source in {*service.policies, *(projection.source for projection in service.projections)}:
+        for source in service.followed_sources:
             await js.stream_info(source)
     except NotFoundError:
         return "a JetStream stream or consumer is missing"
@@ -100,14 +103,18 @@ async def ensure_consumer(service: str, worker: AnyWorker, nats: Client) -> str:
 
 
 async def _ensure_database(service: Service, database: AsyncDatabase[Document], vault: Encryption) -> list[str]:
-    await create_schema(database)
+    await create_unindexed_collections(database)
     await ensure_indexes(database, list_indexes(service))
     changes = []
     versions = database["views"]
+    for projection in service.projections:
+        await create_balance(database, projection)
     for category in service.categories:
         stored = await versions.find_one({"_id": category.name})
         if stored is None or stored["version"] < category.row_version:
             count = await rebuild_rows(database, category, vault)
             await versions.replace_one({"_id": category.name}, {"version": category.row_version}, upsert=True)
             changes.append(f"rows of {service.name}.{category.name} in version {category.row_version}: {count}")
-    return changes
+        if category.is_removable and (count := await mark_deleted_streams(database, category)):
+            changes.append(f"deleted streams of {service.name}.{category.name} that will leave the log: {count}")
+    return changes + await remove_obsolete_data(service, database)

@@ -1,10 +1,9 @@
 """The runtime of a service in one process: command and query handling, reactions, workers and projections."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from functools import partial
+from functools import cache, lru_cache, partial
 from time import perf_counter
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -15,7 +14,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import RequestRejected
 from contracts.heartbeat import DatabaseTime, Heartbeat
-from contracts.history import GetCommandReply
+from contracts.history import GetActivity, GetCommandReply
 from contracts.messages import Command, CommandReply, Message, Query, ReadModelRow, parse_request
 from libs.clock import Clock
 from libs.documents import Document
@@ -25,7 +24,8 @@ from libs.eventstore.mongo import MongoEventStore
 from libs.eventstore.repository import CommandHandler, CommandResult
 from libs.eventstore.sequences import SequenceGenerator
 from libs.eventstore.store import CommitRef
-from libs.messaging.cloudevents import DeliveredEvent, hint_subject, to_body, to_headers
+from libs.messaging.cloudevents import DeliveredEvent
+from libs.messaging.hints import HintPublisher
 from libs.messaging.request_reply import (
     COMMAND_ID_HEADER,
     FINGERPRINT_HEADER,
@@ -39,20 +39,23 @@ from libs.messaging.request_reply import (
 )
 from libs.observability.metrics import Metrics
 from libs.observability.tracing import NATS, SpanKind, child_span, inject, open_span
+from libs.permissions.authorization import authorize_request
+from libs.privacy.usernames import UsernameCache
 from libs.projections.projector import apply_batch, projection_collection
 from libs.projections.read_model import ReadModel, RowBackfill
 from libs.projections.rebuild import backfill_row
+from libs.reactions.ids import derive_id
 from libs.reactions.parking import ParkedEvents
+from libs.reactions.policies import CONSUMER_ATTRIBUTES, Reactions
 from libs.security.envelope_encryption import Encryption
 from libs.service.declaration import AnyProjection, AnyWorker, CommandFlow, Context, Handler, Service
-from libs.service.reactions import CONSUMER_ATTRIBUTES, Reactions, derive_id
 from libs.service.replicas import GATEWAY, record_alive, remove_replica
 from libs.service.service_context import ServiceContext, encode_answer, to_reply
 from libs.settings import Settings
+from libs.subscriptions.activity import ActivityLog
 
-# Commands that workers send for younger events skip the duplicate query. The append detects duplicates.
-FRESH_EVENT_AGE = timedelta(seconds=1)
-MAX_PREPARATIONS = 10  # of one command whose generated name was taken concurrently
+MAX_CACHED_RETURN_MESSAGES = 256  # the header has one value per route of the gateway
+MAX_PREPARATIONS = 10  # attempts to prepare a command whose generated name was taken concurrently
 UNPREPARED = CommandFlow(Command)
 
 R = TypeVar("R", bound=ReadModelRow)
@@ -82,26 +85,31 @@ class Runtime:
         metrics.conflicts.add(0, {"service": service.name})  # exported as 0 from the start
         self._record_metrics = service.event_recorder(metrics.meter)
         self.nats = nats
-        self.message_client = MessageClient(nats, service.outgoing)
+        self.message_client = MessageClient(nats, service.messages_to_send)
+        self.hints = HintPublisher(nats, service.name, service.hinted_events, service.offered_events)
+        self.usernames = UsernameCache()
         self.sequences = SequenceGenerator(database["counters"])
         self.parked = ParkedEvents(database, self.clock)
-        self.reactions = Reactions(service, self.clock, metrics, self.send)
+        self.reactions = Reactions(service, self.clock, metrics, self.send, self._prepare)
         self._categories = {category.name: category for category in service.categories}
         self._by_command = {
             command: category for category in service.categories for command in category.decider.commands
         }
         self._flows = {flow.command: flow for flow in service.command_flows}
-        history = HistoryQueries(database, vault, service.categories)
-        handlers = (Handler(GetCommandReply, self._get_command_reply), *history.handlers, *service.handlers)
+        history = HistoryQueries(database, vault, service.categories).handlers
+        activity = Handler(GetActivity, ActivityLog(database, vault).list_commits)
+        handlers = (Handler(GetCommandReply, self._get_command_reply), *history, activity, *service.handlers)
         self.handlers = {handler.message: handler for handler in handlers}
-        self._message_types = {message.wire_name: message for message in service.messages}
-        self._projections_by_row = {type(projection.initial_row): projection for projection in service.projections}
-        self._categories_by_row = {type(category.initial_row): category for category in service.categories}
+        message_types = {message.wire_name: message for message in service.messages}
+        self._parse_return_message = lru_cache(MAX_CACHED_RETURN_MESSAGES)(
+            partial(ReturnMessage.parse, messages=message_types)
+        )
+        self._read_models = dict(self._create_read_models())
+        self.get_collection = cache(database.get_collection)  # pymongo takes long to create the object
 
     async def respond(self, message_type: type[Command] | type[Query], body: bytes, headers: Headers) -> bytes:
         """Handle one request in its own span, record its duration, and return the encoded answer."""
-        start = perf_counter()
-        outcome = "failed"
+        start, outcome = perf_counter(), "failed"
         with open_span(message_type.wire_name, SpanKind.SERVER, headers.get(TRACE_HEADER), NATS):
             try:
                 answer = await self._handle_request(message_type, body, headers)
@@ -128,8 +136,9 @@ class Runtime:
         )
         follow_up = None
         if RETURN_MESSAGE_HEADER in headers:  # parsed before the command is executed, in case it is not valid
-            follow_up = ReturnMessage.parse(headers[RETURN_MESSAGE_HEADER], self._message_types)
-        answer = await self._dispatch(message, ServiceContext(self, metadata))
+            follow_up = self._parse_return_message(headers[RETURN_MESSAGE_HEADER])
+        await authorize_request(self.service, context := ServiceContext(self, metadata), message)
+        answer = await self._dispatch(message, context)
         if follow_up and isinstance(answer, CommandResult | CommandReply):
             row = answer.row if isinstance(answer, CommandResult) else self._to_row(answer)
             # the message gets a new id, also after a duplicate command
@@ -171,8 +180,7 @@ class Runtime:
         return row_type.model_validate(reply.row)
 
     async def _dispatch(self, message: Message, context: ServiceContext) -> Any:
-        handler = self.handlers.get(type(message))
-        if handler is not None:
+        if handler := self.handlers.get(type(message)):
             return await handler.run(context, message)
         if not isinstance(message, Command):
             raise TypeError(f"{message.wire_name} has no handler")
@@ -185,7 +193,7 @@ class Runtime:
         with child_span(f"decide {command.wire_name}") as span:
             result = await self._execute_once(command, metadata)
             span.set_attributes({"headrace.stream": result.stream, "headrace.events": len(result.new_events)})
-        await self.reactions.run_in_process(result.new_events)
+        await self.reactions.run_now(result.new_events)
         return result
 
     async def _execute_once(self, command: AnyCommand, metadata: CommandMetadata) -> CommandResult[ReadModelRow]:
@@ -196,17 +204,21 @@ class Runtime:
             recorded_metadata = replace(metadata, command_id=recorded_id)
         if metadata.may_be_duplicate and (commit := await self.command_handler.find_commit(recorded_metadata)):
             return await self.command_handler.replay_result(self._category_of(commit), commit, recorded_metadata)
-        context = ServiceContext(self, metadata)
         for attempt in range(MAX_PREPARATIONS):
-            prepared = await flow.prepare(context, command) if flow.prepare else command
+            prepared = await self._prepare(command, metadata)
             try:
                 result = await self._decide(prepared, recorded_metadata)
                 break
             except RequestRejected as rejected:
                 if attempt + 1 == MAX_PREPARATIONS or not flow.retry(command, rejected.code):
                     raise
-        await self._publish_hints(result.new_events)
+        await self.hints.publish(result.new_events)
         return result
+
+    async def _prepare(self, command: AnyCommand, metadata: CommandMetadata) -> AnyCommand:
+        flow = self._flows.get(type(command), UNPREPARED)
+        prepared: AnyCommand = await flow.prepare(ServiceContext(self, metadata), command) if flow.prepare else command
+        return prepared
 
     def _category_of(self, commit: CommitRef) -> AnyCategory:
         return self._categories[commit.stream.partition("-")[0]]
@@ -215,19 +227,10 @@ class Runtime:
         category = self._by_command[type(command)]
         result = await self.command_handler.handle(category, command, metadata, self.reactions.inline_follow_ups)
         for recorded in result.new_events:
-            is_follow_up = recorded.stream != result.stream
-            if is_follow_up:
+            if is_follow_up := recorded.stream != result.stream:
                 self.reactions.mark_executed(recorded.metadata)
             self._record_metrics(recorded, category.initial_row if is_follow_up else result.row)
         return result
-
-    async def _publish_hints(self, events: Sequence[AnyEvent]) -> None:
-        """Publish hints, early copies of the new events. A lost hint is harmless: the relay publishes every event."""
-        for recorded in events:
-            if isinstance(recorded.event, self.service.hinted_events) and self.nats.is_connected:
-                subject = hint_subject(self.service.name, recorded.stream, recorded.event.wire_name)
-                headers = to_headers(self.service.name, recorded)
-                await self.nats.publish(subject, to_body(recorded), headers=headers)
 
     async def send(self, command: AnyCommand, metadata: CommandMetadata) -> CommandReply:
         """Send a command to the service that handles it, which may be this one."""
@@ -248,19 +251,18 @@ class Runtime:
         with open_span(f"follow {projection.name}", SpanKind.CONSUMER, first, CONSUMER_ATTRIBUTES, *others):
             await apply_batch(self.database[projection_collection(projection)], projection, events, session)
 
-    async def run_worker(self, worker: AnyWorker, recorded: AnyEvent) -> None:
+    async def run_worker(self, worker: AnyWorker, recorded: AnyEvent, *, may_be_duplicate: bool = True) -> None:
         """Run a worker for an event, with a command id derived from the worker and the event."""
         event = {"headrace.event": recorded.event.wire_name, "headrace.stream": recorded.stream}
         attributes = {**CONSUMER_ATTRIBUTES, **event}
         with open_span(f"work {worker.name}", SpanKind.CONSUMER, recorded.metadata.traceparent, attributes):
-            now = self.clock.machine_time()
             metadata = CommandMetadata(
                 derive_id(self.service.name, worker.name, recorded.id),
-                now,
+                self.clock.machine_time(),
                 recorded.metadata.actor,
                 worker.name,
                 inject() or "",
-                may_be_duplicate=now - recorded.at > FRESH_EVENT_AGE,
+                may_be_duplicate=may_be_duplicate,
             )
             await worker.run(ServiceContext(self, metadata), recorded)
 
@@ -273,16 +275,20 @@ class Runtime:
 
         `preloaded`: rows by stream that need not be read from the database.
         """
-        if projection := self._projections_by_row.get(row_type):
-            return ReadModel(self.database[projection_collection(projection)], row_type, "row")
-        category = self._categories_by_row[row_type]
-        backfill = RowBackfill(
-            category.row_version_field,
-            category.row_version,
-            partial(backfill_row, self.database, category, self.vault),
-        )
+        read_model: ReadModel[R] = self._read_models[row_type]
         rows = {stream: row for stream, row in (preloaded or {}).items() if isinstance(row, row_type)}
-        return ReadModel(self.database["streams"], row_type, category.row_field, f"{category.name}-", rows, backfill)
+        return read_model.preload(rows) if rows else read_model
+
+    def _create_read_models(self) -> Iterator[tuple[type[ReadModelRow], ReadModel[Any]]]:
+        streams = self.database["streams"]
+        for category in self.service.categories:
+            rebuild = partial(backfill_row, self.database, category, self.vault)
+            backfill = RowBackfill(category.row_version_field, category.row_version, rebuild)
+            row_type = type(category.initial_row)
+            yield row_type, ReadModel(streams, row_type, category.row_field, f"{category.name}-", backfill)
+        for projection in self.service.projections:
+            row_type = type(projection.initial_row)
+            yield row_type, ReadModel(self.database[projection_collection(projection)], row_type, "row")
 
     async def finish(self, timeout: float) -> None:
         """Wait for running reactions, then for pending commits."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,8 +16,8 @@ from libs.eventstore.decider import Actor, AnyCommand, CommandMetadata
 from libs.eventstore.repository import CommandResult
 from libs.observability.tracing import SpanKind, inject, open_span
 from libs.projections.read_model import ReadModel
+from libs.reactions.ids import derive_id
 from libs.security.envelope_encryption import Encryption
-from libs.service.reactions import derive_id
 from libs.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ServiceContext:
 
     runtime: Runtime
     metadata: CommandMetadata
-    # rows by stream, as the command just wrote them
+    # rows that the command has just written, by stream
     preloaded: Mapping[str, ReadModelRow] = field(default_factory=dict)
     settings: Settings = field(init=False)
     clock: Clock = field(init=False)
@@ -48,13 +48,16 @@ class ServiceContext:
         return self.runtime.read_model(row_type, self.preloaded)
 
     def collection(self, name: str) -> AsyncCollection[Document]:
-        return self.runtime.database[name]
+        return self.runtime.get_collection(name)
 
     async def next_id(self, kind: str) -> int:
         return await self.runtime.sequences.next(kind)
 
     async def derive_token(self, prefix: str) -> str:
         return prefix + await self.vault.mac("tokens", self.metadata.command_id)
+
+    async def get_usernames(self, user_ids: Iterable[int]) -> Mapping[int, str]:
+        return await self.runtime.usernames.get(user_ids, self.query)
 
     async def query(self, query: Query, answer_type: type[M]) -> M:
         if handler := self.runtime.handlers.get(type(query)):
@@ -70,6 +73,7 @@ class ServiceContext:
             command=command.wire_name,
             at=self.clock.machine_time(),
             actor=self.metadata.actor if actor is None else actor,
+            reaction_id="",
         )
         if metadata.traceparent:
             return await self.runtime.send(command, metadata)

@@ -14,17 +14,18 @@ from opentelemetry import trace
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 from contracts.heartbeat import Heartbeat
-from contracts.history import GetCommandReply, GetHistory, GetState
+from contracts.history import GetActivity, GetCommandReply, GetHistory, GetState, ReadEventLog
 from contracts.messages import Command
 from libs.clock import Clock
 from libs.messaging.message_server import MessageServer
 from libs.messaging.nats_connection import check_round_trip, connect, disconnect, flush_to_server
-from libs.observability.event_loop_monitor import monitor_event_loop
+from libs.observability.event_loop_monitor import EventLoopMonitor
 from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
 from libs.observability.metrics import Metrics
 from libs.observability.polled_gauges import GaugePoller
 from libs.observability.probes import Probe, run_probes
+from libs.observability.process_reporter import ProcessReporter, answer_status_requests
 from libs.observability.telemetry import configure_telemetry
 from libs.projections.rebuild import backfill_rows
 from libs.security.tls import explain_untrusted
@@ -36,11 +37,12 @@ from libs.service.migration import find_pending
 from libs.service.replicas import Replica
 from libs.service.restore_cutoffs import load_cutoffs
 from libs.service.runtime import Runtime
+from libs.service.service_reports import report_replica
 from libs.settings import Settings, SettingsError
 from libs.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
-    from libs.messaging.workers import WorkerPool
+    from libs.reactions.workers import WorkerPool
 
 log = logging.getLogger("headrace.service")
 
@@ -102,10 +104,14 @@ async def _start(service: Service, settings: Settings, stack: AsyncExitStack, cl
     health.register("mongodb", mongodb_probe.find_problem)
     await stack.enter_async_context(run_probes(nats_probe, mongodb_probe))
     await stack.enter_async_context(serve_health(health, telemetry.registry, settings.host, settings.health_port))
+    monitor = EventLoopMonitor(telemetry.meter, health, service.name)
+    gauges = GaugePoller(telemetry.meter, service.gauges)
+    reporter = ProcessReporter(service.name, settings.instance, health, monitor)
+    await answer_status_requests(nats, service.name, partial(report_replica, reporter, runtime, gauges))
     await _wait_for_migration(service, runtime, nats)
     replica = Replica(database, service.name, settings.instance, clock, metrics.clock_offset_seconds)
     await replica.start()
-    pool = await _build_workers(service, runtime) if service.workers else None
+    pool = runtime.reactions.workers = await _build_workers(service, runtime) if service.workers else None
     server = MessageServer(nats, service.name, (PyMongoError,))
     background_tasks: set[asyncio.Task[None]] = set()
 
@@ -132,18 +138,17 @@ async def _start(service: Service, settings: Settings, stack: AsyncExitStack, cl
         if issubclass(message_type, Command) and message_type.former_subject:
             await server.serve(message_type, partial(runtime.respond, message_type), message_type.former_subject)
     await server.serve(Heartbeat, runtime.answer_heartbeat, Heartbeat.subject_at(service.name))
-    for query_type in (GetHistory, GetState, GetCommandReply):
+    for query_type in (GetHistory, GetState, GetActivity, GetCommandReply, ReadEventLog):
         await server.serve(query_type, partial(runtime.respond, query_type), query_type.subject_at(service.name))
     if pool:
-        await pool.start(nats)
+        await pool.start()
         health.register("workers", partial(_check_workers, pool, nats))
     # every replica runs the backfill, because a leader of an older release would not
     backfill = PeriodicTask("rows", BACKFILL_INTERVAL_SECONDS, partial(_backfill_rows, runtime))
-    gauges = GaugePoller(telemetry.meter, service.gauges)
     leader_tasks = partial(run_leader_tasks, runtime, nats, metrics, gauges)
     for background in (
         run_periodic(runtime, backfill),
-        monitor_event_loop(telemetry.meter, health, service.name),
+        monitor.run(),
         replica.run(),
         run_as_leader(nats, service.name, settings.instance, leader_tasks),
     ):
@@ -154,7 +159,7 @@ async def _start(service: Service, settings: Settings, stack: AsyncExitStack, cl
 
 
 async def _build_workers(service: Service, runtime: Runtime) -> "WorkerPool":
-    from libs.messaging.workers import WorkerPool  # imported here: services without workers save 13 MB of FastStream
+    from libs.reactions.workers import WorkerPool  # imported here: services without workers save 13 MB of FastStream
 
     pool = WorkerPool(runtime.settings, service.name, runtime.parked.park, await load_cutoffs(runtime.database))
     for worker in service.workers:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from opentelemetry.metrics import Meter
 
-from contracts.builds import BuildFinished, BuildStatus, JobAssigned, JobFinished, JobLost, JobRow, JobStatus
+from contracts.builds import BuildFinished, BuildRow, BuildStatus, JobAssigned, JobFinished, JobLost, JobRow, JobStatus
 from contracts.messages import ReadModelRow
 from libs.eventstore.decider import AnyEvent
 from libs.observability.metrics import (
@@ -15,7 +15,7 @@ from libs.observability.metrics import (
 from libs.observability.polled_gauges import PolledGauge
 from libs.projections.read_model import HAS_TEXT
 from libs.service.declaration import Context, EventRecorder
-from services.builds.queries.queue_queries import AT_RUNNER
+from services.builds.queries.queue_queries import AT_RUNNER, NOT_STARTED
 
 WAITING_JOBS = {"demand": HAS_TEXT}
 BUILD_OUTCOMES = [status.lower() for status in (BuildStatus.SUCCESS, BuildStatus.FAILED, BuildStatus.KILLED)]
@@ -24,6 +24,10 @@ JOB_OUTCOMES = [status.lower() for status in (JobStatus.SUCCESS, JobStatus.FAILE
 
 async def count_waiting_jobs(ctx: Context) -> float:
     return await ctx.read_model(JobRow).count(WAITING_JOBS)
+
+
+async def count_waiting_builds(ctx: Context) -> float:
+    return await ctx.read_model(BuildRow).count({"finished": False, "status": {"$in": NOT_STARTED}})
 
 
 async def measure_queue_age(ctx: Context) -> float:
@@ -38,6 +42,7 @@ async def count_running_jobs(ctx: Context) -> float:
 
 
 GAUGES = (
+    PolledGauge("headrace_builds_waiting", "Builds that have not started", count_waiting_builds),
     PolledGauge("headrace_queue_depth", "Jobs waiting for a runner", count_waiting_jobs),
     PolledGauge("headrace_queue_age_seconds", "Age of the oldest job waiting for a runner", measure_queue_age),
     PolledGauge("headrace_jobs_running", "Jobs assigned to a runner", count_running_jobs),

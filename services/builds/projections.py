@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 
 from contracts.builds import (
-    Artifact,
-    ArtifactRemoved,
-    ArtifactUploaded,
     BuildDeleted,
     BuildEvent,
     BuildFinished,
@@ -24,18 +21,7 @@ from contracts.builds import (
     ConcurrencySlotGranted,
     ConcurrencySlotReleased,
     ConcurrencySlotRequested,
-    JobAssigned,
-    JobCanceling,
-    JobDeleted,
-    JobEvent,
-    JobFinished,
-    JobLost,
-    JobPriorityChanged,
-    JobQueued,
-    JobRequirements,
-    JobRetried,
     JobRow,
-    JobStarted,
     JobStatus,
 )
 from libs.eventstore.decider import Category, PreviousRow, RecordedEvent
@@ -44,7 +30,8 @@ from services.builds.domain.concurrency_group import ConcurrencyGroup as LaneSta
 from services.builds.domain.concurrency_group import concurrency_group_decider
 from services.builds.domain.concurrency_group import evolve as evolve_lane
 from services.builds.domain.job import job_decider
-from services.builds.domain.job_graph import JobGraph, apply_allow_failure, final_statuses, status_changes
+from services.builds.domain.job_graph import JobGraph, final_statuses, status_changes
+from services.builds.job_projection import hide_warning, project_job
 
 
 def project_build(row: BuildRow, recorded: RecordedEvent[BuildEvent]) -> BuildRow:
@@ -76,12 +63,14 @@ def project_build(row: BuildRow, recorded: RecordedEvent[BuildEvent]) -> BuildRo
                 output=None,
                 completed_at=None,
                 killed_by=None,
+                killed_by_id=None,
             )
         case BuildStarted(runner_name=runner):
             return row.replace(status=BuildStatus.RUNNING, runner=runner, started_at=recorded.at)
         case BuildKilled(graceful=graceful):
             status = BuildStatus.CANCELING if graceful else row.status
-            return row.replace(status=status, killed_by=recorded.metadata.actor.name)
+            actor = recorded.metadata.actor
+            return row.replace(status=status, killed_by=actor.name or None, killed_by_id=actor.id)
         case BuildFinished() as finished:
             return row.replace(
                 status=finished.status,
@@ -118,7 +107,6 @@ def new_build_row(queued: BuildQueued) -> BuildRow:
         timeout_seconds=queued.timeout_seconds,
         max_attempts=queued.max_attempts,
         initiator_id=queued.initiator_id,
-        initiator_name=queued.initiator_name,
         queued_at=queued.queued_at,
     )
 
@@ -135,6 +123,9 @@ def _jobs_of_build(planned: BuildPlanned) -> tuple[BuildJobStatus, ...]:
             when=job.when,
             allow_failure=job.allow_failure,
             status=statuses[job.job_id],
+            stage_place=job.stage_place,
+            needs=job.needs,
+            tags=job.tags,
         )
         for job in planned.jobs
     )
@@ -144,86 +135,6 @@ def _with_statuses(row: BuildRow, changes: Mapping[int, JobStatus]) -> tuple[Bui
     return tuple(job.replace(status=changes.get(job.job_id, job.status)) for job in row.jobs)
 
 
-def project_job(row: JobRow, recorded: RecordedEvent[JobEvent]) -> JobRow:
-    match recorded.event:
-        case JobQueued() as queued:
-            return JobRow(
-                id=queued.job_id,
-                local_id=queued.job.local_id or queued.job_id,
-                uuid=queued.job_uuid,
-                build_id=queued.build_id,
-                build_local_id=queued.build_local_id or queued.build_id,
-                project_id=queued.project_id,
-                owner_alias=queued.owner_alias,
-                name=queued.job.name,
-                stage=queued.job.stage,
-                ref=queued.ref,
-                sha=queued.sha,
-                tags=queued.job.tags,
-                protected=queued.protected,
-                priority=queued.priority,
-                demand=JobRequirements.from_job(queued.job.tags, queued.project, protected=queued.protected).key,
-                attempt=queued.attempt,
-                timeout_seconds=queued.job.timeout_seconds,
-                queued_at=recorded.at,
-                steps=queued.job.steps,
-                image=queued.job.image,
-                planned=queued.job if queued.job.is_pipeline_job else None,
-                project=queued.project,
-                delivery_id=queued.job.delivery_id,
-                traceparent=row.traceparent or recorded.metadata.traceparent,
-            )
-        case JobAssigned() as assigned:
-            return row.replace(
-                status=JobStatus.ASSIGNED,
-                demand="",
-                runner_id=assigned.runner_id,
-                runner_uuid=assigned.runner_uuid,
-                runner_name=assigned.runner_name,
-                token_hash=assigned.token_hash,
-                assigned_at=recorded.at,
-            )
-        case JobStarted(since_assignment=since_assignment):
-            started_at = row.assigned_at if since_assignment else recorded.at
-            return row.replace(status=JobStatus.RUNNING, started_at=started_at)
-        case JobCanceling():
-            return row.replace(status=JobStatus.CANCELING, canceling_at=recorded.at)
-        case JobFinished() as finished:
-            planned = row.planned
-            return row.replace(
-                status=apply_allow_failure(planned, finished.status, finished.exit_code)
-                if planned
-                else finished.status,
-                demand="",
-                exit_code=finished.exit_code,
-                reason=finished.reason,
-                message=finished.message,
-                finished_at=recorded.at,
-                listed_at=recorded.at,
-            )
-        case ArtifactUploaded() as uploaded:
-            artifact = Artifact(
-                id=uploaded.artifact_id,
-                artifact_type=uploaded.artifact_type,
-                artifact_format=uploaded.artifact_format,
-                file_name=uploaded.file_name,
-                size=uploaded.size,
-                uploaded_at=recorded.at,
-                expire_at=uploaded.expire_at,
-            )
-            return row.replace(artifacts=(*row.artifacts, artifact))
-        case ArtifactRemoved(artifact_id=artifact_id):
-            return row.replace(artifacts=tuple(artifact for artifact in row.artifacts if artifact.id != artifact_id))
-        case JobPriorityChanged(priority=priority):
-            return row.replace(priority=priority)
-        case JobLost() | JobRetried():
-            return row  # JobQueued or JobFinished follows and changes the row
-        case JobDeleted():
-            return JobRow()
-        case _:
-            return row  # the progress of steps is read from the log
-
-
 def project_concurrency_group(
     row: ConcurrencyGroupRow, recorded: RecordedEvent[ConcurrencyGroupEvent]
 ) -> ConcurrencyGroupRow:
@@ -231,11 +142,6 @@ def project_concurrency_group(
         case ConcurrencySlotRequested() | ConcurrencySlotGranted() | ConcurrencySlotReleased() as event:
             lane = evolve_lane(LaneState(holder=row.holder, waiting=row.waiting), event)
             return ConcurrencyGroupRow(project_id=event.project_id, holder=lane.holder, waiting=lane.waiting)
-
-
-def hide_warning(row: JobRow) -> JobRow:
-    """Return the row for replicas of release 0.2.0, which do not know the status WARNING."""
-    return row.replace(status=JobStatus.FAILED) if row.status is JobStatus.WARNING else row
 
 
 build_category = Category(
@@ -251,8 +157,10 @@ build_category = Category(
         ("finished", "id"),
         ("project_id", "finished", "id"),
         ("project_id", "local_id"),
+        ("initiator_id", "id"),
     ),
     is_deleted=lambda row: row.id == 0,
+    is_removable=True,
 )
 job_category = Category(
     "job",
@@ -273,6 +181,7 @@ job_category = Category(
     time_index_field="listed_at",
     sparse_index_field="demand",
     is_deleted=lambda row: row.id == 0,
+    is_removable=True,
 )
 concurrency_group_category = Category(
     "lane", concurrency_group_decider, ConcurrencyGroupRow(), project_concurrency_group

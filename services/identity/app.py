@@ -1,3 +1,5 @@
+"""The declaration of the identity service."""
+
 from contracts.identity import (
     AddSshKey,
     AuthenticateToken,
@@ -10,6 +12,7 @@ from contracts.identity import (
     GetOwner,
     GetSshKey,
     GetUser,
+    GetUsernames,
     GetVerificationKeys,
     ListAccess,
     ListApiTokens,
@@ -20,24 +23,27 @@ from contracts.identity import (
     ListUserSummaries,
     LogIn,
     RegisterUser,
+    RenewSession,
     RotateSigningKeys,
     SetCompanyMembers,
     SetUserProjects,
 )
 from contracts.projects import GetProjectCount, ListMemberships, SetDeveloperProjects
 from libs.projections.paging import formerly
-from libs.service.declaration import CommandFlow, Context, Handler, Service
+from libs.service.declaration import CommandFlow, Context, Handler, PeriodicTask, Service
 from services.identity import companies, ssh_keys
 from services.identity.authentication import api_tokens, signing_keys
-from services.identity.authentication.login import log_in
+from services.identity.authentication.login import log_in, renew_session
 from services.identity.authentication.login_throttling import FAILURES_COLLECTION
 from services.identity.bootstrap_admin import ensure_first_administrator
 from services.identity.commands import prepare_password_change, prepare_registration, set_user_projects
+from services.identity.erasures import repeat_erasures
 from services.identity.projections import company_category, membership_projection, user_category
 from services.identity.queries import (
     get_access,
     get_owner,
     get_user,
+    get_usernames,
     list_access,
     list_user_summaries,
     list_users,
@@ -49,6 +55,7 @@ from services.identity.workers import WORKERS
 async def on_start(ctx: Context) -> None:
     await signing_keys.ensure_signing_key(ctx)
     await ensure_first_administrator(ctx)
+    await repeat_erasures(ctx)
 
 
 service = Service(
@@ -69,11 +76,13 @@ service = Service(
     ),
     handlers=(
         Handler(LogIn, log_in),
+        Handler(RenewSession, renew_session),
         Handler(GetVerificationKeys, signing_keys.get_verification_keys),
         Handler(RotateSigningKeys, signing_keys.rotate_signing_keys),
         Handler(GetAccess, get_access),
         Handler(ListAccess, list_access),
         Handler(GetUser, get_user),
+        Handler(GetUsernames, get_usernames),
         Handler(SetUserProjects, set_user_projects),
         Handler(GetOwner, get_owner),
         Handler(ListUsers, formerly("users", list_users)),
@@ -89,6 +98,7 @@ service = Service(
     outgoing=(SetDeveloperProjects, GetProjectCount, ListMemberships),
     projections=(membership_projection,),
     workers=WORKERS,
+    periodic_tasks=(PeriodicTask("erasures", 60.0, repeat_erasures),),
     on_start=on_start,
     ttl_collections={FAILURES_COLLECTION: "gone_at", api_tokens.USES_COLLECTION: "gone_at"},
 )

@@ -1,3 +1,5 @@
+"""Command preparation and queries for companies."""
+
 from contracts.errors import RequestRejected
 from contracts.identity import (
     CompanyView,

@@ -1,3 +1,5 @@
+"""Queries for users and access rights."""
+
 from collections.abc import Sequence
 
 from contracts.errors import RequestRejected
@@ -7,11 +9,13 @@ from contracts.identity import (
     GetAccess,
     GetOwner,
     GetUser,
+    GetUsernames,
     ListAccess,
     ListUsers,
     ListUsersPage,
     ListUserSummaries,
     Owner,
+    Usernames,
     UserView,
 )
 from contracts.messages import Page
@@ -48,6 +52,12 @@ async def require_user_by_name(ctx: Context, username: str | None) -> UserRow:
 
 async def get_access(ctx: Context, query: GetAccess) -> Access:
     return to_access(await require_user(ctx, query.user_id))
+
+
+async def get_usernames(ctx: Context, query: GetUsernames) -> Usernames:
+    streams = [f"user-{user_id}" for user_id in query.user_ids]
+    rows = await ctx.read_model(UserRow).find({"_id": {"$in": streams}})
+    return Usernames(names={row.id: row.username for row in rows})
 
 
 async def list_access(ctx: Context, query: ListAccess) -> AccessList:

@@ -1,3 +1,5 @@
+"""Queries for the SSH keys of a user."""
+
 from uuid import uuid4
 
 from contracts.errors import RequestRejected

@@ -1,3 +1,5 @@
+"""Conversion of read-model rows to the views that queries return."""
+
 from datetime import date
 
 from contracts.identity import Access, CompanyView, SshKeyView, UserSummary, UserView

@@ -1,5 +1,8 @@
+"""Workers that erase the personal data of deleted users."""
+
 from contracts.identity import UserDeleted
 from libs.eventstore.decider import RecordedEvent
+from libs.privacy.redaction import empty_stream
 from libs.service.declaration import Context, Worker
 from services.identity.domain.internal_commands import RemoveMember
 from services.identity.projections import CompanyRow
@@ -10,6 +13,10 @@ async def shred_user_key(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> 
     await ctx.vault.shred(recorded.stream)
 
 
+async def erase_name(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
+    await empty_stream(ctx.collection("commits"), ctx.collection("streams"), recorded.stream)
+
+
 async def remove_from_companies(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
     user_id = recorded.event.user_id
     async for company in ctx.read_model(CompanyRow).walk({"members_id": user_id}):
@@ -18,5 +25,7 @@ async def remove_from_companies(ctx: Context, recorded: RecordedEvent[UserDelete
 
 WORKERS = (
     Worker("erase_users", "identity", (UserDeleted,), shred_user_key),
+    # a worker of its own, whose new consumer also receives the users who were deleted by releases up to 0.2.0
+    Worker("erase_names", "identity", (UserDeleted,), erase_name),
     Worker("leave_companies", "identity", (UserDeleted,), remove_from_companies),
 )

@@ -1,3 +1,5 @@
+"""Command preparation for the test mail."""
+
 from uuid import uuid5
 
 from contracts.errors import RequestRejected

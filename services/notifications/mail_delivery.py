@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from contracts.builds import GetProjectAccess, ProjectAccessView
 from contracts.errors import RequestRejected
 from contracts.identity import GetUser, UserView
 from contracts.notifications import NotificationRequested, NotificationRow, NotificationStatus
-from libs.eventstore.decider import RecordedEvent
+from contracts.projects import ProjectAction
+from libs.eventstore.decider import Actor, RecordedEvent
+from libs.permissions.rule import allows
 from libs.security.erased_keys import KeyErased
 from libs.service.declaration import Context, RetryLater
 from libs.settings import MailSettings
@@ -48,7 +51,10 @@ async def try_send(ctx: Context, recorded: RecordedEvent[NotificationRequested])
     After a crash between the two steps the mail is sent again with the same Message-ID.
     """
     request, mail = recorded.event, ctx.settings.mail
-    recipient = await (decrypt_recipient(ctx, recorded) if request.recipient else fetch_address(ctx, request.user_id))
+    if request.recipient:
+        recipient = await decrypt_recipient(ctx, recorded)
+    else:
+        recipient = await fetch_address(ctx, request.user_id, request.project_id)
     reason = skip_reason(mail, recipient)
     if recipient is None or reason:
         await ctx.send(SkipNotification(notification_id=request.notification_id, reason=reason))
@@ -64,7 +70,7 @@ def skip_reason(mail: MailSettings, recipient: str | None) -> str:
     if not mail.host:
         return "no mail server is configured"
     if not recipient:
-        return "the user does not exist or has no e-mail address"
+        return "the user does not exist, has no e-mail address, or may no longer see the project"
     return "" if is_address(recipient) else "the user's e-mail address is not valid"
 
 
@@ -76,10 +82,11 @@ async def decrypt_recipient(ctx: Context, recorded: RecordedEvent[NotificationRe
         return None
 
 
-async def fetch_address(ctx: Context, user_id: int | None) -> str | None:
+async def fetch_address(ctx: Context, user_id: int | None, project_id: int | None) -> str | None:
     """Return the e-mail address of a user, or None if the user or the address does not exist.
 
-    An error of the identity service is raised and does not count as a failed attempt: the event is redelivered.
+    Also return None if the user may not see the project. An error of another service is raised and does not count as a
+    failed attempt: the event is redelivered.
     """
     try:
         user = await ctx.query(GetUser(user_id=user_id), UserView)
@@ -87,4 +94,17 @@ async def fetch_address(ctx: Context, user_id: int | None) -> str | None:
         if rejected.code == "DEVELOPER_NOT_FOUND":
             return None
         raise
+    if project_id is not None and not await may_read(ctx, Actor(user.id, user.username, user.roles), project_id):
+        return None
     return user.email
+
+
+async def may_read(ctx: Context, user: Actor, project_id: int) -> bool:
+    try:
+        access = await ctx.query(GetProjectAccess(project_id=project_id), ProjectAccessView)
+    except RequestRejected as rejected:
+        if rejected.code == "PROJECT_NOT_FOUND":
+            return user.is_admin
+        raise
+    companies = [access.company_id] if access.company_id and user.id in access.company_members_id else []
+    return allows(access, user, ProjectAction.READ, companies)

@@ -1,7 +1,17 @@
+"""Metrics of the notifications service: mails and outgoing requests by outcome."""
+
 from opentelemetry.metrics import Meter
 
 from contracts.messages import Event, ReadModelRow
-from contracts.notifications import NotificationAbandoned, NotificationFailed, NotificationSent, NotificationSkipped
+from contracts.notifications import (
+    NotificationAbandoned,
+    NotificationFailed,
+    NotificationSent,
+    NotificationSkipped,
+    NotificationStatus,
+    OutgoingAttemptFailed,
+    OutgoingEnded,
+)
 from libs.eventstore.decider import AnyEvent
 from libs.observability.metrics import create_outcome_counter
 from libs.service.declaration import EventRecorder
@@ -12,13 +22,26 @@ MAIL_OUTCOMES: dict[type[Event], str] = {
     NotificationAbandoned: "given_up",
     NotificationSkipped: "skipped",
 }
+OUTGOING_OUTCOMES = {
+    NotificationStatus.SENT: "sent",
+    NotificationStatus.ABANDONED: "given_up",
+    NotificationStatus.SKIPPED: "skipped",
+}
 
 
 def create_recorder(meter: Meter) -> EventRecorder:
     mails = create_outcome_counter(meter, "headrace_mails", "Mails by outcome", tuple(MAIL_OUTCOMES.values()))
+    requests = create_outcome_counter(
+        meter, "headrace_outgoing_requests", "Requests to forges by outcome", tuple(MAIL_OUTCOMES.values())
+    )
 
     def record(recorded: AnyEvent, _row: ReadModelRow) -> None:
         if outcome := MAIL_OUTCOMES.get(type(recorded.event)):
             mails.add(1, {"outcome": outcome})
+        match recorded.event:
+            case OutgoingAttemptFailed():
+                requests.add(1, {"outcome": "failed"})
+            case OutgoingEnded(status=status):
+                requests.add(1, {"outcome": OUTGOING_OUTCOMES[status]})
 
     return record

@@ -24,6 +24,7 @@ def on_build_finished(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
                     title=f"{collapse_whitespace(build.project_name).upper()}: build {build.build_id} failed",
                     text=compose_failure_text(build),
                     link=f"/api/developer/builds/{build.build_id}",
+                    project_id=build.project_id,
                 )
             ]
         case _:

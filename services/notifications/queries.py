@@ -1,3 +1,5 @@
+"""The query for notifications."""
+
 from contracts.messages import Page
 from contracts.notifications import ListNotifications, NotificationRow
 from libs.projections.paging import fetch_page

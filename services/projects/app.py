@@ -1,3 +1,5 @@
+"""The declaration of the projects service."""
+
 from contracts.builds import GetBuild, QueueBuild
 from contracts.identity import GetCompany, GetOwner, GetUser, ListAccess, ListUsers
 from contracts.projects import (
@@ -18,6 +20,7 @@ from contracts.projects import (
     GetDelivery,
     GetDeliveryKey,
     GetExecutor,
+    GetForge,
     GetJobSecrets,
     GetLaunchSettings,
     GetProject,
@@ -25,10 +28,13 @@ from contracts.projects import (
     GetProjectCount,
     GetSecret,
     GetWebhookPayload,
+    ListBadgeProjects,
     ListCredentials,
     ListDeliveries,
     ListExecutors,
+    ListHiddenProjects,
     ListMemberships,
+    ListProjectMembers,
     ListProjects,
     ListProjectsPage,
     ListSecrets,
@@ -45,13 +51,17 @@ from contracts.projects import (
     SetProjectCredential,
     SetProjectDevelopers,
     SetProjectExecutor,
+    SetProjectMember,
     SetProjectSecrets,
     SetSecretProjects,
 )
+from libs.permissions.projections import company_members_projection
 from libs.projections.paging import formerly
-from libs.service.declaration import CommandFlow, Handler, PeriodicTask, Service
+from libs.service.declaration import CommandFlow, Expiry, Handler, PeriodicTask, Policy, Service
 from services.projects import commands, credentials, executors, queries, secrets
 from services.projects.build_activity import finished_builds_projection, project_steps_projection
+from services.projects.permissions.access import list_hidden_projects, list_project_members
+from services.projects.permissions.authorization import authorize
 from services.projects.policies import on_project_event
 from services.projects.project_page import list_projects_page
 from services.projects.projections import (
@@ -63,7 +73,7 @@ from services.projects.projections import (
 )
 from services.projects.webhooks import deliveries, delivery_queries, payloads, rejections
 from services.projects.webhooks.delivery_projection import delivery_category
-from services.projects.workers import WORKERS
+from services.projects.workers import WORKERS, record_owner_ids
 
 service = Service(
     "projects",
@@ -81,6 +91,7 @@ service = Service(
         ),
         CommandFlow(ChangeRepository, commands.prepare_repository_change),
         CommandFlow(SetProjectDevelopers, commands.prepare_reference_change),
+        CommandFlow(SetProjectMember, commands.prepare_member),
         CommandFlow(SetDeveloperProjects, commands.prepare_membership_selection),
         CommandFlow(SetProjectSecrets, commands.prepare_secret_selection),
         CommandFlow(SetProjectCredential, commands.prepare_reference_change),
@@ -106,12 +117,16 @@ service = Service(
         Handler(ListMemberships, queries.list_memberships),
         Handler(ListProjects, formerly("projects", queries.list_projects)),
         Handler(ListProjectsPage, list_projects_page),
+        Handler(ListBadgeProjects, queries.list_badge_projects),
         Handler(GetProjectCount, queries.get_project_count),
+        Handler(ListProjectMembers, list_project_members),
+        Handler(ListHiddenProjects, list_hidden_projects),
         Handler(GetLaunchSettings, queries.get_launch_settings),
         Handler(GetSecret, secrets.get_secret),
         Handler(ListSecrets, formerly("secrets", secrets.list_secrets)),
         Handler(ListSecretsPage, secrets.list_secrets_page),
         Handler(GetJobSecrets, secrets.get_job_secrets),
+        Handler(GetForge, secrets.get_forge),
         Handler(GetCredential, credentials.get_credential),
         Handler(ListCredentials, formerly("credentials", credentials.list_credentials)),
         Handler(GetExecutor, executors.get_executor),
@@ -123,12 +138,31 @@ service = Service(
         Handler(ListDeliveries, delivery_queries.list_deliveries),
         Handler(GetWebhookPayload, payloads.get_webhook_payload),
     ),
+    authorize=authorize,
     outgoing=(ListAccess, GetBuild, GetCompany, GetOwner, GetUser, ListUsers, QueueBuild),
-    policies={"projects": on_project_event},
-    synchronous_reactions=(ProjectSecretsSet, DeveloperProjectsSet, ProjectDeleted, DeliveryAccepted),
-    projections=(project_steps_projection, finished_builds_projection),
+    policies=(
+        Policy(
+            "projects",
+            on_project_event,
+            now=True,
+            before_reply=(ProjectSecretsSet, DeveloperProjectsSet, ProjectDeleted, DeliveryAccepted),
+        ),
+    ),
+    projections=(project_steps_projection, finished_builds_projection, company_members_projection),
     workers=WORKERS,
-    periodic_tasks=(PeriodicTask("orphan_payloads", 3600.0, payloads.purge_orphan_payloads),),
+    periodic_tasks=(
+        PeriodicTask("orphan_payloads", 3600.0, payloads.purge_orphan_payloads),
+        PeriodicTask("owner_ids", 3600.0, record_owner_ids),
+    ),
+    expiries=(
+        Expiry(
+            delivery_category,
+            "received_at",
+            lambda settings: settings.retention.delivery_days,
+            count=lambda settings: settings.retention.delivery_count,
+            group_field="project_id",
+        ),
+    ),
     on_start=executors.ensure_default_executor,
     indexes={payloads.PAYLOADS_COLLECTION: (("project_id",), ("at",)), **rejections.INDEXES},
 )

@@ -9,10 +9,10 @@ from contracts.builds import BuildDeleted, BuildFinished, BuildPlanned
 from contracts.messages import Event, ReadModelRow
 from contracts.projects import LastBuild
 from libs.eventstore.decider import RecordedEvent
-from libs.service.declaration import Context, Projection
+from libs.service.declaration import BATCH_SECONDS, Context, Projection
 
-MAX_BUILD_IDS = 10_000  # in the view of a single project
-MAX_BUILD_IDS_IN_LIST = 100  # for each project in a list of projects
+MAX_BUILD_IDS = 10_000  # build ids in the view of a single project
+MAX_BUILD_IDS_IN_LIST = 100  # build ids of each project in a list of projects
 MAX_CONCURRENT_QUERIES = 16
 
 
@@ -36,7 +36,13 @@ def apply_build_planned(row: StepsRow, recorded: RecordedEvent[BuildPlanned]) ->
 
 
 project_steps_projection = Projection(
-    "project_steps", "builds", steps_key, StepsRow(), apply_build_planned, indexes=(("project_id",),)
+    "project_steps",
+    "builds",
+    steps_key,
+    StepsRow(),
+    apply_build_planned,
+    indexes=(("project_id",),),
+    batch_seconds=BATCH_SECONDS,
 )
 
 
@@ -76,6 +82,7 @@ finished_builds_projection = Projection(
     apply_build_end,
     indexes=(("project_id", "-id"),),
     is_deleted=lambda row: row.id == 0,
+    batch_seconds=BATCH_SECONDS,
 )
 
 

@@ -15,7 +15,9 @@ from contracts.projects import (
     SetProjectCredential,
     SetProjectDevelopers,
     SetProjectExecutor,
+    SetProjectMember,
     SetProjectSecrets,
+    Visibility,
 )
 from libs.normalization import sort_unique
 from libs.service.declaration import Context
@@ -29,8 +31,9 @@ from services.projects.domain.internal_commands import (
     SetRepository,
     SetSignatureKey,
 )
-from services.projects.domain.project import require_executor_id, validate_alias, validate_new_project
+from services.projects.domain.project import validate_new_project
 from services.projects.domain.repository import extract_login, is_local_path, strip_login
+from services.projects.domain.validation import require_executor_id, validate_alias
 from services.projects.projections import CredentialRow, ExecutorRow, ProjectRow, SecretRow
 from services.projects.queries import list_secret_ids, require_all, require_project
 
@@ -54,6 +57,7 @@ async def prepare_project(ctx: Context, command: CreateProject) -> AddProject:
         **owner_fields(owner),
         **await split_login(ctx, project_id, command.repository),
         "alias": alias,
+        "visibility": command.visibility or Visibility(ctx.settings.default_visibility),
     }
     sealed_key = await generate_signature_key(ctx, project_id)
     return AddProject(**settings, project_id=project_id, sealed_signature_key=sealed_key)
@@ -90,6 +94,13 @@ ReferenceChange = SetProjectExecutor | SetProjectCredential | SetProjectDevelope
 async def prepare_reference_change(ctx: Context, command: ReferenceChange) -> ReferenceChange:
     """Return the command. Raise RequestRejected if something it refers to does not exist."""
     await require_references(ctx, command)
+    return command
+
+
+async def prepare_member(ctx: Context, command: SetProjectMember) -> SetProjectMember:
+    """Return the command. Raise RequestRejected if the project or the user does not exist."""
+    await require_project(ctx, command.project_id)
+    await ctx.query(ListUsers(user_ids=(command.user_id,)), Users)
     return command
 
 

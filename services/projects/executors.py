@@ -69,7 +69,8 @@ async def ensure_default_executor(ctx: Context) -> None:
     try:
         await ctx.send(AddExecutor(executor_id=stored["executor_id"], name="default", driver="localDriver"))
     except RequestRejected as rejected:
-        if rejected.code not in ("CONFLICT", "EXECUTOR_NOT_FOUND"):  # created by another replica, or deleted since
+        # created by another replica, or deleted since and perhaps removed from the log
+        if rejected.code not in ("CONFLICT", "EXECUTOR_NOT_FOUND", "NOT_FOUND"):
             raise
 
 

@@ -1,3 +1,5 @@
+"""Reaction policy: commands that follow from the events of this service."""
+
 from collections.abc import Sequence
 
 from contracts.builds import QueueBuild

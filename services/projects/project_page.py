@@ -13,12 +13,14 @@ from libs.projections.filters import (
     build_condition,
     build_order,
     combine_conditions,
+    match_all,
     parse_datetime,
     parse_number,
 )
 from libs.projections.paging import RowPage, fetch_rows, select_rows
 from libs.service.declaration import Context
 from services.projects.build_activity import FinishedBuildRow, load_last_builds
+from services.projects.permissions.access import filter_visible
 from services.projects.projections import ProjectRow
 
 PROJECT_COLUMNS: Columns = {
@@ -46,7 +48,7 @@ async def list_projects_page(ctx: Context, query: ListProjectsPage) -> Page:
             parts.append(build_condition(column_filter, column))
         elif column := LAST_BUILD_COLUMNS.get(column_filter.column):
             parts.append(await match_last_build(ctx, column_filter, column))
-    condition = combine_conditions(query, parts)
+    condition = match_all(combine_conditions(query, parts), await filter_visible(ctx))
     if query.sort_by in LAST_BUILD_COLUMNS:
         page = await sort_by_last_build(ctx, query, await projects.find(condition))
     else:

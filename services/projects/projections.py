@@ -12,10 +12,13 @@ from contracts.projects import (
     ExecutorCreated,
     ExecutorDeleted,
     ExecutorEvent,
+    ForgeKind,
+    ProjectAccess,
     ProjectCreated,
     ProjectDeleted,
     ProjectEvent,
     ProjectSecretsSet,
+    RetentionLimits,
     SecretAttached,
     SecretCreated,
     SecretDeleted,
@@ -24,7 +27,7 @@ from contracts.projects import (
     SecretProjectsSet,
     SecretRevealed,
 )
-from libs.eventstore.decider import Category, RecordedEvent
+from libs.eventstore.decider import Category, PreviousRow, RecordedEvent
 from services.projects.domain.credential import credential_decider
 from services.projects.domain.executor import executor_decider
 from services.projects.domain.membership import membership_decider
@@ -34,12 +37,10 @@ from services.projects.domain.secret import add_project, remove_project, secret_
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-class ProjectRow(ReadModelRow):
+class ProjectRow(ProjectAccess, RetentionLimits):
     id: int = 0
     owner_alias: str = ""
     owner_key: str = ""  # lower case
-    owner_user_id: int | None = None
-    company_id: int | None = None
     alias: str = ""
     name: str = ""
     description: str | None = None
@@ -50,10 +51,13 @@ class ProjectRow(ReadModelRow):
     allow_concurrent_execution: bool = False
     executor_id: int | None = None
     credential_id: int | None = None
-    developers_id: tuple[int, ...] = ()
     protected_branches: tuple[str, ...] | None = None
     sealed_signature_key: str = ""
     sealed_login: str = ""  # encrypted login for the repository; empty: no login
+    badges: bool = False
+    forge_kind: ForgeKind = ForgeKind.NONE
+    forge_api_url: str = ""
+    forge_secret: str = ""
     created_at: datetime = EPOCH
 
     @property
@@ -87,7 +91,8 @@ project_category = Category(
     project_decider,
     ProjectRow(),
     apply_project_event,
-    row_version=2,
+    row_version=3,
+    previous_row=PreviousRow(2, lambda row: row),
     indexes=(
         ("id",),
         ("name", "id"),
@@ -95,10 +100,14 @@ project_category = Category(
         ("owner_user_id",),
         ("company_id",),
         ("developers_id",),
+        ("readers_id",),
+        ("maintainers_id",),
         ("credential_id",),
         ("executor_id",),
+        ("badges", "id"),
     ),
     is_deleted=lambda row: row.id == 0,
+    is_removable=True,
 )
 
 
@@ -139,6 +148,7 @@ secret_category = Category(
     apply_secret_event,
     indexes=(("id",), ("name", "id"), ("env", "id"), ("projects_id",), ("scope", "id")),
     is_deleted=lambda row: row.id == 0,
+    is_removable=True,
 )
 
 
@@ -169,6 +179,7 @@ credential_category = Category(
     apply_credential_event,
     indexes=(("id",),),
     is_deleted=lambda row: row.id == 0,
+    is_removable=True,
 )
 
 
@@ -198,12 +209,13 @@ executor_category = Category(
     apply_executor_event,
     indexes=(("id",),),
     is_deleted=lambda row: row.id == 0,
+    is_removable=True,
 )
 
 
 class MembershipRow(ReadModelRow):
     developer_id: int = 0
-    projects_id: tuple[int, ...] = ()  # as last requested; the present members are in the rows of the projects
+    projects_id: tuple[int, ...] = ()  # as last requested; the current members are in the rows of the projects
 
 
 def apply_membership_event(_row: MembershipRow, recorded: RecordedEvent[DeveloperProjectsSet]) -> MembershipRow:

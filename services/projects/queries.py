@@ -1,24 +1,35 @@
+"""Queries for projects."""
+
 from collections.abc import Sequence
 
 from contracts.errors import RequestRejected
-from contracts.identity import CompanyView, GetCompany
 from contracts.messages import Page, ReadModelRow
 from contracts.projects import (
+    BadgeProject,
+    BadgeProjects,
     GetLaunchSettings,
     GetProject,
     GetProjectByAlias,
     GetProjectCount,
     LaunchSettings,
+    ListBadgeProjects,
     ListMemberships,
     ListProjects,
     Memberships,
+    ProjectAction,
     ProjectCount,
     ProjectView,
 )
-from libs.eventstore.decider import Actor
+from libs.documents import Document
+from libs.permissions.lookups import fetch_company_members
 from libs.projections.paging import BY_ID, fetch_rows
 from libs.service.declaration import Context
 from services.projects import build_activity
+from services.projects.permissions.access import (
+    filter_visible,
+    may_launch,
+    require_project_action,
+)
 from services.projects.projections import ProjectRow, SecretRow
 from services.projects.views import to_launch_settings, to_project_view
 
@@ -36,7 +47,7 @@ async def get_project_by_alias(ctx: Context, query: GetProjectByAlias) -> Projec
 
 
 async def list_projects(ctx: Context, query: ListProjects) -> Page:
-    page = await fetch_rows(ctx.read_model(ProjectRow), query, BY_ID)
+    page = await fetch_rows(ctx.read_model(ProjectRow), query, BY_ID, await filter_visible(ctx))
     max_build_ids = build_activity.MAX_BUILD_IDS_IN_LIST
     return page.render(await load_project_views(ctx, page.rows, reveal=query.reveal, max_build_ids=max_build_ids))
 
@@ -45,9 +56,21 @@ async def get_project_count(ctx: Context, query: GetProjectCount) -> ProjectCoun
     return ProjectCount(count=await ctx.read_model(ProjectRow).count({"company_id": query.company_id}))
 
 
+async def list_badge_projects(ctx: Context, query: ListBadgeProjects) -> BadgeProjects:
+    condition: Document = {"badges": True}
+    if query.owner_alias is not None:
+        condition["owner_key"] = query.owner_alias.lower()
+    if query.alias is not None:
+        condition["alias"] = query.alias.lower()
+    rows = await ctx.read_model(ProjectRow).find(condition, BY_ID, limit=query.limit)
+    projects = (BadgeProject(id=row.id, owner_alias=row.owner_alias, alias=row.alias) for row in rows)
+    return BadgeProjects(projects=tuple(projects))
+
+
 async def list_memberships(ctx: Context, query: ListMemberships) -> Memberships:
     projects: dict[int, tuple[int, ...]] = {}
-    async for row in ctx.read_model(ProjectRow).iterate({"developers_id": {"$in": query.developers_id}}, [("id", 1)]):
+    condition = {"developers_id": {"$in": query.developers_id}, **await filter_visible(ctx)}
+    async for row in ctx.read_model(ProjectRow).iterate(condition, [("id", 1)]):
         for developer_id in row.developers_id:
             projects[developer_id] = (*projects.get(developer_id, ()), row.id)
     return Memberships(projects_id=projects)
@@ -55,25 +78,11 @@ async def list_memberships(ctx: Context, query: ListMemberships) -> Memberships:
 
 async def get_launch_settings(ctx: Context, query: GetLaunchSettings) -> LaunchSettings:
     row = await require_project(ctx, query.project_id)
-    members_id = await fetch_company_members(ctx, row.company_id)
-    return to_launch_settings(row, allowed=may_launch(row, ctx.metadata.actor, members_id))
-
-
-def may_launch(row: ProjectRow, user: Actor, members_id: Sequence[int]) -> bool:
-    """Return whether the user may launch builds of the project, through the API or by a push."""
-    return user.is_admin or user.id in row.developers_id or user.id in members_id
-
-
-async def fetch_company_members(ctx: Context, company_id: int | None) -> Sequence[int]:
-    """Return the members of the company that owns a project; empty if a user owns it or the company was deleted."""
-    if company_id is None:
-        return ()
-    try:
-        return (await ctx.query(GetCompany(company_id=company_id), CompanyView)).members_id
-    except RequestRejected as rejected:
-        if rejected.code != "COMPANY_NOT_FOUND":
-            raise
-        return ()
+    actor = ctx.metadata.actor
+    allowed = may_launch(row, actor, ()) or may_launch(row, actor, await fetch_company_members(ctx, row.company_id))
+    if not allowed:
+        await require_project_action(ctx, row, ProjectAction.READ)
+    return to_launch_settings(row, allowed=allowed)
 
 
 async def require_project(ctx: Context, project_id: int) -> ProjectRow:
@@ -96,7 +105,7 @@ async def load_project_views(
 ) -> list[ProjectView]:
     """Return the views of projects with their secrets and build activity.
 
-    `reveal`: with the signature key in plaintext. `max_build_ids`: finished builds per project.
+    `reveal` includes the signature keys in plaintext. `max_build_ids` limits the ids of finished builds per project.
     """
     ids = [row.id for row in rows]
     secrets_id: dict[int, list[int]] = {project_id: [] for project_id in ids}

@@ -1,12 +1,15 @@
-"""Command preparation and queries for secrets, and the secrets of a job. Revealing a value to a user is recorded."""
+"""Command preparation and queries for secrets, and the secrets of jobs and forges. Revealing a value is recorded."""
 
 import asyncio
+from collections.abc import Collection
 
 from contracts.errors import RequestRejected
 from contracts.messages import Page, Payload
 from contracts.projects import (
     ChangeSecretValue,
     CreateSecret,
+    Forge,
+    GetForge,
     GetJobSecrets,
     GetSecret,
     JobSecrets,
@@ -18,12 +21,14 @@ from contracts.projects import (
     SetSecretProjects,
 )
 from libs.eventstore.repository import CommandResult
-from libs.projections.filters import Column, parse_number
+from libs.projections.filters import Column, Condition, parse_number
 from libs.projections.paging import fetch_filtered_page, fetch_page
+from libs.security.envelopes import InvalidEnvelope, encrypt_for
 from libs.service.declaration import Context
 from services.projects.domain.internal_commands import AddSecret, SetSecretValue
 from services.projects.domain.secret import validate_variable_name
 from services.projects.domain.validation import require_secret_text
+from services.projects.permissions.access import list_hidden_ids
 from services.projects.projections import CredentialRow, ProjectRow, SecretRow
 from services.projects.queries import require_all, require_project
 from services.projects.views import to_secret_view
@@ -68,15 +73,34 @@ async def prepare_project_selection(ctx: Context, command: SetSecretProjects) ->
 
 
 async def get_secret(ctx: Context, query: GetSecret) -> SecretView:
-    return to_secret_view(await require_secret(ctx, query.secret_id))
+    hidden = await list_hidden_ids(ctx)
+    return to_secret_view(without_projects(await require_secret(ctx, query.secret_id), hidden))
 
 
 async def list_secrets(ctx: Context, query: ListSecrets) -> Page:
-    return await fetch_page(ctx.read_model(SecretRow), query, to_secret_view)
+    hidden = await list_hidden_ids(ctx)
+
+    def to_view(row: SecretRow) -> SecretView:
+        return to_secret_view(without_projects(row, hidden))
+
+    return await fetch_page(ctx.read_model(SecretRow), query, to_view, condition=match_visible(hidden))
 
 
 async def list_secrets_page(ctx: Context, query: ListSecretsPage) -> Page:
-    return await fetch_filtered_page(ctx.read_model(SecretRow), query, SECRET_COLUMNS, to_summary)
+    condition = match_visible(await list_hidden_ids(ctx))
+    return await fetch_filtered_page(ctx.read_model(SecretRow), query, SECRET_COLUMNS, to_summary, condition)
+
+
+def match_visible(hidden: Collection[int]) -> Condition:
+    """Return the condition for secrets without projects, or of a project that is not hidden from the actor."""
+    if not hidden:
+        return {}
+    return {"$or": [{"projects_id": []}, {"projects_id": {"$elemMatch": {"$nin": sorted(hidden)}}}]}
+
+
+def without_projects(row: SecretRow, hidden: Collection[int]) -> SecretRow:
+    """Return the secret without the projects that are hidden from the actor."""
+    return row.replace(projects_id=tuple(id_ for id_ in row.projects_id if id_ not in hidden)) if hidden else row
 
 
 def to_summary(row: SecretRow) -> Payload:
@@ -110,6 +134,7 @@ async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:
         ),
         ssh_key=await decrypt_ssh_key(ctx, project.credential_id),
         repository_login=await decrypt_repository_login(ctx, project, query.repository),
+        owner_alias=project.owner_alias,
     )
 
 
@@ -129,6 +154,35 @@ async def decrypt_repository_login(ctx: Context, project: ProjectRow, repository
     if not project.sealed_login or repository != project.repository:
         return None
     return await ctx.vault.decrypt(f"project-{project.id}", project.sealed_login)
+
+
+async def get_forge(ctx: Context, query: GetForge) -> Forge:
+    """Return the forge of a project, with the token for it if the query has a key to encrypt the token for."""
+    project = await require_project(ctx, query.project_id)
+    return Forge(
+        kind=project.forge_kind,
+        api_url=project.forge_api_url,
+        repository=project.repository,
+        alias=project.alias,
+        encrypted=await encrypt_forge_token(ctx, project, query.public_key) if query.public_key else "",
+    )
+
+
+async def encrypt_forge_token(ctx: Context, project: ProjectRow, public_key: str) -> str:
+    """Return the token, encrypted for the service that asks, or an empty text.
+
+    Only secrets of the project itself are used: a global secret could be meant for another server.
+    """
+    rows = await ctx.read_model(SecretRow).find(
+        {"name": project.forge_secret, "projects_id": project.id}, [("id", -1)], limit=1
+    )
+    if not rows:
+        return ""
+    token = await ctx.vault.decrypt(f"secret-{rows[0].id}", rows[0].sealed_value)
+    try:
+        return encrypt_for(token, public_key, f"forge-{project.id}")
+    except InvalidEnvelope:
+        raise RequestRejected("REQUEST_INVALID", "The public key is not an X25519 key.") from None
 
 
 async def require_secret(ctx: Context, secret_id: int) -> SecretRow:

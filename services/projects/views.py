@@ -1,3 +1,5 @@
+"""Conversion of read-model rows to the views that queries return."""
+
 from collections.abc import Mapping
 
 from contracts.projects import CredentialView, ExecutorView, LaunchSettings, ProjectView, SecretView
@@ -11,7 +13,7 @@ def to_project_view(
     row: ProjectRow, activity: BuildActivity, secrets_id: tuple[int, ...], signature_key: str | None
 ) -> ProjectView:
     return ProjectView(
-        **row.model_dump(exclude={"owner_key", "sealed_signature_key", "sealed_login", "protected_branches"}),
+        **row.model_dump(include=set(ProjectView.model_fields) - {"protected_branches"}),
         protected_branches=row.effective_protected_branches,
         signature_key=signature_key,
         secrets_id=secrets_id,

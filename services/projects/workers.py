@@ -26,10 +26,13 @@ from contracts.projects import (
 )
 from libs.documents import Filter
 from libs.eventstore.decider import RecordedEvent
+from libs.privacy.redaction import update_commits
 from libs.service.declaration import Context, Worker
-from services.projects.domain.internal_commands import RemoveDeveloper
+from services.projects.domain.internal_commands import RemoveDeveloper, SetProjectPath
+from services.projects.domain.project_members import LISTS
 from services.projects.projections import ProjectRow
 from services.projects.webhooks import payloads
+from services.projects.webhooks.delivery_projection import delivery_category
 
 
 async def shred_stream_key(ctx: Context, recorded: RecordedEvent[Event]) -> None:
@@ -39,16 +42,45 @@ async def shred_stream_key(ctx: Context, recorded: RecordedEvent[Event]) -> None
 
 async def remove_from_projects(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
     user_id = recorded.event.user_id
-    async for project in ctx.read_model(ProjectRow).walk({"developers_id": user_id}):
+    lists = [{name: user_id} for name in LISTS.values()]
+    async for project in ctx.read_model(ProjectRow).walk({"$or": lists}):
         await ctx.send(RemoveDeveloper(project_id=project.id, developer_id=user_id), step=str(project.id))
 
 
+def erased_alias(user_id: int) -> str:
+    """Return the alias under which the projects of an erased user are found until they are moved to another owner."""
+    return f"erased-user-{user_id}"
+
+
+async def erase_owner(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
+    """Move the projects of a deleted user to an alias without the name, and empty the name in all events."""
+    user_id = recorded.event.user_id
+    alias = erased_alias(user_id)
+    async for project in ctx.read_model(ProjectRow).walk({"owner_user_id": user_id, "owner_alias": {"$ne": alias}}):
+        move = SetProjectPath(project_id=project.id, owner_alias=alias, owner_user_id=user_id)
+        await ctx.send(move, step=str(project.id))
+    commits, streams = ctx.collection("commits"), ctx.collection("streams")
+    named = {"data.owner_user_id": user_id, "data.owner_alias": {"$nin": ["", alias]}}
+    await update_commits(
+        commits,
+        {"events": {"$elemMatch": named}},
+        {"$set": {"events.$[named].data.owner_alias": ""}},
+        [{f"named.{name}": value for name, value in named.items()}],
+    )
+    sent = {"data.user_id": user_id, "data.sealed_sender": {"$gt": ""}}
+    await update_commits(
+        commits,
+        {"events": {"$elemMatch": sent}},
+        {"$set": {"events.$[sent].data.sealed_sender": ""}},
+        [{f"sent.{name}": value for name, value in sent.items()}],
+    )
+    row = delivery_category.row_field
+    await streams.update_many({f"{row}.user_id": user_id}, {"$set": {f"{row}.sealed_sender": ""}})
+
+
 async def move_projects_of_user(ctx: Context, recorded: RecordedEvent[UserRenamed]) -> None:
-    renamed = recorded.event
-    # old projects store only the name of their owner; projects of a later user of that name are newer than the event
-    without_owner_id = {"owner_user_id": None, "company_id": None, "created_at": {"$lt": recorded.at}}
-    by_name = {"owner_key": renamed.former_username.lower(), **without_owner_id}
-    await move_projects(ctx, GetUser(user_id=renamed.user_id), {"$or": [{"owner_user_id": renamed.user_id}, by_name]})
+    user_id = recorded.event.user_id
+    await move_projects(ctx, GetUser(user_id=user_id), {"owner_user_id": user_id})
 
 
 async def move_projects_of_company(ctx: Context, recorded: RecordedEvent[CompanyRenamed]) -> None:
@@ -57,7 +89,7 @@ async def move_projects_of_company(ctx: Context, recorded: RecordedEvent[Company
 
 
 async def move_projects(ctx: Context, owner: GetUser | GetCompany, owned: Filter) -> None:
-    """Move the projects to the present name of the owner.
+    """Move the projects to the current name of the owner.
 
     Repeat if the name changes during the move, because rename events may be handled in any order.
     """
@@ -70,7 +102,7 @@ async def move_projects(ctx: Context, owner: GetUser | GetCompany, owned: Filter
 
 
 async def fetch_owner_name(ctx: Context, owner: GetUser | GetCompany) -> str | None:
-    """Return the present name of a user or company, or None if it was deleted."""
+    """Return the current name of a user or company, or None if it was deleted."""
     try:
         if isinstance(owner, GetUser):
             return (await ctx.query(owner, UserView)).username
@@ -98,6 +130,17 @@ async def rescue_company_projects(
             await ctx.send(MoveProject(project_id=project.id, owner_alias=name), step=str(project.id))
 
 
+async def record_owner_ids(ctx: Context) -> None:
+    """Record the ids of the owners in projects of release 0.1.0, which recorded only the owner's name."""
+    async for project in ctx.read_model(ProjectRow).walk({"owner_user_id": None, "company_id": None}):
+        try:
+            move = MoveProject(project_id=project.id, owner_alias=project.owner_alias)
+            await ctx.send(move, step=str(project.id))
+        except RequestRejected as rejected:
+            if rejected.code not in ("PROJECT_OWNER_INVALID", "PROJECT_NOT_FOUND"):  # the owner or project was deleted
+                raise
+
+
 WORKERS = (
     Worker(
         "erase_deleted",
@@ -108,6 +151,7 @@ WORKERS = (
     Worker("forget_deliveries", "projects", (ProjectDeleted,), payloads.purge_project),
     Worker("forget_request_bodies", "builds", (BuildFinished,), payloads.delete_payload),
     Worker("leave_projects", "identity", (UserDeleted,), remove_from_projects),
+    Worker("erase_owners", "identity", (UserDeleted,), erase_owner),
     Worker("move_projects", "identity", (UserRenamed,), move_projects_of_user),
     Worker("move_company_projects", "identity", (CompanyRenamed,), move_projects_of_company),
     Worker("leave_deleted_company", "identity", (CompanyDeleted,), rescue_company_projects),

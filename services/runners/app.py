@@ -1,5 +1,9 @@
+"""The declaration of the runners service."""
+
 from functools import partial
 
+from contracts.identity import GetCompany
+from contracts.projects import GetLaunchSettings
 from contracts.runners import (
     AuthenticateRunner,
     GetRunner,
@@ -14,6 +18,7 @@ from contracts.runners import (
     RunnerPaused,
 )
 from libs.service.declaration import CommandFlow, Handler, PeriodicTask, Service
+from services.runners.authorization import authorize
 from services.runners.commands import (
     authenticate_runner,
     finish_registration,
@@ -55,6 +60,8 @@ def create_service() -> Service:
             Handler(GetRunner, get_runner),
             Handler(ListRunners, list_runners),
         ),
+        authorize=authorize,
+        outgoing=(GetCompany, GetLaunchSettings),
         workers=WORKERS,
         gauges=GAUGES,
         periodic_tasks=(

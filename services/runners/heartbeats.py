@@ -26,9 +26,9 @@ CACHE_SIZE = 20_000  # runners; after an eviction the next heartbeat is written 
 class PendingHeartbeat(NamedTuple):
     """A heartbeat that is not written yet."""
 
-    seen_at: datetime  # by the database's clock
-    monotonic_time: float  # by the monotonic clock of this process, in seconds
-    fields: Payload  # IP address and info, as far as they were reported
+    seen_at: datetime  # database time
+    monotonic_time: float  # monotonic clock of this process, in seconds
+    fields: Payload  # the reported values of IP address and info
 
 
 class HeartbeatWriter:

@@ -84,6 +84,7 @@ runner_category = Category(
     row_version=2,
     indexes=(("token_hash",), ("id",), ("online",), ("owner_type", "owner_id")),
     is_deleted=lambda row: row.deleted,
+    is_removable=True,
 )
 
 

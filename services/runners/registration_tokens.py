@@ -16,7 +16,7 @@ from services.runners.domain.registration import registration_stream
 
 
 async def prepare_first_token(ctx: Context, command: RevealRegistrationToken) -> IssueRegistrationToken:
-    """Generate the token that the scope gets if it has none. The settings can give that of the scope `service`."""
+    """Return the token to issue if the scope has none: a new one, or for the scope `service` the configured one."""
     configured = ctx.settings.registration_token if command.scope == "service" else ""
     return IssueRegistrationToken(command.scope, *await _seal(ctx, command.scope, configured or generate_token()))
 

@@ -60,7 +60,7 @@ async def measure_dispatch(bench: Bench, project_id: int) -> None:
         token = (await runner.request("POST", "/api/v4/runners", registration)).json()["token"]
         for _ in range(DISPATCHED_BUILDS):
             polling = asyncio.create_task(runner.request("POST", "/api/v4/jobs/request", {"token": token, "info": {}}))
-            await asyncio.sleep(0.03)  # in this time the runner's request reaches the gateway
+            await asyncio.sleep(0.03)  # by then the runner's request has reached the gateway
             started = time.perf_counter()
             await user.request("POST", f"/api/developer/builds/{project_id}", {"build": {}})
             job = (await polling).json()

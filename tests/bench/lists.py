@@ -21,7 +21,6 @@ from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
 from libs.messaging.nats_connection import connect
 from libs.observability.metrics import Metrics
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
 from libs.service.migration import migrate
@@ -32,6 +31,7 @@ from services.builds.app import service
 from services.builds.projections import job_category as category
 from services.builds.queries.job_queries import ListJobsHandler
 from tests.bench.cells import percentile
+from tests.support.memory_key_vault import MemoryKeyVault
 
 SMALL_JOB_COUNT, LARGE_JOB_COUNT = 100, 1_000_000
 RUNNER_COUNT = 50

@@ -1,3 +1,5 @@
+"""Results of a benchmark, with their targets, and the connections it uses."""
+
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

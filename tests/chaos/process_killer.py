@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import psutil
+
 from infra.local.data_folder import DataFolder
 from infra.local.stack_state import ProcessState, StackState
 from tests.support.stacks.running_stack import SERVICES, RunningStack
@@ -24,6 +26,14 @@ class Kill:
     kinds: tuple[str, ...]
     killed_at: float
     ready_at: float | None  # when all killed processes were ready again; None: the wait ended before
+
+
+def has_exited(pid: int) -> bool:
+    """Return whether the process has ended, even if its parent has not noticed yet."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def one_of_each_kind(seed: int) -> list[tuple[str]]:
@@ -74,6 +84,8 @@ class ProcessKiller:
     async def stop_while_frozen(self, server: str, names: Sequence[str]) -> float:
         """Suspend the server and stop the processes. Stop the first one a second time while it starts.
 
+        The time of a shutdown ends with the exit, not with the start of the replacement.
+
         One process is enough for the second stop, because all services start alike. Returns the seconds of the longer
         shutdown.
         """
@@ -89,10 +101,12 @@ class ProcessKiller:
     async def _stop_and_wait(self, names: Sequence[str]) -> float:
         before = await self._send_signal(names, signal.SIGTERM)
         at = time.monotonic()
+        await eventually(lambda: all(map(has_exited, before.values())), within=RESTART_TIMEOUT)
+        seconds = time.monotonic() - at
         await eventually(
             lambda: all(self._read_processes()[name].pid != pid for name, pid in before.items()), within=RESTART_TIMEOUT
         )
-        return time.monotonic() - at
+        return seconds
 
     def _handles_sigterm(self, name: str) -> bool:
         pid = self._read_processes()[name].pid

@@ -1,3 +1,5 @@
+"""Fixture of all integration tests: fast password hashes."""
+
 from collections.abc import Iterator
 
 import pytest

@@ -59,6 +59,11 @@ def parts(seed: int) -> list[Part]:
         ),
         Part("fuzz-units", f"properties with 2,000 examples each, seed {seed}", (*PYTEST, *thorough)),
         Part("mutation", f"a sample of mutants of the deciders, seed {seed}", mutation),
+        Part(
+            "soak",
+            "20,000 builds with retention: disk and memory level off",
+            (sys.executable, "-m", "tests.nightly.soak"),
+        ),
         Part("coverage", "branch coverage of the whole suite", ("make", "coverage")),
         Part(
             "containers",

@@ -64,6 +64,6 @@ def list_collections(service: Service) -> set[str]:
     folder = Path(str(packages.__path__[0])) / service.name
     named = {name for file in folder.rglob("*.py") for name in COLLECTION_CALL.findall(file.read_text())}
     views = {projection_collection(projection) for projection in service.projections}
-    followers = {"followers"} if service.policies or service.projections else set()
+    followers = {"followers"} if service.followed_sources else set()
     every = {*COMMON_COLLECTIONS, *service.indexes, *service.ttl_collections, *views, *followers, *named}
     return every - set(ABSENT_COLLECTIONS)

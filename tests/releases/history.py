@@ -81,7 +81,7 @@ async def create_people(system: BuildSystem, leftovers: Leftovers) -> int:
     await patch_resource(system, f"/api/admin/developers/{bob}/username", developer={"username": "robert"})
     await patch_resource(system, f"/api/admin/developers/{bob}/enabled", developer={"enabled": False})
     await patch_resource(system, f"/api/admin/developers/{eve}/email", developer={"email": "eve@example.org"})
-    await delete_resource(system, f"/api/admin/developers/{eve}")  # destroys the key that encrypts her email address
+    await delete_resource(system, f"/api/admin/developers/{eve}")  # destroys the key that encrypts her e-mail address
     for name, title in (("ada", "laptop"), ("ada", "lost one")):
         body = {"publicKey": generate_public_key(), "title": title, "expiresAt": "2099-12-31"}
         response = await system.http.post(f"/api/admin/user/{name}/key/create", headers=system.admin, json=body)

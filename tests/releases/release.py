@@ -38,7 +38,7 @@ class RunningRelease:
         await self.service_stacks.pop(name).aclose()
 
     async def use_released_mail_delays(self) -> None:
-        """Restart notifications with its default delays, so that the event of a rejected email stays pending."""
+        """Restart notifications with its default delays, so that the event of a rejected e-mail stays pending."""
         await self.stop("notifications")
         await self.start(create_service())
 

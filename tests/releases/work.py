@@ -1,4 +1,4 @@
-"""Builds that wait for each other, and emails that are sent, rejected and abandoned."""
+"""Builds that wait for each other, and e-mails that are sent, rejected and abandoned."""
 
 from tests.releases.changes import patch_resource
 from tests.support.external.forge_webhooks import github_headers, github_push_body
@@ -60,7 +60,7 @@ async def fill_concurrency_group(system: BuildSystem) -> Body:
 
 
 async def cause_emails(system: BuildSystem) -> int:
-    """Cause an accepted email, a rejected email and a test email. Return the id of the project with failing builds."""
+    """Cause an accepted, a rejected and a test e-mail. Return the id of the project with failing builds."""
     project = await system.create_project(name="Chaff", alias="chaff", spec_file_path="/nowhere.yaml")
     hal = await system.create_user("hal", "ROLE_DEVELOPER", "ROLE_ADMIN")
     await patch_resource(system, f"/api/admin/developers/{hal}/email", developer={"email": REJECTED_RECIPIENT})

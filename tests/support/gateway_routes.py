@@ -1,6 +1,7 @@
 """The gateway's routes for tests that call all of them. Routes of runners are left out: they need runner tokens."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from fastapi.routing import APIRoute, iter_route_contexts
 
@@ -31,13 +32,14 @@ class GatewayRoute:
         return self.body.fields()
 
 
-def list_routes() -> list[GatewayRoute]:
+@cache
+def list_routes() -> tuple[GatewayRoute, ...]:
     routes = (context.original_route for context in iter_route_contexts(create_api().routes))
-    return [
+    return tuple(
         _to_route(route)
         for route in routes
         if isinstance(route, APIRoute) and route.include_in_schema and not route.path.startswith(OF_RUNNERS)
-    ]
+    )
 
 
 def _to_route(route: APIRoute) -> GatewayRoute:

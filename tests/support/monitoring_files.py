@@ -13,7 +13,7 @@ METRIC_NAME = re.compile(r"\b(?:headrace|process)_\w+")
 
 
 def load_alert_rules() -> list[dict[str, Any]]:
-    [group] = yaml.safe_load((OBSERVABILITY_FOLDER / "alerts.yml").read_text())["groups"]
+    [group] = yaml.load((OBSERVABILITY_FOLDER / "alerts.yml").read_text(), yaml.CSafeLoader)["groups"]
     return list(group["rules"])
 
 

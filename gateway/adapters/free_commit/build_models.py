@@ -1,3 +1,5 @@
+"""Response models of builds, the queue and logs in Free Commit's API."""
+
 from pydantic import Field
 
 from gateway.forwarding.serializers import Moment, ResponseModel, passthrough, serialize, serialize_row

@@ -1,3 +1,5 @@
+"""Response models of the rows in Free Commit's paged lists."""
+
 from pydantic import Field
 
 from gateway.adapters.free_commit.paging import create_page_writer

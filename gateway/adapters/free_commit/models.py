@@ -1,3 +1,5 @@
+"""Response models of Free Commit's resources."""
+
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -91,7 +93,14 @@ class Project(ResponseModel):
     )
     spec_file_path: str = Field(description="path from the root of the repository", examples=["/headrace.yaml"])
     keep_number_build: int | None = Field(
-        description="number of finished builds to keep; null keeps all", examples=[50]
+        description="number of finished builds to keep; null: the server's setting", examples=[50]
+    )
+    keep_build_days: int = Field(0, description="days until finished builds are deleted; 0: the server's setting")
+    keep_log_days: int = Field(0, description="days until logs are removed; 0: the server's setting")
+    keep_number_log: int = Field(0, description="number of finished builds with logs; 0: the server's setting")
+    keep_artifact_days: int = Field(0, description="days until artifacts are removed; 0: the server's setting")
+    keep_number_artifact: int = Field(
+        0, description="number of finished builds with artifacts; 0: the server's setting"
     )
     allow_concurrent_execution: bool = Field(
         description="whether builds of the project may run at the same time", examples=[False]
@@ -118,6 +127,21 @@ class Project(ResponseModel):
     protected_branches: tuple[str, ...] = Field(
         description="names and patterns like `release/*`; protected runners only run jobs of these branches",
         examples=[["main"]],
+    )
+    visibility: str = Field(
+        "internal", description="`internal`: all users see the project; `private`: only members", examples=["private"]
+    )
+    badges: bool = Field(False, description="whether the result of the last build is public", examples=[True])
+    forge_kind: str = Field(
+        "none", description="forge that shows the results: `none`, `github`, `gitlab` or `gitea`", examples=["github"]
+    )
+    forge_api_url: str = Field(
+        "",
+        description="URL of the forge's API; empty: derived from the repository's",
+        examples=["https://git.example.org/api/v4"],
+    )
+    forge_secret: str = Field(
+        "", description="name of the project's secret with the token for the forge", examples=["FORGE_TOKEN"]
     )
 
 
@@ -148,7 +172,7 @@ class WrittenSecret(RevealedSecret):
 
     @model_serializer(mode="wrap")
     def _omit_empty_detail(self, members: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
-        """Serialize without an empty `detail`. With a return annotation, the JSON schema would lack the fields."""
+        """Leave out an empty `detail`. A return annotation would remove the fields from the JSON schema."""
         fields = members(self)
         return {name: value for name, value in fields.items() if name != "detail" or value is not None}
 

@@ -53,6 +53,7 @@ class AuthFields(Fields):
 
 class BuildFields(Fields):
     ignore_steps: TextsOrNone = Field((), description="names of steps to skip, with `@`", examples=[["@deploy"]])
+    ref: Text = Field(None, description="branch to build; null: that of the project", examples=["main"])
 
 
 class BuildChangeFields(Fields):
@@ -90,7 +91,7 @@ class ProjectFields(Fields):
         json_schema_extra=at_most(2048),
     )
     keep_number_build: Integer = Field(
-        None, description="number, or a string with it; null or an empty string: keep all", examples=[50]
+        None, description="number, or a string with it; null or an empty string: the server's setting", examples=[50]
     )
     allow_concurrent_execution: Boolean = Field(
         None, description="whether builds of the project may run at the same time", examples=[False]
@@ -124,6 +125,16 @@ class ProjectFields(Fields):
         examples=[["main"]],
         json_schema_extra=at_most(100, items=True),
     )
+
+    visibility: Text = Field(
+        None,
+        description="`internal`: all users see the project; `private`: only members; default: the server's setting",
+        examples=["private"],
+    )
+
+
+class PublicationFields(Fields):
+    badges: Boolean = Field(False, description="whether the result of the last build is public", examples=[True])
 
 
 class SecretFields(Fields):
@@ -279,6 +290,7 @@ class TokenFields(Fields):
 AUTH = envelope("auth", AuthFields)
 BUILD, BUILD_CHANGE = envelope("build", BuildFields), envelope("build", BuildChangeFields)
 PROJECT = envelope("project", ProjectFields)
+PUBLICATION = envelope("project", PublicationFields)
 SECRET = envelope("secret", SecretFields)
 CREDENTIAL = envelope("credential", CredentialFields)
 DEVELOPER, DEVELOPER_CHANGE = envelope("developer", DeveloperFields), envelope("developer", DeveloperChangeFields)

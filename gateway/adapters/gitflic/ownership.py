@@ -1,6 +1,7 @@
-"""Dependencies that find the project, company or runner in a GitFlic path, and admit only owners and administrators.
+"""Dependencies that find the project, company or runner in a GitFlic path. The services check the
+user's rights in a project.
 
-Use them with `Security`, whose scopes reach the check of the user's token.
+Declare them with `Security(..., scopes=[...])`: the scopes are required of a personal token.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +11,7 @@ from fastapi import Depends
 
 from contracts.errors import RequestRejected
 from contracts.identity import CompanyView, GetCompany, GetUser, UserView
-from contracts.projects import GetProjectByAlias, ProjectView
+from contracts.projects import GetProjectByAlias, ProjectAction, ProjectView
 from contracts.runners import GetRunner, OwnerType, RunnerView
 from gateway.dependencies import Bus, gitflic_admin, gitflic_user
 from gateway.forwarding.request_bus import RequestBus
@@ -24,38 +25,30 @@ Admin = Annotated[Actor, Depends(gitflic_admin)]
 
 
 async def authorize_project(owner_alias: OwnerAlias, project_alias: ProjectAlias, user: User, bus: Bus) -> Owner:
-    """Return the project in the path. Raises PROJECT_NOT_FOUND or FORBIDDEN.
+    """Return the project in the path, whose runners the user may manage. Raises PROJECT_NOT_FOUND or FORBIDDEN."""
+    return await _find_project(bus, user, owner_alias, project_alias, ProjectAction.MAINTAIN)
 
-    Administrators, the user who owns it and the members of the company that owns it may use the project.
-    """
-    answer = await bus.send(GetProjectByAlias(owner_alias=owner_alias, alias=project_alias), user)
-    project = ProjectView.model_validate_json(answer)
-    if not user.is_admin and user.id != project.owner_user_id:
-        await _require_member(bus, user, project.company_id)
-    return "PROJECT", project.id
+
+async def find_readable_project(owner_alias: OwnerAlias, project_alias: ProjectAlias, user: User, bus: Bus) -> Owner:
+    """Return the project in the path. Raises PROJECT_NOT_FOUND if the user may not see it."""
+    return await _find_project(bus, user, owner_alias, project_alias, ProjectAction.READ)
+
+
+async def _find_project(bus: RequestBus, user: Actor, owner_alias: str, alias: str, action: ProjectAction) -> Owner:
+    answer = await bus.send(GetProjectByAlias(owner_alias=owner_alias, alias=alias, action=action), user)
+    return "PROJECT", ProjectView.model_validate_json(answer).id
 
 
 async def authorize_company(company_alias: CompanyAlias, user: User, bus: Bus) -> Owner:
     """Return the company in the path. Raises COMPANY_NOT_FOUND, or FORBIDDEN for users who are not its members."""
     company = await _fetch_company(bus, user, GetCompany(alias=company_alias))
     if not user.is_admin and user.id not in company.members_id:
-        raise _not_owner()
+        raise RequestRejected("FORBIDDEN", "Only owners and administrators may do this.")
     return "COMPANY", company.id
-
-
-async def _require_member(bus: RequestBus, user: Actor, company_id: int | None) -> None:
-    if company_id is None:
-        raise _not_owner()
-    if user.id not in (await _fetch_company(bus, user, GetCompany(company_id=company_id))).members_id:
-        raise _not_owner()
 
 
 async def _fetch_company(bus: RequestBus, user: Actor, query: GetCompany) -> CompanyView:
     return CompanyView.model_validate_json(await bus.send(query, user))
-
-
-def _not_owner() -> RequestRejected:
-    return RequestRejected("FORBIDDEN", "Only owners and administrators may do this.")
 
 
 def filter_by_owner(owner: FindOwner) -> Any:

@@ -64,7 +64,7 @@ RUNNER_PAGE = create_slice_writer(Runner, "restPipelineRunnerModelList")
 
 
 class RunnerFields(JsonBody):
-    """Changes of a runner. Null means unchanged. A flag may also have its name in responses, such as `active`."""
+    """Changes of a runner. Null means unchanged. Flags are also accepted by their response names, such as `active`."""
 
     name: StrictStr | None = Field(None, examples=["machine-1"])
     description: StrictStr | None = Field(None, examples=["The big one"])

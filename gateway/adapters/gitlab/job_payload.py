@@ -30,6 +30,7 @@ FAILURE_REASONS = (
     "job_canceled",
 )
 NULL_SHA = "0" * 40
+DEFAULT_DEPTH = 20  # commits, as in GitLab
 DEPTH_VALUE = re.compile(r"[0-9]{1,9}")  # valid GIT_DEPTH; git accepts at most 2**31 - 1
 CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # value of CI_CONFIG_PATH, a file that no repository has
 
@@ -155,9 +156,9 @@ def _git_info(assignment: Assignment) -> dict[str, Any]:
 
 
 def _fetch_depth(assignment: Assignment) -> int:
-    """Return the job's GIT_DEPTH, or 0 (full history) if it is unset or invalid."""
+    """Return the job's GIT_DEPTH (0: full history), or DEFAULT_DEPTH if it is unset or invalid."""
     depth = next((variable.value for variable in reversed(assignment.variables) if variable.key == "GIT_DEPTH"), "")
-    return int(depth) if DEPTH_VALUE.fullmatch(depth) else 0
+    return int(depth) if DEPTH_VALUE.fullmatch(depth) else DEFAULT_DEPTH
 
 
 def _ref_name(assignment: Assignment) -> str:

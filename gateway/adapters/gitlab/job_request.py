@@ -132,6 +132,9 @@ async def _wait_for_job(
             poll.seen_cursor = app_state.long_polls.cursor
             if assignment := await _claim_job(app_state, poll.offer, poll):
                 return assignment
+            app_state.long_polls.take_missed_job(poll)
+            if poll.notified_jobs:
+                continue
         deadline = started_at + (limit if poll.offer else min(limit, PAUSED_HOLD_SECONDS))
         try:
             async with asyncio.timeout_at(min(deadline, clock() + RECHECK_SECONDS)):
@@ -149,14 +152,23 @@ async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: Pendin
     Otherwise only the claimed job is removed, because the others may still be queued.
     """
     notified_count = len(poll.notified_jobs)
+    claim = ClaimJob(runner=offer, job_id=poll.notified_jobs[0].job_id if poll.notified_jobs else None)
+    poll.is_busy = True
+    poll.missed_jobs.clear()
     try:
         answer = await app_state.bus.send(
-            ClaimJob(runner=offer), actor=runner_actor(offer.name), command_id=poll.claim_id
+            claim,
+            actor=runner_actor(offer.name),
+            command_id=poll.claim_id,
+            may_be_duplicate=not poll.has_claimed,  # after a claim without a job, an earlier one cannot have had one
         )
+        poll.has_claimed = True
     except RequestRejected as rejection:
         if rejection.code != "SERVICE_UNAVAILABLE":  # with this code, no service has received the claim
             await _return_claim(app_state, poll)
         raise
+    finally:
+        poll.is_busy = False
     assignment = ClaimResult.model_validate_json(answer).assignment
     if assignment is None:
         del poll.notified_jobs[:notified_count]

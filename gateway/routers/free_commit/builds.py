@@ -26,12 +26,13 @@ from contracts.messages import CommandReply
 from contracts.projects import GetLaunchSettings
 from gateway.adapters.free_commit.build_models import BUILDS, EXECUTEDS, LAUNCHED, ONE_BUILD, OUTPUT, QUEUEDS
 from gateway.adapters.free_commit.request_fields import BUILD, BUILD_CHANGE
-from gateway.auth import PERSONAL_TOKEN, read_token
-from gateway.dependencies import Bus, IdempotentBus, admin, developer
+from gateway.auth import PERSONAL_TOKEN
+from gateway.dependencies import Bus, IdempotentBus, State, admin, developer
 from gateway.errors import READ_ERRORS, WRITE_ERRORS, RespondInstead, errors
 from gateway.forwarding.changes import forward_change
 from gateway.forwarding.forward import forward
 from gateway.forwarding.request_bus import RequestBus
+from gateway.http.session_cookie import read_request_token
 from gateway.routers.prefix_router import free_commit_router
 from gateway.schemas.path_parameters import BuildUuid, ProjectId
 from libs.eventstore.decider import Actor
@@ -50,9 +51,9 @@ developers = free_commit_router("/api/developer/builds", "Builds")
 admins = free_commit_router("/api/admin/builds", "Builds")
 
 
-async def get_launch_source(request: Request) -> Literal["api", "web"]:
+async def get_launch_source(request: Request, state: State) -> Literal["api", "web"]:
     """Return the launch source of a build: `api` for personal tokens, which scripts use, `web` for login tokens."""
-    return "api" if PERSONAL_TOKEN.fullmatch(read_token(dict(request.scope["headers"]))) else "web"
+    return "api" if PERSONAL_TOKEN.fullmatch(read_request_token(request, state.settings)) else "web"
 
 
 async def empty_list_on_outage(request: Request) -> AsyncIterator[None]:
@@ -71,7 +72,7 @@ forward(
     "/{project_id:id}",
     QueueBuild,
     Launcher,
-    "Launch a build of the latest commit of the project's branch.",
+    "Launch a build of the latest commit of the project's branch, or of another branch.",
     body=BUILD,
     response=LAUNCHED,
     errors=("LAUNCH_BUILD_NOT_ALLOWED",),

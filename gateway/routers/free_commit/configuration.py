@@ -1,3 +1,5 @@
+"""Routes of the server's settings in Free Commit's API, and of the test mail."""
+
 from typing import Annotated
 
 from fastapi import Security

@@ -1,3 +1,5 @@
+"""Routes of projects."""
+
 from functools import partial
 from typing import Annotated
 
@@ -5,24 +7,13 @@ from fastapi import Security
 from starlette.responses import Response
 
 from contracts.projects import (
-    ChangeBranch,
-    ChangeConcurrency,
-    ChangeRepository,
-    ChangeRetention,
-    ChangeSpecFilePath,
     CreateProject,
-    DeleteProject,
-    DescribeProject,
     GetProject,
     ListProjects,
     MoveProject,
-    ProtectBranches,
-    RenameProject,
-    RenewSignatureKey,
     SetProjectCredential,
     SetProjectDevelopers,
     SetProjectExecutor,
-    SetProjectSecrets,
 )
 from gateway.adapters.free_commit.models import ONE_PROJECT, PROJECTS
 from gateway.adapters.free_commit.request_fields import PROJECT
@@ -31,6 +22,7 @@ from gateway.errors import READ_ERRORS, errors
 from gateway.forwarding.changes import forward_change
 from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import free_commit_router
+from gateway.routers.project_settings import add_project_routes
 from gateway.schemas.path_parameters import ProjectId
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import ReturnMessage
@@ -86,29 +78,8 @@ forward(
     return_message=revealed,
     status_code=201,
 )
-change("name", RenameProject, "Change the project's name.")
-change("description", DescribeProject, "Change the project's description.", required=False)
-change(
-    "repository",
-    ChangeRepository,
-    "Change the repository URL, which includes the login; a URL without one removes the login.",
-)
-change("branch", ChangeBranch, "Change the branch that is built.")
-change("spec_file_path", ChangeSpecFilePath, "Change the path of the spec file.")
-change("keep_number_build", ChangeRetention, "Change how many finished builds the project keeps.", required=False)
-change(
-    "allow_concurrent_execution",
-    ChangeConcurrency,
-    "Allow or forbid builds of the project to run at the same time.",
-)
+add_project_routes(admins, admin)
 change("developers", SetProjectDevelopers, "Replace the project's developers.", field="developers_id", reject_null=True)
-change(
-    "secrets",
-    SetProjectSecrets,
-    "Replace the project's secrets. A secret without any project left is used by no builds.",
-    field="secrets_id",
-    reject_null=True,
-)
 change(
     "repository_credential",
     SetProjectCredential,
@@ -119,28 +90,3 @@ change(
 change("executor", SetProjectExecutor, "Set the project's executor.", field="executor_id")
 change("owner_alias", MoveProject, MOVE, required=False)
 change("alias", MoveProject, MOVE, required=False)
-change(
-    "protected_branches",
-    ProtectBranches,
-    "Set the protected branches; null protects the branch that is built.",
-    required=False,
-)
-forward(
-    admins,
-    "PATCH",
-    "/{project_id:id}/signature_key",
-    RenewSignatureKey,
-    AdminEditor,
-    "Create a new signature key. Webhooks signed with the previous one are rejected.",
-    response=ONE_PROJECT,
-    return_message=revealed,
-)
-forward(
-    admins,
-    "DELETE",
-    "/{project_id:id}",
-    DeleteProject,
-    AdminWriter,
-    "Delete a project with its builds, logs and runners. Its secrets are detached.",
-    status_code=204,
-)

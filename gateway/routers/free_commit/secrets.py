@@ -1,26 +1,23 @@
-from functools import partial
+"""Routes of secrets."""
+
 from typing import Annotated
 
 from fastapi import Security
 
 from contracts.projects import (
-    ChangeEscapedCharacters,
-    ChangeSecretValue,
-    CreateSecret,
     DeleteSecret,
     GetSecret,
     ListSecrets,
     RenameSecret,
     RevealSecret,
-    SetSecretEnvironment,
-    SetSecretProjects,
 )
-from gateway.adapters.free_commit.models import ECHOED_SECRET, ONE_SECRET, REVEALED_SECRET, SECRETS
+from gateway.adapters.free_commit.models import ONE_SECRET, REVEALED_SECRET, SECRETS
 from gateway.adapters.free_commit.request_fields import SECRET
 from gateway.dependencies import admin, developer
 from gateway.forwarding.changes import forward_change
 from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import free_commit_router
+from gateway.routers.project_settings import add_secret_routes
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import ReturnMessage
 
@@ -30,16 +27,6 @@ AdminWriter = Annotated[Actor, Security(admin, scopes=["SECRET_WRITE"])]
 
 developers = free_commit_router("/api/developer/secrets", "Secrets")
 admins = free_commit_router("/api/admin/secrets", "Secrets")
-written = ReturnMessage(GetSecret, "secret_id")  # the client knows the value, which is added to the answer
-change = partial(
-    forward_change,
-    admins,
-    "/{secret_id:id}",
-    body=SECRET,
-    user=AdminWriter,
-    response=REVEALED_SECRET,
-    return_message=ReturnMessage(RevealSecret, "secret_id"),
-)
 LIST = "List all secrets by id, without their values."
 
 forward(developers, "GET", "", ListSecrets, DeveloperReader, LIST, response=SECRETS)
@@ -63,28 +50,17 @@ forward(
     "Get a secret with its value in clear text. Each access is recorded with its user.",
     response=REVEALED_SECRET,
 )
-forward(
+add_secret_routes(admins, admin, REVEALED_SECRET, RevealSecret)
+forward_change(
     admins,
-    "POST",
-    "",
-    CreateSecret,
-    AdminWriter,
-    "Create a secret; without projects it is global.",
+    "/{secret_id:id}",
+    "name",
+    RenameSecret,
+    "Change the secret's name.",
     body=SECRET,
-    response=ECHOED_SECRET,
-    return_message=written,
-    status_code=201,
-)
-change("name", RenameSecret, "Change the secret's name.")
-change("value", ChangeSecretValue, "Change the secret's value.", response=ECHOED_SECRET, return_message=written)
-change("env", SetSecretEnvironment, "Change the secret's label.", required=False)
-change("escape_char", ChangeEscapedCharacters, "Change the stored characters; they have no effect on the value.")
-change(
-    "projects",
-    SetSecretProjects,
-    "Replace the secret's projects; an empty list makes the secret global.",
-    field="projects_id",
-    required=False,
+    user=AdminWriter,
+    response=REVEALED_SECRET,
+    return_message=ReturnMessage(RevealSecret, "secret_id"),
 )
 forward(
     admins,

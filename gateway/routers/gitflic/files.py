@@ -10,7 +10,7 @@ from contracts.builds import TRACE_TYPE, JobFile, ListJobFiles
 from contracts.errors import RequestRejected
 from contracts.messages import Page
 from gateway.adapters.gitflic.job_files import FILE_PAGE
-from gateway.adapters.gitflic.ownership import Owner, authorize_project
+from gateway.adapters.gitflic.ownership import Owner, find_readable_project
 from gateway.adapters.gitflic.slices import read_slice_fields
 from gateway.dependencies import Bus, gitflic_user
 from gateway.errors import ANY_ROUTE, ROLES, errors
@@ -21,12 +21,12 @@ from gateway.streaming.downloads import BINARY_CONTENT, send_artifact, send_log_
 from libs.eventstore.decider import Actor
 
 Reader = Annotated[Actor, Security(gitflic_user, scopes=["BUILD_READ"])]
-Project = Annotated[Owner, Security(authorize_project, scopes=["BUILD_READ"])]
+Project = Annotated[Owner, Security(find_readable_project, scopes=["BUILD_READ"])]
 
 router = gitflic_router("/api/project/{owner_alias}/{project_alias}/cicd", "Builds")
 
 
-async def get_project_id(owner: Annotated[Owner, Depends(authorize_project)]) -> int:
+async def get_project_id(owner: Annotated[Owner, Depends(find_readable_project)]) -> int:
     return owner[1]
 
 
@@ -69,5 +69,5 @@ async def download_file(
         raise RequestRejected("ARTIFACT_NOT_FOUND")
     file = JobFile.model_validate(file_row)
     if file.artifact_type == TRACE_TYPE:
-        return await send_log_file(bus.state, file)
-    return await send_artifact(bus.state, request.scope, file)
+        return await send_log_file(bus.state.bus, file, user)
+    return await send_artifact(bus.state.bus, request.scope, file, user)

@@ -1,14 +1,15 @@
-"""What the routes of GitLab's runner protocol share. Runners have tokens of their own, which the services check."""
+"""Router, tokens and documentation that all routes of GitLab's runner protocol share. The services check the tokens."""
 
 from typing import Annotated, Any
 
-from fastapi import Security
+from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 
 from contracts.errors import CODES
 from gateway.adapters.gitlab.protocol_models import RunnerErrorBody
 from gateway.adapters.gitlab.runner_requests import RunnerRoute
+from gateway.dependencies import limit_refusals
 from gateway.errors import describe_body
 from gateway.http.path_prefixes import CompatibleApi
 from gateway.routers.prefix_router import PrefixRouter
@@ -27,11 +28,17 @@ PrivateToken = Annotated[str | None, Security(private_token)]
 
 
 def runner_router(prefix: str) -> PrefixRouter:
-    return PrefixRouter(CompatibleApi.RUNNERS, prefix=prefix, tags=["Runner protocol"], route_class=RunnerRoute)
+    return PrefixRouter(
+        CompatibleApi.RUNNERS,
+        prefix=prefix,
+        tags=["Runner protocol"],
+        route_class=RunnerRoute,
+        dependencies=[Depends(limit_refusals)],
+    )
 
 
 def runner_errors(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """Return the documentation of error responses, which have a text instead of a code."""
+    """Return the documentation of error responses, which contain a text instead of an error code."""
     found = sorted({CODES[code].status for code in (*codes, "SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT")})
     return {status: {"content": describe_body(RunnerErrorBody)} for status in found}
 

@@ -22,9 +22,10 @@ from gateway.http.json_request import read_body
 from gateway.routers.gitlab.protocol import JobToken, RunnerToken, also_form, runner_errors, runner_router
 from gateway.schemas.path_parameters import JobId
 from gateway.streaming.downloads import BINARY_CONTENT, send_artifact
+from libs.eventstore.decider import SYSTEM
 
 MAX_TRACE_BYTES = 8 * 1024 * 1024
-CHUNK_BYTES = 512 * 1024  # part of a log in one message: NATS allows 1 MiB by default, and base64 adds a third
+CHUNK_BYTES = 512 * 1024  # part of a log in one message; in base64, it fits into 1 MiB, NATS's default limit
 CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-\d*")
 TRACE_UPDATE_SECONDS = "1"  # pause that runners make between log updates
 
@@ -89,6 +90,8 @@ async def append_trace(job_id: JobId, token: JobToken, request: Request, state: 
         trace = TraceState.model_validate_json(answer)
         if not trace.accepted:
             return _finished_response(trace)
+    if log:
+        await state.log_readers.growth.announce(job_id)
     return Response(
         status_code=202,
         headers={
@@ -124,6 +127,7 @@ async def report_job(job_id: JobId, body: JobUpdateRequest, token: JobToken, sta
     trace = TraceState.model_validate_json(await state.bus.send(command))
     if not trace.accepted:
         return _finished_response(trace)
+    await state.log_readers.growth.announce(job_id)
     return PlainTextResponse("200", headers={"Job-Status": trace.job_status})
 
 
@@ -169,4 +173,4 @@ async def upload_artifact(job_id: JobId, token: JobToken, request: Request, stat
 async def download_artifact(job_id: JobId, token: JobToken, request: Request, state: State) -> Response:
     """Send the archive. `direct_download` is ignored: there is no object storage URL to redirect to."""
     answer = await state.bus.query(GetArtifact(job_id=job_id, token=(token or "").strip()))
-    return await send_artifact(state, request.scope, Artifact.model_validate_json(answer))
+    return await send_artifact(state.bus, request.scope, Artifact.model_validate_json(answer), SYSTEM)

@@ -2,7 +2,6 @@
 
 from datetime import UTC
 
-from fastapi import Depends
 from starlette.responses import Response
 
 from contracts.errors import RequestRejected
@@ -13,7 +12,7 @@ from gateway.adapters.gitlab.protocol_models import RegisterRunnerRequest, Runne
 from gateway.adapters.gitlab.runner_authentication import authenticate_runner, runner_token_of
 from gateway.auth import Role
 from gateway.context import AppState
-from gateway.dependencies import ClientIp, State, anyone
+from gateway.dependencies import ClientIp, State
 from gateway.routers.gitlab.protocol import PrivateToken, RunnerToken, also_form, runner_errors, runner_router
 from gateway.schemas.path_parameters import RunnerId
 from libs.eventstore.decider import Actor, runner_actor
@@ -28,7 +27,6 @@ gitflic_registration = runner_router(REGISTRATION_PATH)
     summary="Register a runner with a registration token.",
     responses=runner_errors("FORBIDDEN", "REQUEST_MALFORMED", "REQUEST_INVALID"),
     openapi_extra=also_form(RegisterRunnerRequest),
-    dependencies=[Depends(anyone)],
 )
 async def register_runner(body: RegisterRunnerRequest, ip_address: ClientIp, state: State) -> RunnerCredentials:
     return _to_credentials(await _register(state, body, ip_address))
@@ -41,7 +39,6 @@ async def register_runner(body: RegisterRunnerRequest, ip_address: ClientIp, sta
     summary="Register a runner as GitLab's route does, with GitFlic's names of fields too.",
     responses=runner_errors("FORBIDDEN", "REQUEST_MALFORMED", "REQUEST_INVALID"),
     openapi_extra=also_form(GitFlicRegistrationRequest),
-    dependencies=[Depends(anyone)],
 )
 async def register_gitflic_runner(body: GitFlicRegistrationRequest, ip_address: ClientIp, state: State) -> Response:
     registration = await _register(state, body, ip_address)
@@ -95,9 +92,8 @@ async def reset_token(
 )
 async def reset_token_as_admin(runner_id: RunnerId, token: PrivateToken, state: State) -> RunnerCredentials:
     """Replace a runner's token in case it is lost."""
-    sent = {b"authorization": b"token " + (token or "").encode("latin-1")}
     try:
-        actor = await state.authenticator.authenticate(sent, Role.ADMIN, TokenScope.RUNNER_WRITE)
+        actor = await state.authenticator.authenticate((token or "").strip(), Role.ADMIN, TokenScope.RUNNER_WRITE)
     except RequestRejected as rejection:
         if rejection.failure.status == 401:
             raise RequestRejected("FORBIDDEN", rejection.detail) from None  # runners expect 403, not 401

@@ -17,8 +17,8 @@ DESCRIPTION = """All messages of Headrace: events, commands and queries.
 has one JetStream stream, named after it, with the subjects `evt.<service>.>` in the order in which the events were
 recorded: subscribe to `evt.builds.*.BuildFinished`, or replay a stream from any position with an ordered consumer.
 Events are immutable and delivered at least once: detect duplicates by `ce-id`. Fields marked as sealed contain
-ciphertext; no event contains a secret in clear. External programs use the login `consumer`, which may read the events of
-builds and runners.
+ciphertext; no event contains a secret in plaintext. External programs use the login `consumer`, which may
+read the events of builds and runners.
 
 **Commands** and **queries** are requests between the processes of Headrace. Their schemas may change with every release:
 external programs use the HTTP API."""

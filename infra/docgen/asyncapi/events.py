@@ -1,4 +1,4 @@
-"""Generator of contracts/asyncapi.json: an AsyncAPI 3 document of all event subjects with headers and payloads."""
+"""The events in the AsyncAPI document: subjects, headers and payloads."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ HEADERS: dict[str, Any] = {
     "ce-time": STRING | {"format": "date-time"},
     "ce-schemaversion": STRING | {"pattern": "^[1-9][0-9]*$", "description": "version of the payload's schema"},
     "ce-actor": STRING
-    | {"description": "the user who caused the event, as a JSON array of number and name; number 0 is the system"},
+    | {"description": "JSON array of the actor's number and name: a user has no name; runners and the system have 0"},
     "ce-causationid": STRING | {"description": "id of the command that produced the event"},
     "content-type": {"type": "string", "const": "application/json"},
     "traceparent": STRING | {"description": "W3C trace context; events with a common cause share a trace"},

@@ -6,8 +6,9 @@ from typing import Any, get_args
 
 from contracts.errors import Failure
 from contracts.heartbeat import DatabaseTime, Heartbeat
-from contracts.history import GetCommandReply, GetHistory, GetState, History, StreamState
+from contracts.history import Activity, GetActivity, GetCommandReply, GetHistory, GetState, History, StreamState
 from contracts.messages import Command, CommandReply, Message, Payload, Query
+from contracts.process_status import GetProcessStatus, ProcessStatus
 from infra.docgen.declarations import ServiceDeclaration, first_line
 from infra.docgen.golden_samples import build_sample
 from libs.messaging.request_reply import (
@@ -26,7 +27,9 @@ ANSWERS_OF_EVERY_SERVICE: dict[type[Query], type[Message]] = {
     GetCommandReply: CommandReply,
     GetHistory: History,
     GetState: StreamState,
+    GetActivity: Activity,
     Heartbeat: DatabaseTime,
+    GetProcessStatus: ProcessStatus,
 }
 HEADERS = {
     ACTOR_HEADER: "the user for whom the request is sent, as a JSON array of number, name and roles; without it: the system",

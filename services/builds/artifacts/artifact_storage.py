@@ -1,3 +1,5 @@
+"""Choice of the blob store for artifacts."""
+
 from libs.settings import Settings
 from services.builds.artifacts.blob_store import BlobStore, MongoBlobStore
 

@@ -46,7 +46,7 @@ ISO_8601_DURATION = re.compile(r"P[0-9YMWDTHS.]+")
 
 
 class Artifacts:
-    """Handlers for uploads, downloads and expiry. `create_store`: creates the blob store for the settings."""
+    """Handlers for uploads, downloads and expiry. `create_store` creates the blob store that the settings select."""
 
     def __init__(self, create_store: Callable[[Settings], BlobStore]) -> None:
         self._blobs = cache(create_store)

@@ -24,7 +24,7 @@ async def list_job_files(ctx: Context, query: ListJobFiles) -> Page:
 
 
 def _sort_key(file: JobFile) -> tuple[int, bool, datetime, str]:
-    """Return the key of a file in the list: of each job the artifacts, as they were uploaded, then the log."""
+    """Return the sort key of a file: by job, then artifacts in the order of their upload, then the log."""
     return file.job_id, file.artifact_type == TRACE_TYPE, file.uploaded_at, file.id
 
 

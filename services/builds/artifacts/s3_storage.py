@@ -25,7 +25,7 @@ log = logging.getLogger("headrace.builds.bucket")
 REQUEST_TIMEOUT = timedelta(seconds=4)  # less than the 5 s that the gateway waits for a chunk to be stored
 CONNECT_TIMEOUT = timedelta(seconds=2)
 STORE_ERRORS = (BaseError, FileNotFoundError, PermissionError)
-RETRY_TIMEOUT = timedelta(seconds=1)  # retries only errors that occur at once, such as a closed keep-alive connection
+RETRY_TIMEOUT = timedelta(seconds=1)  # enough to retry after errors that occur at once, such as a closed connection
 
 
 class S3BlobStore:

@@ -26,7 +26,7 @@ from contracts.projects import JobSecrets
 from libs import git_env
 from libs.security.tokens import generate_token, hash_token
 from libs.service.declaration import Context
-from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets
+from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets, with_owner
 from services.builds.dispatch.registry_logins import find_registry_logins
 from services.builds.dispatch.runner_payload import with_pipeline_config
 from services.builds.dispatch.scheduler import FairScheduler
@@ -35,6 +35,7 @@ from services.builds.domain.internal_commands import AssignJob, MarkJobLost
 from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.build_spans import record_wait
 from services.builds.execution.script import CLEANUP_TIMEOUT_SECONDS, compile_cleanup, compile_steps
+from services.builds.queries.initiators import with_initiator_name
 
 TOKEN_PREFIX = "hrj-"  # prefix of job tokens  # noqa: S105
 MAX_JOBS_TRIED = 10
@@ -57,10 +58,10 @@ class JobDispatcher:
         ):
             if job := await _undelivered_job(ctx, claimed_job_id, token):
                 return ClaimResult(assignment=await self._repeat_assignment(ctx, command.runner, job, token))
-            token = generate_token(TOKEN_PREFIX)  # the job has started or was returned: treat this as a new claim
+            token = generate_token(TOKEN_PREFIX)  # the first claim's job has started or was returned: claim another one
         unassignable: set[int] = set()
         while len(unassignable) < MAX_JOBS_TRIED and (
-            job := await self._scheduler.next_job(ctx, command.runner, unassignable)
+            job := await self._scheduler.next_job(ctx, command.runner, unassignable, command.job_id)
         ):
             try:
                 assignment = await self._assign(ctx, command.runner, job, token)
@@ -107,7 +108,7 @@ class JobDispatcher:
             cancels_gracefully=runner.cancels_gracefully,
             reports_late=runner.reports_late,
         )
-        # in parallel, to save round trips; `Leases` handles an assignment without an attempt, and the reverse
+        # in parallel, to save round trips; if only one of attempt and assignment is written, `Leases` cleans up
         created, assigned, recorded = await asyncio.gather(
             self._attempts.create(ctx, attempt_id, job, nonce, _values_to_mask(inputs.secrets, token)),
             ctx.send(assign, step=f"{job.id}#{job.attempt}"),
@@ -149,8 +150,10 @@ async def _load_inputs(ctx: Context, job: JobRow) -> JobInputs:
         _load_dependencies(ctx, job),
     )
     # used if the build was deleted since the job was queued
-    deleted_build = BuildRow(id=job.build_id, local_id=job.build_local_id, project=job.project)
-    return JobInputs(secrets, build or deleted_build, dependencies)
+    build = build or BuildRow(id=job.build_id, local_id=job.build_local_id, project=job.project)
+    if build.project:
+        build = build.replace(project=with_owner(build.project, secrets))
+    return JobInputs(secrets, await with_initiator_name(ctx, build), dependencies)
 
 
 async def _undelivered_job(ctx: Context, job_id: int, token: str) -> JobRow | None:
@@ -210,7 +213,7 @@ def _base_assignment(job: JobRow, runner: RunnerDescription, secrets: JobSecrets
         stage=job.stage,
         ref=job.ref,
         sha=job.sha,
-        project=job.project,
+        project=with_owner(job.project, secrets),
         repository_login=secrets.repository_login,
         script=compile_steps(steps, nonce),
         after_script=compile_cleanup(steps, nonce) if runner.cancels_gracefully else (),

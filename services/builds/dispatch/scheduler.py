@@ -20,12 +20,13 @@ INDEX_ORDER = [("demand", 1), ("project_id", 1), *JOB_ORDER]
 GROUP_FIELDS = ("demand", "project_id", "priority", "queued_at")
 SMALL_QUEUE_SIZE = 8  # reading this many jobs is cheaper than a second round trip
 NEVER = datetime.fromtimestamp(0, UTC)
+CONCURRENT_OFFERS = timedelta(seconds=5)  # jobs queued within this time are claimed by different runners
 
 
 class JobGroup(NamedTuple):
     """Waiting jobs of one project with the same requirements. Groups compare in scheduling order."""
 
-    negated_priority: int  # of the group's first job; negated, because the smallest value comes first
+    negated_priority: int  # priority of the group's first job; negated, because the smallest value comes first
     served_at: datetime  # when a job of the group's project was last selected in competition with other projects
     queued_at: datetime  # when the group's first job was queued
     project_id: int
@@ -63,6 +64,28 @@ async def list_waiting_groups(ctx: Context, runner: RunnerCapabilities | None = 
     ]
 
 
+async def _find_job(ctx: Context, job_id: int | None) -> JobRow | None:
+    return await ctx.read_model(JobRow).get(f"job-{job_id}") if job_id is not None else None
+
+
+def _is_next(job: JobRow, groups: Sequence[JobGroup]) -> bool:
+    """Return whether a job may be assigned without comparing it with the other waiting jobs.
+
+    It must belong to one of the groups, and no job of another project, of a higher priority, or queued clearly earlier
+    may wait. Jobs queued at about the same time have been offered to other runners.
+    """
+    return (
+        any((group.demand, group.project_id) == (job.demand, job.project_id) for group in groups)
+        and job.queued_at is not None
+        and all(
+            group.project_id == job.project_id
+            and -group.negated_priority <= job.priority
+            and group.queued_at >= job.queued_at - CONCURRENT_OFFERS
+            for group in groups
+        )
+    )
+
+
 class FairScheduler:
     """Selects the next job for a runner.
 
@@ -77,10 +100,22 @@ class FairScheduler:
         self._last_served_at = NEVER
         self._selection_lock = asyncio.Lock()  # concurrent selections would all pick the same job
 
-    async def next_job(self, ctx: Context, runner: RunnerCapabilities, excluded: AbstractSet[int]) -> JobRow | None:
-        """Return the next job for the runner, or None, and reserve it in this process. Call `release` afterwards."""
+    async def next_job(
+        self,
+        ctx: Context,
+        runner: RunnerCapabilities,
+        excluded: AbstractSet[int],
+        offered_id: int | None = None,
+    ) -> JobRow | None:
+        """Return the next job for the runner, or None, and reserve it in this process. Call `release` afterwards.
+
+        `offered_id`: the job of which the runner was notified. It is returned unless another job has precedence.
+        """
         async with self._selection_lock:
-            groups = await list_waiting_groups(ctx, runner)
+            groups, offered = await asyncio.gather(list_waiting_groups(ctx, runner), _find_job(ctx, offered_id))
+            if offered and offered.id not in {*self._reserved, *excluded} and _is_next(offered, groups):
+                self._reserved.add(offered.id)
+                return offered
             projects_compete = len({group.project_id for group in groups}) > 1
             if projects_compete:
                 groups = await self._with_service_times(ctx, groups)

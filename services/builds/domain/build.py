@@ -83,6 +83,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
                     project_id=queued.project_id,
                     executor_id=queued.executor_id,
                     runner_name=runner,
+                    queued_at=None if build.was_started else queued.queued_at,
                 )
             ]
         case (

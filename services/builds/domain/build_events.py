@@ -40,7 +40,6 @@ def queued_event(command: LaunchBuild) -> BuildQueued:
         delivery_id=command.delivery_id,
         queued_at=command.queued_at,
         initiator_id=command.initiator_id,
-        initiator_name=command.initiator_name,
         timeout_seconds=command.timeout_seconds,
         max_attempts=command.max_attempts,
         needs_lane=not project.allow_concurrent_execution,
@@ -145,9 +144,9 @@ def finished_by_kill_event(build: Build, milliseconds: int) -> BuildFinished:
 def finished_event(
     build: Build, status: BuildStatus, code: int, message: str | None, output: str | None, milliseconds: int = 0
 ) -> BuildFinished:
-    """Return the end of the build. `milliseconds`: its total duration, of which the event contains what is new.
+    """Return the event that finishes the build. `milliseconds` is the total duration of the build.
 
-    A build that was resumed has earlier BuildFinished events, whose durations are subtracted.
+    The event contains only the duration since the last BuildFinished event, which a resumed build has.
     """
     queued = build.launch
     duration_ms = max(0, milliseconds - build.duration_ms)
@@ -162,7 +161,6 @@ def finished_event(
         output=output,
         queued_at=queued.queued_at,
         initiator_id=queued.initiator_id,
-        initiator_name=queued.initiator_name,
         held_lane=queued.needs_lane,
         keep_number_build=queued.project.keep_number_build,
         duration=round_to_seconds(duration_ms),

@@ -9,7 +9,7 @@ from libs.eventstore.decider import InternalCommand
 
 @dataclass(frozen=True)
 class LaunchBuild(InternalCommand, wire_name="QueueBuild"):
-    """Launch a build with its numbers, its initiator and the present settings of its project."""
+    """Launch a build with its ids, its initiator and the current settings of its project."""
 
     project_id: int
     build_id: int
@@ -18,7 +18,6 @@ class LaunchBuild(InternalCommand, wire_name="QueueBuild"):
     queued_at: datetime
     project: LaunchedProject
     initiator_id: int
-    initiator_name: str
     ignore_steps: tuple[str, ...] = ()
     sha: str | None = None  # the pushed commit, if a webhook launched the build
     ref: str | None = None  # the pushed ref; None: the project's branch
@@ -111,7 +110,7 @@ class StopBuildJob(InternalCommand, wire_name="StopJob"):
 
 @dataclass(frozen=True)
 class ContinueBuild(InternalCommand, wire_name="GoOnBuild"):
-    """Continue a resumed build that has got the concurrency slot of its project."""
+    """Continue a resumed build, to which the concurrency slot of its project was granted."""
 
     build_id: int
 

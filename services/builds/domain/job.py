@@ -31,6 +31,7 @@ from services.builds.domain.internal_commands import (
 from services.builds.domain.job_events import (
     LOST_EXIT_CODE,
     canceled_event,
+    duration_ms_of_steps,
     finished_event,
     ids_of,
     lost_event,
@@ -110,12 +111,14 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
                 message=command.message,
                 runner_uuid=job.runner_uuid,
                 runner_name=job.runner_name,
+                duration_ms=duration_ms_of_steps(command.steps),
             )
             return [retried, *_next_attempt(job, spec)]
         case ((JobStatus.ASSIGNED | JobStatus.RUNNING), FinishJob(attempt=spec.attempt)):
-            return [
-                finished_event(job, command.status, command.exit_code, command.reason, command.message, command.output)
-            ]
+            result = finished_event(
+                job, command.status, command.exit_code, command.reason, command.message, command.output
+            )
+            return [result.replace(duration_ms=duration_ms_of_steps(command.steps))]
         case status, FinishJob(attempt=spec.attempt, status=reported) if status is reported:
             return []  # the runner repeats a report that was not acknowledged
         case JobStatus.RUNNING, CancelJob(graceful=True) if _can_clean_up(job):

@@ -1,6 +1,7 @@
 """Events of a job, created from its state and the command."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TypedDict
 
 from contracts.builds import (
@@ -151,3 +152,10 @@ def canceled_event(job: Job) -> JobFinished:
 
 def lost_event(job: Job, reason: str, *, retried: bool) -> JobLost:
     return JobLost(**ids_of(job.spec), attempt=job.spec.attempt, **runner_fields(job), reason=reason, retried=retried)
+
+
+def duration_ms_of_steps(steps: Sequence[Section]) -> int | None:
+    """Return the total duration of the closed sections of a log. None: there are none."""
+    closed = [(section.start_at, section.closed_at) for section in steps]
+    durations = [max(end - start, timedelta()) for start, end in closed if start and end]
+    return sum(durations, timedelta()) // timedelta(milliseconds=1) if durations else None

@@ -15,8 +15,8 @@ BLOCKING = frozenset({CREATED, MANUAL, JobStatus.QUEUED})
 class JobGraph:
     """The jobs of a build with their statuses. QUEUED means queued or running: the job's own stream has the details."""
 
-    jobs: Mapping[int, PlannedJob] = field(default_factory=dict)  # by job id
-    statuses: Mapping[int, JobStatus] = field(default_factory=dict)  # by job id
+    jobs: Mapping[int, PlannedJob] = field(default_factory=dict)  # job id -> job
+    statuses: Mapping[int, JobStatus] = field(default_factory=dict)  # job id -> status
     upstream: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # job id -> ids of the jobs it waits for
 
     @classmethod

@@ -240,10 +240,11 @@ class AttemptStore:
         crc = zlib.crc32(received, attempt.crc)
         lines = [*attempt.line_counts, *([0] * (len(split.sections) - len(attempt.line_counts)))]
         chunks = []
+        now = ctx.clock.database_time()
         for index, text in enumerate(split.texts):
             lines[text.section_index] += text.text.count(b"\n")
             key = {"attempt": attempt.id, "section": text.section_index, "offset": length, "place": index}
-            chunks.append({**key, "lines": lines[text.section_index], "text": text.text})
+            chunks.append({**key, "lines": lines[text.section_index], "text": text.text, "at": now})
         change: dict[str, object] = {
             "length": length,
             "crc": crc,

@@ -39,5 +39,6 @@ async def prepare_kill(ctx: Context, command: KillBuild) -> StopBuild:
             raise RequestRejected("EXECUTOR_NOT_FOUND")
     if build is None:
         return StopBuild(command.build_id)
-    await record_end(ctx, build.id)
+    if not build.finished:
+        await record_end(ctx, build.id)
     return StopBuild(build.id, duration_ms=await duration_ms_of_jobs(ctx, build.job_ids))

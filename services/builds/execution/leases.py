@@ -125,7 +125,7 @@ class Leases:
             await ctx.send(command, step=f"{job.id}#{job.attempt}")
             record_run(job, ctx.metadata.at, command.wire_name)
         except RequestRejected as rejected:
-            if rejected.code != "JOB_STATUS":  # the job ended at the same time, so it needs no end
+            if rejected.code != "JOB_STATUS":  # the job has ended in between
                 raise
 
     async def close_attempt(self, ctx: Context, recorded: RecordedEvent[JobFinished | JobLost | JobRetried]) -> None:

@@ -15,9 +15,10 @@ READABLE_SECONDS = 10
 async def record_end(ctx: Context, build_id: int) -> None:
     """Record that the build may finish now.
 
-    A finished build is ignored, because a command can be repeated much later.
+    After a command that may be a duplicate, a finished build is ignored, because a repetition can come much later.
     """
-    if not await ctx.read_model(BuildRow).find_values({"_id": f"build-{build_id}", "finished": False}, "id"):
+    unfinished = {"_id": f"build-{build_id}", "finished": False}
+    if ctx.metadata.may_be_duplicate and not await ctx.read_model(BuildRow).find_values(unfinished, "id"):
         return
     until = {"$add": ["$$NOW", READABLE_SECONDS * 1000]}
     await ctx.collection(RECENT_ENDS).update_one({"_id": build_id}, [{"$set": {READABLE_UNTIL: until}}], upsert=True)

@@ -146,7 +146,7 @@ def _runner_actor(job: JobRow) -> Actor:
 
 
 def _is_log_complete(command: ReportJob, attempt: Attempt) -> bool:
-    """Return whether the received log matches the size and the checksum, as far as the report contains them."""
+    """Return whether the received log matches the size and the checksum, if the report has them."""
     if command.bytesize is not None and command.bytesize != attempt.length:
         return False
     return command.checksum is None or command.checksum == f"crc32:{attempt.crc:08x}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic_core import to_json
 
+from contracts.builds import LineTime
 from libs.service.declaration import Context
 
 MAX_RESPONSE_BYTES = 700 * 1024  # JSON text of the lines in one response
@@ -17,12 +18,23 @@ class LogLines:
     text: Sequence[str]
     line_number: int  # number of the last line in `text`
     more: bool  # whether further lines exist
+    times: Sequence[LineTime] = ()  # when the lines arrived; empty if unknown
 
 
-async def read_lines_after(ctx: Context, attempt_id: str, section: int, line_number: int, *, closed: bool) -> LogLines:
+async def read_lines_after(
+    ctx: Context,
+    attempt_id: str,
+    section: int,
+    line_number: int,
+    *,
+    closed: bool,
+    max_lines: int | None = None,
+    max_bytes: int = MAX_RESPONSE_BYTES,
+) -> LogLines:
     """Return the lines of a section after `line_number`.
 
-    The last, incomplete line is left out unless the section is closed.
+    The last, incomplete line is left out unless the section is closed. With fewer `max_bytes` than a message has, there
+    may be no line that fits.
 
     Each chunk stores how many lines of the section end in it or before it. The query thus skips the chunks that the
     reader already has.
@@ -32,19 +44,26 @@ async def read_lines_after(ctx: Context, attempt_id: str, section: int, line_num
         [("lines", 1), ("offset", 1), ("place", 1)]
     )
     data, skip, read, all_read = b"", None, line_number, True
+    times: list[LineTime] = []
     async for chunk in cursor:
+        begin = chunk["lines"] - chunk["text"].count(b"\n")
         if skip is None:
-            skip = line_number - (chunk["lines"] - chunk["text"].count(b"\n"))
-        elif len(data) > MAX_RESPONSE_BYTES and read > line_number:
+            skip = line_number - begin
+        elif read > line_number and (len(data) > max_bytes or (max_lines and read - line_number >= max_lines)):
             all_read = False
             break
         data, read = data + chunk["text"], chunk["lines"]
+        line = max(begin, line_number)
+        if "at" in chunk and not (times and times[-1].line == line):
+            times.append(LineTime(line=line, at=chunk["at"]))
     if skip is None:
         return LogLines((), await _count_lines(ctx, of_section, closed=closed), more=False)
     *complete, last = data.split(b"\n", skip)[-1].decode(errors="replace").split("\n")
     lines = [line.removesuffix("\r") for line in (*complete, *([last] if closed and all_read and last else []))]
-    fitting = _fit_in_message(lines)
-    return LogLines(fitting, line_number + len(fitting), more=not all_read or len(fitting) < len(lines))
+    fitting = _fit_in_message(lines[:max_lines], max_bytes)
+    end = line_number + len(fitting)
+    more = not all_read or len(fitting) < len(lines)
+    return LogLines(fitting, end, more, [time for time in times if time.line < end])
 
 
 async def _count_lines(ctx: Context, of_section: dict[str, object], *, closed: bool) -> int:
@@ -55,10 +74,11 @@ async def _count_lines(ctx: Context, of_section: dict[str, object], *, closed: b
     return int(last["lines"]) + (closed and not last["text"].endswith(b"\n"))
 
 
-def _fit_in_message(lines: Sequence[str]) -> Sequence[str]:
+def _fit_in_message(lines: Sequence[str], max_bytes: int) -> Sequence[str]:
     size = 0
     for index, line in enumerate(lines):
         size += len(to_json(line))
-        if size > MAX_RESPONSE_BYTES:
-            return lines[:index] or [line[:MAX_LINE_CHARACTERS] + CUT_LINE_SUFFIX]
+        if size > max_bytes:
+            cut = [line[:MAX_LINE_CHARACTERS] + CUT_LINE_SUFFIX] if max_bytes == MAX_RESPONSE_BYTES else []
+            return lines[:index] or cut
     return lines

@@ -64,8 +64,8 @@ def split_sections(
                 # each section starts once, so that a script that knows the nonce cannot create an unlimited number of
                 # sections
                 continue
-            # a cleanup step starts after an interrupted section, which counts as failed;
-            # before after_script, a section without an end marker has failed
+            # A section before a cleanup step was interrupted, which counts as a failure. A section before after_script
+            # has failed if it has no end marker.
             success = last.closed_at is not None or len(result) == 1 if step.after else not step.on_kill
             result[-1] = close_section(last, steps, at, success=success)
             result.append(Section(step=title, start_at=at, skipped=step.skipped or None))
@@ -129,7 +129,8 @@ def close_section(section: Section, steps: Sequence[PlannedStep], now: datetime,
     """
     if any((step.on_kill or step.after) and step.name.removeprefix("@") == section.step for step in steps):
         success = section.closed_at is not None
-    closed_at = section.closed_at or max(now, section.start_at or now)  # a replica of release 0.2.0 uses its own clock
+    # a replica of release 0.2.0 whose clock is ahead may have recorded a start in the future
+    closed_at = section.closed_at or max(now, section.start_at or now)
     return section.replace(closed_at=closed_at, success=success and not section.timed_out)
 
 

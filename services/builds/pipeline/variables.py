@@ -120,7 +120,7 @@ def to_slug(text: str) -> str:
 
 
 def expand_variables(known: Mapping[str, str], variables: Iterable[PlannedVariable]) -> dict[str, str]:
-    """Return the values of all variables with $NAMES expanded. Of two variables with one name the later wins."""
+    """Return the values of all variables with $NAMES expanded. Of variables with the same name, the last one wins."""
     raw = dict(known)
     expanded = set[str]()
     for variable in variables:
@@ -130,9 +130,9 @@ def expand_variables(known: Mapping[str, str], variables: Iterable[PlannedVariab
 
 
 def _expand_all(raw: Mapping[str, str], expanded: set[str]) -> dict[str, str]:
-    """Expand the variables in `expanded`.
+    """Expand the references in the values of the variables in `expanded`.
 
-    Left as they are: references to unknown names, to a variable that contains them, and those beyond the limits.
+    References to unknown names, circular references, and references beyond the limits stay unexpanded.
     """
     characters_left = MAX_EXPANSION_CHARACTERS
 
@@ -156,5 +156,5 @@ def _expand_all(raw: Mapping[str, str], expanded: set[str]) -> dict[str, str]:
 
 
 def expand(source: str, values: Mapping[str, str]) -> str:
-    """Replace $NAMES in a text by their values. Unknown names are left for the runner."""
+    """Replace $NAMES in a text by their values. Unknown names stay, because the runner may know them."""
     return REFERENCE_PATTERN.sub(lambda match: values.get(match[2] or match[3] or "", match[0]), source)

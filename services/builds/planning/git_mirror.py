@@ -5,7 +5,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from posixpath import normpath
@@ -15,6 +15,7 @@ from cachetools import LRUCache
 
 from libs import git_env
 from libs.observability.tracing import child_span
+from libs.settings import RepositoryNetwork
 from services.builds.planning.git_process import (
     FETCH_TIMEOUT_SECONDS,
     LIST_TIMEOUT_SECONDS,
@@ -25,6 +26,7 @@ from services.builds.planning.git_process import (
 from services.builds.planning.git_protocol import VERSION_WITHOUT_REFS, read_protocol_version
 from services.builds.planning.local_refs import NoSuchRef, ResolvedRef, resolve_local
 from services.builds.planning.mirror_eviction import find_evictable_mirrors, mark_used
+from services.builds.planning.remote_git import RemoteGit
 
 UNLIMITED_DEPTH = 2**31 - 1  # git's own value for unlimited depth
 MAX_MESSAGE_BYTES = 16 * 1024
@@ -41,9 +43,13 @@ class NoSuchFile(Exception):
 class GitMirrors:
     """Bare mirrors in one folder, one per URL, used by this process only and limited in size."""
 
-    def __init__(self, folder: Path, max_bytes: int = MAX_MIRROR_BYTES) -> None:
+    def __init__(
+        self, folder: Path, max_bytes: int = MAX_MIRROR_BYTES, networks: Sequence[RepositoryNetwork] = ()
+    ) -> None:
+        """`networks` are those in which servers of repositories may be. If it is empty, they may be anywhere."""
         self._folder = folder
         self._max_bytes = max_bytes
+        self._remote = RemoteGit(networks)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # mirror name -> lock
         self._file_cache: LRUCache[tuple[str, str, str], bytes] = LRUCache(MAX_CACHE_BYTES, getsizeof=len)
         self._evicted_at = -EVICTION_INTERVAL_SECONDS  # monotonic time of the last eviction
@@ -58,7 +64,7 @@ class GitMirrors:
         if bare_url.startswith("/"):
             return await resolve_local(bare_url, ref_name)
         listing = ["ls-remote", "--symref", *git_env.upload_pack_args(bare_url), "--", bare_url, ref_name]
-        output = await run_git(url, ssh_key, LIST_TIMEOUT_SECONDS, *listing)
+        output = await self._remote.run(url, ssh_key, LIST_TIMEOUT_SECONDS, *listing)
         ref, sha = ref_name, ""
         for line in output.decode(errors="replace").splitlines():
             value, _, name = line.partition("\t")
@@ -121,7 +127,7 @@ class GitMirrors:
             for depth, ref_name in ((1, before_sha), (UNLIMITED_DEPTH, resolved.ref)):
                 if before_sha and not await _has_commit(mirror, before_sha):
                     with suppress(RepositoryUnreachable):  # after a forced push the commit may no longer exist
-                        await run_git(
+                        await self._remote.run(
                             url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, f"--depth={depth}", *source, ref_name
                         )
             if not before_sha or not await _has_commit(mirror, before_sha):
@@ -129,7 +135,9 @@ class GitMirrors:
                 for ref_name in (resolved.sha, resolved.ref):
                     if not await _has_commit(mirror, before_sha):
                         with suppress(RepositoryUnreachable):
-                            await run_git(url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, "--depth=2", *source, ref_name)
+                            await self._remote.run(
+                                url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, "--depth=2", *source, ref_name
+                            )
                 if not await _has_commit(mirror, before_sha):
                     return None
             compare = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", before_sha, resolved.sha]
@@ -189,7 +197,7 @@ class GitMirrors:
         return True
 
     async def _fetch(self, url: str, bare_url: str, mirror: Path, resolved: ResolvedRef, ssh_key: str | None) -> None:
-        await run_git(url, None, LIST_TIMEOUT_SECONDS, "init", "--quiet", "--bare", str(mirror))
+        await run_git("", None, LIST_TIMEOUT_SECONDS, "init", "--quiet", "--bare", str(mirror))
         fetch = ["--git-dir", str(mirror), "fetch", "--quiet", "--no-tags"]
         source = [*git_env.upload_pack_args(bare_url), "--", bare_url]
         marker = mirror / SERVES_COMMITS_MARKER
@@ -205,9 +213,9 @@ class GitMirrors:
                 marker.touch()
         except RepositoryUnreachable:
             # some servers do not serve a commit by its hash: fetch the branch, with its history if it has moved on
-            await run_git(url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, "--depth=1", *source, resolved.ref)
+            await self._remote.run(url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, "--depth=1", *source, resolved.ref)
             if not await _has_commit(mirror, resolved.sha):
-                await run_git(
+                await self._remote.run(
                     url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, f"--depth={UNLIMITED_DEPTH}", *source, resolved.ref
                 )
 
@@ -215,7 +223,9 @@ class GitMirrors:
         """Fetch a commit by its hash. Return whether the git protocol version may serve commits that no ref names."""
         with tempfile.TemporaryDirectory() as folder:
             trace = Path(folder, "trace")
-            await run_git(url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, sha, trace=trace)
+            await self._remote.run(
+                url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, sha, variables={"GIT_TRACE2_EVENT": str(trace)}
+            )
             return read_protocol_version(trace) == VERSION_WITHOUT_REFS
 
 

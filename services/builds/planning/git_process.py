@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from libs import git_env
@@ -19,13 +20,20 @@ class RepositoryUnreachable(Exception):
     """Git could not read the repository. The message is git's, without credentials."""
 
 
-async def run_git(url: str, ssh_key: str | None, seconds: float, *arguments: str, trace: Path | None = None) -> bytes:
-    """Run git and return its output. `trace` is a file for git's trace2 events.
+async def run_git(
+    url: str,
+    ssh_key: str | None,
+    seconds: float,
+    *arguments: str,
+    settings: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> bytes:
+    """Run git, with further settings and environment variables, and return its output.
 
     Raises RepositoryUnreachable with the last lines of git's error output, without credentials.
     """
     try:
-        return await _run_with_key(url, ssh_key, seconds, arguments, trace)
+        return await _run_with_key(url, ssh_key, seconds, arguments, settings or {}, variables or {})
     except RepositoryUnreachable as error:
         _, login = git_env.split_credentials(url)
         # the server may repeat the login in its error message
@@ -34,16 +42,22 @@ async def run_git(url: str, ssh_key: str | None, seconds: float, *arguments: str
 
 
 async def _run_with_key(
-    url: str, ssh_key: str | None, seconds: float, arguments: tuple[str, ...], trace: Path | None
+    url: str,
+    ssh_key: str | None,
+    seconds: float,
+    arguments: tuple[str, ...],
+    settings: Mapping[str, str],
+    variables: Mapping[str, str],
 ) -> bytes:
-    traced = {} if trace is None else {"GIT_TRACE2_EVENT": str(trace)}
     if ssh_key is None:
-        return await _run_in_thread(git_env.build_environment(url, None) | traced, seconds, arguments)
+        return await _run_in_thread(
+            git_env.build_environment(url, None, settings) | dict(variables), seconds, arguments
+        )
     with tempfile.TemporaryDirectory() as private:
         key = Path(private) / "key"
         key.touch(mode=0o600)
         key.write_text(ssh_key if ssh_key.endswith("\n") else f"{ssh_key}\n")
-        return await _run_in_thread(git_env.build_environment(url, key) | traced, seconds, arguments)
+        return await _run_in_thread(git_env.build_environment(url, key, settings) | dict(variables), seconds, arguments)
 
 
 async def _run_in_thread(variables: dict[str, str], seconds: float, arguments: tuple[str, ...]) -> bytes:

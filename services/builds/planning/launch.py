@@ -1,20 +1,27 @@
-"""Launch of a build: permission check, project settings and numbers of LaunchBuild."""
+"""Preparation of the launch of a build: permission check, the project's settings, and new ids."""
 
 import asyncio
 from uuid import uuid4
 
 from contracts.builds import LaunchedProject, QueueBuild
 from contracts.errors import RequestRejected
-from contracts.projects import GetLaunchSettings, LaunchSettings
+from contracts.projects import GetLaunchSettings, LaunchSettings, Visibility
+from libs.branch_names import BRANCH_REF_PREFIX, is_branch_name
 from libs.service.declaration import Context
 from services.builds.domain.internal_commands import LaunchBuild
+from services.builds.queries.project_access import wait_until_private
 
 MAX_JOB_ATTEMPTS = 3
 
 
 async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
-    """Fetch the project's settings and allocate the numbers. Raises LAUNCH_BUILD_NOT_ALLOWED and PROJECT_NOT_FOUND."""
+    """Fetch the project's settings and allocate the ids.
+
+    Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND and BUILD_REF_INVALID.
+    """
     project_id = command.project_id
+    if command.ref and not command.delivery_id:
+        command = _choose_branch(command)
     settings, build_id, local_id = await asyncio.gather(
         ctx.query(GetLaunchSettings(project_id=project_id), LaunchSettings),
         ctx.next_id("build"),
@@ -24,6 +31,8 @@ async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
     # the permission of a push was checked when the webhook delivery was accepted
     if not (settings.allowed or command.delivery_id):
         raise RequestRejected("LAUNCH_BUILD_NOT_ALLOWED")
+    if settings.visibility is Visibility.PRIVATE:
+        await wait_until_private(ctx, project_id)
     return LaunchBuild(
         **dict(command),
         build_id=build_id,
@@ -32,7 +41,22 @@ async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
         queued_at=ctx.metadata.at,
         project=LaunchedProject.model_validate(settings.model_dump(include=set(LaunchedProject.model_fields))),
         initiator_id=actor.id,
-        initiator_name=actor.name,
         timeout_seconds=ctx.settings.build_timeout_seconds,
         max_attempts=MAX_JOB_ATTEMPTS,
     )
+
+
+def _choose_branch(command: QueueBuild) -> QueueBuild:
+    """Return the launch of the latest commit of a branch.
+
+    A user cannot choose the commit: one that is not part of a protected branch would get the branch's privileges.
+    """
+    return command.replace(ref=parse_branch(command.ref or ""), sha=None)
+
+
+def parse_branch(ref: str) -> str:
+    """Return `refs/heads/...` for a branch or its name. Raises BUILD_REF_INVALID."""
+    branch = ref.removeprefix(BRANCH_REF_PREFIX)
+    if not is_branch_name(branch):
+        raise RequestRejected("BUILD_REF_INVALID")
+    return f"{BRANCH_REF_PREFIX}{branch}"

@@ -1,8 +1,7 @@
 """Planner: resolves the branch of a build to a commit, reads its spec file and plans its jobs, or fails the build."""
 
 import asyncio
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from contracts.builds import (
@@ -16,10 +15,11 @@ from contracts.builds import (
     PlannedStep,
 )
 from libs import git_env
+from libs.branch_names import BRANCH_REF_PREFIX
 from libs.eventstore.decider import AnyCommand, RecordedEvent
 from libs.observability.tracing import child_span
 from libs.service.declaration import Context
-from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets
+from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets, with_owner
 from services.builds.domain.internal_commands import ContinueBuild, FailBuild, PlanBuild
 from services.builds.pipeline.compiler import Pipeline, compile_pipeline, is_pipeline
 from services.builds.pipeline.context import PipelineContext, create_context
@@ -30,12 +30,20 @@ from services.builds.planning.git_process import RepositoryUnreachable
 from services.builds.planning.local_refs import NoSuchRef, ResolvedRef
 from services.builds.planning.spec import Spec, SpecInvalid, SpecUnreadable, parse_spec
 from services.builds.projections import new_build_row
+from services.builds.queries.initiators import with_initiator_name
 
 REPOSITORY_EXIT_CODE = 128
 SPEC_NOT_FOUND_EXIT_CODE = 1000
 SPEC_UNREADABLE_EXIT_CODE = 1001
 SPEC_INVALID_EXIT_CODE = -1
-MAX_FRESH_AGE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledBuild:
+    resolved: ResolvedRef
+    pipeline: Pipeline
+    default_branch: str = ""
+    message: str = ""
 
 
 class Planner:
@@ -47,7 +55,7 @@ class Planner:
     async def plan_build(self, ctx: Context, recorded: RecordedEvent[BuildQueued | ConcurrencySlotGranted]) -> None:
         """Plan a build after BuildQueued or, where builds may not run concurrently, after ConcurrencySlotGranted.
 
-        A build that is planned already was resumed: it continues.
+        A build that is already planned when it gets the slot was resumed, so it continues.
         """
         build = await self._load_build(ctx, recorded)
         if (
@@ -66,11 +74,9 @@ class Planner:
     async def _load_build(
         self, ctx: Context, recorded: RecordedEvent[BuildQueued | ConcurrencySlotGranted]
     ) -> BuildRow | None:
-        # an event with a time ahead of this replica's clock does not count as recent: it would look recent for too long
-        if isinstance(recorded.event, BuildQueued) and timedelta() <= ctx.metadata.at - recorded.at < MAX_FRESH_AGE:
+        if isinstance(recorded.event, BuildQueued) and not ctx.metadata.may_be_duplicate:
             return new_build_row(recorded.event)  # the event is so recent that it is the only one of the build
-        build = await ctx.read_model(BuildRow).get(f"build-{recorded.event.build_id}")
-        return build
+        return await ctx.read_model(BuildRow).get(f"build-{recorded.event.build_id}")
 
     async def _plan_or_fail(self, ctx: Context, build: BuildRow) -> AnyCommand:
         def failed(code: int, message: str, output: str | None = None) -> FailBuild:
@@ -109,12 +115,34 @@ class Planner:
             served_by_hash=self._is_served_by_hash(build),
         )
 
-    async def _plan_pipeline(self, ctx: Context, build: BuildRow) -> PlanBuild:
+    async def compile_build(self, ctx: Context, build: BuildRow) -> CompiledBuild:
+        """Compile the pipeline of a build, or read its spec file as a pipeline with one job, without ids.
+
+        Raises RepositoryUnreachable, NoSuchRef, NoSuchFile, IsADirectoryError, SpecUnreadable, SpecInvalid and
+        ProjectDeletedError.
+        """
+        if is_pipeline(build.project.spec_file_path if build.project else ""):
+            return await self._compile_pipeline(ctx, build)
+        resolved, content = await self._read_spec_file(ctx, build)
+        return CompiledBuild(resolved, Pipeline((_single_job(build, parse_spec(content), 0, 0),), ()))
+
+    async def _compile_pipeline(self, ctx: Context, build: BuildRow) -> CompiledBuild:
         resolved, content = await self._read_spec_file(ctx, build)
         default_branch, message = await self._default_branch_and_message(ctx, build, resolved)
+        build = await with_initiator_name(ctx, build)
         context = create_context(build, resolved.ref, resolved.sha, ctx.settings.url, default_branch, message)
-        context = replace(context, secrets=await self._load_secrets(ctx, build))
+        secrets = await load_job_secrets(ctx, build.project_id, None)
+        context = replace(
+            context,
+            project=with_owner(context.project, secrets),
+            secrets={secret.name: secret.value for secret in secrets.secrets},
+        )
         pipeline = await self._compile(ctx, build, resolved, content, context)
+        return CompiledBuild(resolved, pipeline, default_branch, message)
+
+    async def _plan_pipeline(self, ctx: Context, build: BuildRow) -> PlanBuild:
+        compiled = await self._compile_pipeline(ctx, build)
+        resolved, pipeline = compiled.resolved, compiled.pipeline
         count = len(pipeline.jobs)
         job_ids, local_ids = await asyncio.gather(
             asyncio.gather(*(ctx.next_id("job") for _ in range(count))),
@@ -128,8 +156,8 @@ class Planner:
             available_steps=(),
             jobs=tuple(_with_ids(build, job, job_id, local_id) for job, job_id, local_id in numbered),
             warnings=pipeline.warnings,
-            default_branch=default_branch,
-            message=message,
+            default_branch=compiled.default_branch,
+            message=compiled.message,
             served_by_hash=self._is_served_by_hash(build),
         )
 
@@ -151,10 +179,6 @@ class Planner:
                     path: await self._read_included(ctx, build, resolved, path) for path in sorted(required.paths)
                 }
                 context = replace(context, files={**context.files, **contents})
-
-    async def _load_secrets(self, ctx: Context, build: BuildRow) -> dict[str, str]:
-        secrets = await load_job_secrets(ctx, build.project_id, None)
-        return {secret.name: secret.value for secret in secrets.secrets}
 
     async def _read_included(self, ctx: Context, build: BuildRow, resolved: ResolvedRef, path: str) -> bytes | None:
         if build.project is None or self._mirrors is None:
@@ -206,15 +230,18 @@ class Planner:
             raise NoSuchRef("the build has no project")
         if self._mirrors is None:
             folder = ctx.settings.data / "repositories" / ctx.settings.instance
-            self._mirrors = GitMirrors(folder, ctx.settings.mirror_megabytes * 1024**2)
+            self._mirrors = GitMirrors(
+                folder, ctx.settings.mirror_megabytes * 1024**2, ctx.settings.repository_networks
+            )
         url, ssh_key = await self._authenticated_url(ctx, project)
         # as in Free Commit, the first slash is dropped wherever it is
         path = project.spec_file_path.replace("/", "", 1)
         if build.pinned_sha:
             resolved = ResolvedRef(build.pinned_sha, build.pinned_ref or f"refs/heads/{project.branch}")
         else:
+            branch = (build.pinned_ref or project.branch).removeprefix(BRANCH_REF_PREFIX)
             with child_span("read branch"):
-                resolved = await self._mirrors.resolve(url, project.branch, ssh_key)
+                resolved = await self._mirrors.resolve(url, branch, ssh_key)
         with child_span("read spec file"):
             return resolved, await self._mirrors.read_file(url, resolved, path, ssh_key)
 

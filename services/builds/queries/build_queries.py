@@ -17,8 +17,10 @@ from contracts.builds import (
 )
 from contracts.errors import RequestRejected
 from contracts.messages import Page
+from libs.permissions.rule import without_projects
 from libs.projections.paging import fetch_page
 from libs.service.declaration import Context
+from services.builds.queries.project_access import list_hidden_projects
 from services.builds.queries.queue_queries import NOT_STARTED
 
 MAX_LISTED_BUILDS = 1000
@@ -50,6 +52,7 @@ async def get_job(ctx: Context, query: GetJob) -> JobRow:
 async def list_running_builds(ctx: Context, query: ListRunningBuilds) -> Page:
     """Return running builds, oldest first."""
     running = {"finished": False, "status": {"$in": [BuildStatus.RUNNING, BuildStatus.CANCELING]}}
+    running |= without_projects(await list_hidden_projects(ctx))
     builds = ctx.read_model(BuildRow).select(BuildSummary)
     return await fetch_page(builds, query, lambda build: build, condition=running)
 

@@ -16,7 +16,7 @@ from libs.projections.counted_list import CountedList
 from libs.service.declaration import Context
 from services.builds.queries.build_queries import get_build
 
-INTERNAL_FIELDS = {"token_hash", "steps", "project", "listed_at", "planned"}
+INTERNAL_FIELDS = {"token_hash", "steps", "project", "listed_at", "planned", "earlier_attempts"}
 
 
 async def list_build_jobs(ctx: Context, query: ListBuildJobs) -> list[BuildJobView]:

@@ -16,10 +16,12 @@ from contracts.builds import (
     parse_requirements,
 )
 from contracts.messages import Page, ReadModelRow
+from libs.permissions.rule import without_projects
 from libs.projections.paging import BY_ID, fetch_rows
 from libs.service.declaration import Context
 from services.builds.dispatch.runner_projection import QueueRunnerRow, busy_reason, find_eligible_runners
 from services.builds.dispatch.scheduler import JobGroup, list_waiting_groups
+from services.builds.queries.project_access import list_hidden_projects
 
 NOT_STARTED = [BuildStatus.QUEUED, BuildStatus.PLANNED]
 AT_RUNNER = {"$in": [JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING]}
@@ -57,9 +59,11 @@ async def list_queued_builds(ctx: Context, query: ListQueuedBuilds) -> Page:
     The number of database queries does not depend on the length of the queue.
     """
     unstarted = {"finished": False, "status": {"$in": NOT_STARTED}}
+    unstarted |= without_projects(await list_hidden_projects(ctx))
     page = await fetch_rows(ctx.read_model(BuildRow).select(QueuedBuildRow), query, BY_ID, unstarted)
     holders = await _group_holders(ctx, page.rows)
-    job_reasons = await _job_wait_reasons(ctx, page.rows)
+    planned = [job_id for build in page.rows if build.status == BuildStatus.PLANNED for job_id in build.job_ids]
+    job_reasons = await job_wait_reasons(ctx, planned)
     return page.render(
         QueuedBuild(
             build_id=build.id,
@@ -74,7 +78,7 @@ async def list_queued_builds(ctx: Context, query: ListQueuedBuilds) -> Page:
     )
 
 
-def _planning_reason(build: QueuedBuildRow, holder: int | None) -> str:
+def _planning_reason(build: QueuedBuildRow | BuildRow, holder: int | None) -> str:
     if build.status != BuildStatus.QUEUED:
         return ""
     if build.needs_lane and holder not in (None, build.id):
@@ -82,14 +86,14 @@ def _planning_reason(build: QueuedBuildRow, holder: int | None) -> str:
     return PLANNING_REASON
 
 
-def _first_job_reason(build: QueuedBuildRow, job_reasons: Mapping[int, str]) -> str:
+def _first_job_reason(build: QueuedBuildRow | BuildRow, job_reasons: Mapping[int, str]) -> str:
     statuses = {job.status for job in build.jobs}
     waits_for_user = JobStatus.MANUAL in statuses and JobStatus.QUEUED not in statuses
     default = MANUAL_REASON if waits_for_user else RUNNER_REASON
     return next((job_reasons[job_id] for job_id in build.job_ids if job_id in job_reasons), default)
 
 
-async def _group_holders(ctx: Context, builds: Sequence[QueuedBuildRow]) -> dict[int, int | None]:
+async def _group_holders(ctx: Context, builds: Sequence[QueuedBuildRow | BuildRow]) -> dict[int, int | None]:
     """Return project id -> id of the build that holds its concurrency group."""
     streams = {
         f"lane-{build.project_id}" for build in builds if build.needs_lane and build.status == BuildStatus.QUEUED
@@ -100,11 +104,17 @@ async def _group_holders(ctx: Context, builds: Sequence[QueuedBuildRow]) -> dict
     return {row.project_id: row.holder for row in rows}
 
 
-async def _job_wait_reasons(ctx: Context, builds: Sequence[QueuedBuildRow]) -> dict[int, str]:
-    """Return job id -> reason why the job waits."""
-    streams = [f"job-{job_id}" for build in builds if build.status == BuildStatus.PLANNED for job_id in build.job_ids]
-    if not streams:
+async def build_wait_reason(ctx: Context, build: QueuedBuildRow | BuildRow, job_reasons: Mapping[int, str]) -> str:
+    """Return why a build has not started. `job_reasons`: the result of `job_wait_reasons` for its jobs."""
+    holders = await _group_holders(ctx, [build])
+    return _planning_reason(build, holders.get(build.project_id)) or _first_job_reason(build, job_reasons)
+
+
+async def job_wait_reasons(ctx: Context, job_ids: Sequence[int]) -> dict[int, str]:
+    """Return job id -> reason why the job waits, for those of the jobs that wait for a runner."""
+    if not job_ids:
         return {}
+    streams = [f"job-{job_id}" for job_id in job_ids]
     jobs = await ctx.read_model(JobRow).find_values({"_id": {"$in": streams}}, "id", "demand", "project_id", "priority")
     groups = {job_id: WaitGroup(*fields) for job_id, *fields in jobs}
     runners = await ctx.read_model(QueueRunnerRow).find({})

@@ -51,7 +51,7 @@ async def list_api_tokens(ctx: Context, query: ListApiTokens) -> ApiTokens:
 
 
 async def authenticate_token(ctx: Context, command: AuthenticateToken) -> TokenAccess:
-    """Note the use of a token. Return its owner's access and its scopes. Raise RequestRejected with TOKEN_INVALID.
+    """Record the use of a token. Return its owner's access and its scopes. Raise RequestRejected with TOKEN_INVALID.
 
     For an expired token the answer has its last valid day, and the caller rejects the token.
     """

@@ -26,7 +26,7 @@ CompanyCommand = AddCompany | ChangeCompanyTitle | RenameCompany | SetCompanyMem
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """State of a company. `settings` is the event that would create the company in its present state."""
+    """State of a company. `settings` is the event that would create the company in its current state."""
 
     settings: CompanyCreated | None = None
     deleted: bool = False

@@ -68,6 +68,7 @@ class Status(Enum):
 @dataclass(frozen=True, slots=True)
 class User:
     status: Status = Status.NEW
+    uuid: str = ""
     username: str = ""
     email: str | None = None
     roles: tuple[str, ...] = ()
@@ -119,7 +120,7 @@ def decide(user: User, command: UserCommand) -> list[UserEvent]:
         case _, RemoveSshKey():
             return [ssh_key.remove_key(user.keys, command)]
         case _, DeleteUser():
-            return [UserDeleted(user_id=command.user_id, username=user.username)]
+            return [UserDeleted(user_id=command.user_id, user_uuid=user.uuid)]
         case Status.ENABLED, AddApiToken():
             return [make_token_created(user, command)]
         case _, RevokeApiToken(token_id=token_id):
@@ -134,7 +135,13 @@ def evolve(user: User, event: UserEvent) -> User:
     match event:
         case UserRegistered():
             return User(
-                Status.ENABLED, event.username, event.email, event.roles, event.github_username, event.gitlab_username
+                Status.ENABLED,
+                event.user_uuid,
+                event.username,
+                event.email,
+                event.roles,
+                event.github_username,
+                event.gitlab_username,
             )
         case UserRenamed(username=username):
             return replace(user, username=username)

@@ -1,3 +1,5 @@
+"""Validation of the fields of users."""
+
 import re
 from collections.abc import Sequence
 

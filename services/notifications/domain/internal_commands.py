@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from contracts.notifications import NotificationKind
+from contracts.notifications import NotificationKind, NotificationStatus
 from libs.eventstore.decider import InternalCommand
 
 
@@ -17,6 +17,7 @@ class RequestNotification(InternalCommand):
     user_id: int | None = None
     recipient: str | None = None
     link: str = ""  # path relative to the server's URL
+    project_id: int | None = None  # the project that the e-mail is about
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,35 @@ class SkipNotification(InternalCommand):
 
     notification_id: str
     reason: str
+
+
+@dataclass(frozen=True)
+class AddOutgoingRequest(InternalCommand):
+    """Add a request to a server of others, with the fields of OutgoingRequested."""
+
+    request_id: str
+    kind: str
+    project_id: int
+    build_id: int
+    target: str
+    sha: str
+    state: str
+    ref: str | None = None
+
+
+@dataclass(frozen=True)
+class RecordAttemptFailure(InternalCommand):
+    """Record a failed attempt to send a request."""
+
+    request_id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class EndOutgoingRequest(InternalCommand):
+    """Record that a request was sent, skipped or abandoned."""
+
+    request_id: str
+    status: NotificationStatus
+    reason: str = ""

@@ -12,11 +12,9 @@ from contracts.projects import (
     Push,
     Sender,
 )
+from libs.branch_names import BRANCH_REF_PREFIX, is_branch_name
 from libs.eventstore.decider import Decider, RequestRejected
 from services.projects.domain.internal_commands import AddDelivery
-from services.projects.domain.repository import is_branch_name
-
-BRANCH_REF_PREFIX = "refs/heads/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,8 @@ def ignore_reason(command: AddDelivery) -> str | None:
             return "WEBHOOK_BRANCH_DELETED"
         case _, Push(ref=ref) if command.branch not in ("*", ref.removeprefix(BRANCH_REF_PREFIX)):
             return "WEBHOOK_BRANCH_IGNORED"
+        case _, Push(skip=True):
+            return "WEBHOOK_SKIP_REQUESTED"
         case _:
             return None
 

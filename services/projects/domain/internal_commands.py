@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from contracts.projects import Provider, Push, Sender
+from contracts.projects import Provider, Push, Sender, Visibility
 from libs.eventstore.decider import InternalCommand
 
 
@@ -29,6 +29,7 @@ class AddProject(InternalCommand):
     protected_branches: tuple[str, ...] | None = None
     owner_user_id: int | None = None
     company_id: int | None = None
+    visibility: Visibility = Visibility.INTERNAL
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class SelectSecrets(InternalCommand):
 
 @dataclass(frozen=True)
 class SetProjectPath(InternalCommand):
-    """Set owner and alias of a project. Without an owner or alias, the present one stays."""
+    """Set owner and alias of a project. A missing owner or alias stays unchanged."""
 
     project_id: int
     owner_alias: str | None = None

@@ -1,16 +1,19 @@
 """The project aggregate: settings, owner and developers."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import assert_never, get_args
 
 from contracts.messages import Payload
 from contracts.projects import (
+    ChangeBadges,
     ChangeBranch,
     ChangeConcurrency,
+    ChangeForge,
     ChangeRetention,
+    ChangeRetentionLimits,
     ChangeSpecFilePath,
+    ChangeVisibility,
     CreateProject,
     DescribeProject,
     ProjectBranchChanged,
@@ -32,13 +35,17 @@ from contracts.projects import (
     ProjectSignatureKeyRenewed,
     ProjectSpecFilePathChanged,
     ProtectBranches,
+    RemoveProjectMember,
     RenameProject,
     SetProjectCredential,
     SetProjectDevelopers,
     SetProjectExecutor,
+    SetProjectMember,
+    Visibility,
 )
 from libs.eventstore.decider import Decider, Release, RequestRejected, Reservation, Reserve
 from libs.normalization import blank_to_none, sort_unique
+from services.projects.domain.forge import make_forge_change
 from services.projects.domain.internal_commands import (
     AddDeveloper,
     AddProject,
@@ -49,11 +56,15 @@ from services.projects.domain.internal_commands import (
     SetRepository,
     SetSignatureKey,
 )
+from services.projects.domain.project_members import make_membership_events
 from services.projects.domain.repository import strip_login, validate_branch
-from services.projects.domain.validation import require_line
-
-ALIAS_PATTERN = re.compile(r"[a-z0-9_][a-z0-9._-]{0,63}")
-MAX_KEPT_BUILDS = 10**9
+from services.projects.domain.validation import (
+    changed_limits,
+    require_executor_id,
+    require_line,
+    validate_concurrency,
+    validate_retention,
+)
 
 ProjectCommand = (
     AddProject
@@ -63,8 +74,14 @@ ProjectCommand = (
     | ChangeBranch
     | ChangeSpecFilePath
     | ChangeRetention
+    | ChangeRetentionLimits
     | ChangeConcurrency
     | ProtectBranches
+    | ChangeVisibility
+    | ChangeBadges
+    | ChangeForge
+    | SetProjectMember
+    | RemoveProjectMember
     | SetProjectDevelopers
     | AddDeveloper
     | RemoveDeveloper
@@ -79,7 +96,7 @@ ProjectCommand = (
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """State of a project. `settings` is the event that would create the project in its present state."""
+    """State of a project. `settings` is the event that would create the project in its current state."""
 
     settings: ProjectCreated | None = None
     deleted: bool = False
@@ -97,9 +114,10 @@ def decide(project: Project, command: ProjectCommand) -> list[ProjectEvent]:
             return [ProjectDeleted(project_id=project_id, secrets_id=secrets_id)]
         case _, SelectSecrets():
             return [ProjectSecretsSet(**vars(command))]
-        case ProjectCreated() as settings, (AddDeveloper() | RemoveDeveloper()):
-            # recorded even without a change, so that a late duplicate of the command is recognized
-            return [make_change_event(settings, command)]
+        case ProjectCreated() as settings, (
+            SetProjectMember() | RemoveProjectMember() | SetProjectDevelopers() | AddDeveloper() | RemoveDeveloper()
+        ):
+            return make_membership_events(settings, command)
         case ProjectCreated() as settings, _:
             event = make_change_event(settings, command)
             return [event] if evolve(project, event) != project else []
@@ -115,6 +133,7 @@ def make_creation_events(command: AddProject) -> list[ProjectEvent]:
         alias=command.alias,
         sealed_signature_key=command.sealed_signature_key,
         sealed_login=command.sealed_login,
+        visibility=command.visibility,
     )
     if not command.secrets_id:
         return [creation]
@@ -156,19 +175,20 @@ def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> Proj
             return ProjectSettingsChanged(project_id=id_, spec_file_path=path)
         case ChangeRetention(keep_number_build=number):
             return ProjectSettingsChanged(project_id=id_, keep_number_build=validate_retention(number))
+        case ChangeRetentionLimits():
+            return ProjectSettingsChanged(project_id=id_, **changed_limits(settings, command))
         case ChangeConcurrency(allow_concurrent_execution=allow):
             return ProjectSettingsChanged(project_id=id_, allow_concurrent_execution=validate_concurrency(allow))
         case ProtectBranches(protected_branches=branches):
             return ProjectSettingsChanged(project_id=id_, protected_branches=branches or None)
-        case SetProjectDevelopers(developers_id=ids):
-            return ProjectDevelopersSet(project_id=id_, developers_id=sort_unique(ids))
-        case AddDeveloper(developer_id=developer_id):
-            return ProjectDevelopersSet(
-                project_id=id_, developers_id=sort_unique((*settings.developers_id, developer_id))
-            )
-        case RemoveDeveloper(developer_id=developer_id):
-            others = tuple(other for other in settings.developers_id if other != developer_id)
-            return ProjectDevelopersSet(project_id=id_, developers_id=others)
+        case ChangeBadges(badges=badges):
+            return ProjectSettingsChanged(project_id=id_, badges=bool(badges))
+        case ChangeVisibility(visibility=None):
+            raise RequestRejected("PROJECT_VISIBILITY_INVALID")
+        case ChangeVisibility(visibility=Visibility() as visibility):
+            return ProjectSettingsChanged(project_id=id_, visibility=visibility)
+        case ChangeForge():
+            return make_forge_change(command)
         case SetProjectCredential(credential_id=credential_id):
             return ProjectSettingsChanged(project_id=id_, credential_id=credential_id)
         case SetProjectExecutor(executor_id=executor_id):
@@ -242,52 +262,8 @@ def _path_reservation(event: ProjectCreated | ProjectMoved) -> Reserve:
     return Reserve(f"project:{event.owner_alias.lower()}/{event.alias}", "PROJECT_ALIAS_TAKEN")
 
 
-def validate_alias(text: str) -> str:
-    alias = text.strip().lower()
-    if not ALIAS_PATTERN.fullmatch(alias):
-        raise RequestRejected("PROJECT_ALIAS_INVALID")
-    return alias
-
-
-def validate_retention(number: int | None) -> int | None:
-    if number is not None and not 0 <= number <= MAX_KEPT_BUILDS:
-        raise RequestRejected("PROJECT_KEEP_NUMBER_BUILD_INVALID")
-    return number
-
-
-def validate_concurrency(value: bool | None) -> bool:
-    if value is None:
-        raise RequestRejected("PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED")
-    return value
-
-
-def require_executor_id(executor_id: int | None) -> int:
-    if executor_id is None:
-        raise RequestRejected("EXECUTOR_NOT_FOUND")
-    return executor_id
-
-
 project_decider = Decider[ProjectCommand, Project, ProjectEvent](
-    commands=(
-        AddProject,
-        RenameProject,
-        DescribeProject,
-        SetRepository,
-        ChangeBranch,
-        ChangeSpecFilePath,
-        ChangeRetention,
-        ChangeConcurrency,
-        ProtectBranches,
-        SetProjectDevelopers,
-        AddDeveloper,
-        RemoveDeveloper,
-        SelectSecrets,
-        SetProjectCredential,
-        SetProjectExecutor,
-        SetProjectPath,
-        SetSignatureKey,
-        RemoveProject,
-    ),
+    commands=get_args(ProjectCommand),
     stream=lambda command: f"project-{command.project_id}",
     initial=Project(),
     decide=decide,

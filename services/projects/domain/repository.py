@@ -6,6 +6,7 @@ Nothing is accepted that git could interpret as an option or as a remote helper.
 import re
 from urllib.parse import unquote, urlsplit
 
+from libs.branch_names import is_branch_name
 from libs.eventstore.decider import RequestRejected
 from libs.git_env import split_credentials
 from services.projects.domain.validation import require_line
@@ -18,8 +19,6 @@ AUTHORITY_PATTERN = re.compile(
 )
 # "host:path" without slashes before the colon; git reads "::" as a remote helper
 SCP_LIKE_PATTERN = re.compile(rf"(?:{NAME_PATTERN}@)?{NAME_PATTERN}:(?![:-]|//).+")
-# rules of git-check-ref-format(1)
-INVALID_BRANCH_PATTERN = re.compile(r"^[-./]|[\s\x00-\x1f\x7f~^:?*\[\\]|\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$|^@$")
 
 
 def validate_repository(text: str | None) -> str:
@@ -50,11 +49,6 @@ def validate_branch(text: str | None) -> str:
     if branch != "*" and not is_branch_name(branch):
         raise RequestRejected("PROJECT_BRANCH_INVALID")
     return branch
-
-
-def is_branch_name(text: str) -> bool:
-    """Return whether git accepts the text as a branch name."""
-    return text != "" and not INVALID_BRANCH_PATTERN.search(text)
 
 
 def _is_url(address: str) -> bool:

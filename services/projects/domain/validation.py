@@ -1,4 +1,13 @@
+"""Validation of the fields of projects and secrets."""
+
+import re
+
+from contracts.projects import ChangeRetentionLimits, RetentionLimits
 from libs.eventstore.decider import RequestRejected
+
+ALIAS_PATTERN = re.compile(r"[a-z0-9_][a-z0-9._-]{0,63}")
+MAX_KEPT_BUILDS = 10**9
+MAX_KEPT_DAYS = 36_500
 
 
 def require_line(text: str | None, code: str) -> str:
@@ -23,3 +32,38 @@ def require_secret_text(text: str | None, code: str) -> str:
     if text is None or "\0" in text:
         raise RequestRejected("REQUEST_INVALID", "A secret value cannot contain a NUL character.")
     return text
+
+
+def validate_retention(number: int | None) -> int | None:
+    if number is not None and not 0 <= number <= MAX_KEPT_BUILDS:
+        raise RequestRejected("PROJECT_KEEP_NUMBER_BUILD_INVALID")
+    return number
+
+
+def changed_limits(present: RetentionLimits, command: ChangeRetentionLimits) -> dict[str, int]:
+    """Return the limits that a command changes. Raise RequestRejected if one is out of range."""
+    sent = {name: getattr(command, name) for name in RetentionLimits.model_fields}
+    changed = {name: value for name, value in sent.items() if value is not None and value != getattr(present, name)}
+    for name, value in changed.items():
+        if not 0 <= value <= (MAX_KEPT_DAYS if name.endswith("_days") else MAX_KEPT_BUILDS):
+            raise RequestRejected("PROJECT_RETENTION_INVALID")
+    return changed
+
+
+def validate_concurrency(value: bool | None) -> bool:
+    if value is None:
+        raise RequestRejected("PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED")
+    return value
+
+
+def require_executor_id(executor_id: int | None) -> int:
+    if executor_id is None:
+        raise RequestRejected("EXECUTOR_NOT_FOUND")
+    return executor_id
+
+
+def validate_alias(text: str) -> str:
+    alias = text.strip().lower()
+    if not ALIAS_PATTERN.fullmatch(alias):
+        raise RequestRejected("PROJECT_ALIAS_INVALID")
+    return alias

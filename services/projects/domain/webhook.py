@@ -12,6 +12,7 @@ from libs.eventstore.decider import RequestRejected
 
 COMMIT_SHA_PATTERN = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 PUSH_EVENT_NAMES = {"github": "push", "gitlab": "Push Hook"}
+SKIP_PATTERN = re.compile(r"\[(skip ci|ci skip)\]", re.IGNORECASE)  # the marks of GitHub and GitLab
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
 MAX_TEXT_LENGTH = 255  # characters of a name or a ref; longer texts count as missing
 
@@ -54,7 +55,7 @@ def parse_request(provider: Provider, event: str, content_type: str, body: bytes
     try:
         content = extract_json(content_type, body)
         return content, parse_content(provider, event, content)
-    except ValueError as error:  # including errors of UTF-8 and of the form
+    except ValueError as error:  # also raised for invalid UTF-8 and for an invalid form
         reason = "it is not UTF-8" if isinstance(error, UnicodeError) else error
         raise RequestRejected("WEBHOOK_PAYLOAD_INVALID", f"The request cannot be read: {reason}.") from None
 
@@ -79,7 +80,18 @@ def _parse_push(document: Mapping[str, object]) -> Push:
         sha=after if COMMIT_SHA_PATTERN.fullmatch(after) and not is_deletion else "",
         deleted=is_deletion,
         before=before if COMMIT_SHA_PATTERN.fullmatch(before) and before.strip("0") else "",
+        skip=SKIP_PATTERN.search(_head_message(document, after)) is not None,
     )
+
+
+def _head_message(document: Mapping[str, object], after: str) -> str:
+    """Return the message of the new commit: GitHub has it as `head_commit`, GitLab in the list of commits."""
+    head = _get_object(document, "head_commit")
+    commits = document.get("commits")
+    if not head and isinstance(commits, list):
+        head = next((commit for commit in commits if isinstance(commit, dict) and commit.get("id") == after), {})
+    message = head.get("message")
+    return message if isinstance(message, str) else ""
 
 
 def _get_object(document: Mapping[str, object], name: str) -> Mapping[str, object]:

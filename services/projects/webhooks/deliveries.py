@@ -15,6 +15,7 @@ from contracts.projects import (
     Sender,
 )
 from libs.eventstore.decider import SYSTEM, Actor
+from libs.permissions.lookups import fetch_company_members
 from libs.security.envelopes import InvalidEnvelope, encrypt_for
 from libs.security.erased_keys import KeyErased
 from libs.security.webhook_signatures import is_signature_valid
@@ -22,8 +23,9 @@ from libs.service.declaration import Context
 from services.projects.domain import webhook
 from services.projects.domain.delivery import ignore_reason
 from services.projects.domain.internal_commands import AddDelivery
+from services.projects.permissions.access import may_launch
 from services.projects.projections import ProjectRow
-from services.projects.queries import fetch_company_members, may_launch, require_project
+from services.projects.queries import require_project
 from services.projects.webhooks import payloads, rejections
 from services.projects.webhooks.delivery_projection import DeliveryRow
 from services.projects.webhooks.delivery_queries import load_view

@@ -1,3 +1,5 @@
+"""Read model of webhook deliveries."""
+
 from datetime import UTC, datetime
 
 from contracts.errors import CODES
@@ -12,8 +14,9 @@ from contracts.projects import (
     DeliveryView,
     Provider,
 )
+from libs.branch_names import BRANCH_REF_PREFIX
 from libs.eventstore.decider import Category, RecordedEvent
-from services.projects.domain.delivery import BRANCH_REF_PREFIX, delivery_decider
+from services.projects.domain.delivery import delivery_decider
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -62,7 +65,7 @@ delivery_category = Category(
     delivery_decider,
     DeliveryRow(),
     apply_delivery_event,
-    indexes=(("project_id", "-received_at", "-id"),),
+    indexes=(("project_id", "-received_at", "-id"), ("received_at",)),
 )
 
 

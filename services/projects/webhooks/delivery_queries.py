@@ -20,9 +20,14 @@ NEWEST_FIRST = (("received_at", -1), ("id", -1))
 FILTER_COLUMNS = {name: Column(name) for name in ("provider", "event", "decision", "code", "ref", "sha")}
 
 
+async def find_delivery(ctx: Context, delivery_id: str) -> DeliveryRow | None:
+    """Return a recorded or rejected delivery."""
+    row = await ctx.read_model(DeliveryRow).get(f"delivery-{delivery_id}")
+    return row or await rejections.find_rejection(ctx, delivery_id)
+
+
 async def get_delivery(ctx: Context, query: GetDelivery) -> DeliveryView:
-    row = await ctx.read_model(DeliveryRow).get(f"delivery-{query.delivery_id}")
-    row = row or await rejections.find_rejection(ctx, query.delivery_id)
+    row = await find_delivery(ctx, query.delivery_id)
     if row is None or await ctx.read_model(ProjectRow).get(f"project-{row.project_id}") is None:
         raise RequestRejected("DELIVERY_NOT_FOUND")
     return await load_view(ctx, row)

@@ -1,6 +1,7 @@
 """Every event store appends and reads events, and detects conflicts and repeated commands."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from libs.eventstore import (
     WrongExpectedVersion,
 )
 from libs.eventstore.decider import RecordedEvent, Reserve
-from tests.support.counters.commits import RAISED, make_commit
+from tests.support.counters.commits import RAISED, make_commit, make_metadata
 from tests.support.counters.counters import (
     CounterOpened,
 )
@@ -48,8 +49,19 @@ async def test_streams_with_a_common_name_prefix_are_kept_apart(store: EventStor
 async def test_a_recorded_command_is_found(store: EventStore) -> None:
     await store.append(make_commit())
     await store.append(make_commit(expected=1, command_id="second"))
-    assert await store.find("second") == CommitRef("counter-1", 2)
-    assert await store.find("third") is None
+    assert await store.find(make_metadata("second")) == CommitRef("counter-1", 2)
+    assert await store.find(make_metadata("third")) is None
+
+
+async def test_a_reaction_is_recorded_once_whatever_its_command_id(store: EventStore) -> None:
+    first, again = (replace(make_metadata(id_), reaction_id="reaction") for id_ in ("first", "second"))
+    await store.append(replace(make_commit(), metadata=first))
+    assert await store.find(again) == CommitRef("counter-1", 1)
+    for expected in (0, 1):
+        with pytest.raises(DuplicateCommand) as duplicate:
+            await store.append(replace(make_commit(expected=expected), metadata=again))
+        assert duplicate.value.commit == CommitRef("counter-1", 1)
+    assert len(await store.read("counter-1")) == 1
 
 
 @pytest.mark.parametrize("stale", [0, 2])

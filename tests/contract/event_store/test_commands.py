@@ -10,11 +10,8 @@ from typing import Any
 import pytest
 
 from contracts.errors import RequestRejected
-from libs.eventstore import (
-    EventStore,
-)
+from libs.eventstore import EventStore, PendingCommit
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
-from libs.eventstore.memory import MemoryEventStore
 from libs.eventstore.repository import CommandHandler, CommandResult, FollowUp
 from tests.support.counters.commits import RAISED, RECORDED_AT, make_commit, make_metadata
 from tests.support.counters.counters import (
@@ -26,6 +23,7 @@ from tests.support.counters.counters import (
     RelabelCounter,
 )
 from tests.support.counters.domain import counters
+from tests.support.memory_event_store import MemoryEventStore
 
 
 def keyed_metadata(fingerprint: str) -> CommandMetadata:
@@ -160,9 +158,10 @@ async def test_event_times_never_decrease_within_a_stream(handler: CommandHandle
     assert [recorded.at for recorded in await store.read("counter-1")] == [RECORDED_AT, RECORDED_AT]
 
 
-def start_next_counter(events: Sequence[RecordedEvent[Any]]) -> Sequence[FollowUp]:
+async def start_next_counter(events: Sequence[RecordedEvent[Any]]) -> Sequence[FollowUp]:
     opened = [recorded for recorded in events if isinstance(recorded.event, CounterOpened)]
-    return [(counters, OpenCounter(counter_id="next"), make_metadata(f"after {recorded.id}")) for recorded in opened]
+    starting = replace(counters, decider=replace(counters.decider, initial_commands=(OpenCounter,)))
+    return [(starting, OpenCounter(counter_id="next"), make_metadata(f"after {recorded.id}")) for recorded in opened]
 
 
 async def test_follow_up_streams_are_recorded_in_the_same_commit(handler: CommandHandler, store: EventStore) -> None:
@@ -176,4 +175,55 @@ async def test_an_existing_follow_up_stream_does_not_block_the_command(
 ) -> None:
     await store.append(make_commit("counter-next"))
     result = await handler.handle(counters, OpenCounter(counter_id="1"), make_metadata(), start_next_counter)
+    assert [recorded.stream for recorded in result.new_events] == ["counter-1"]
+
+
+async def raise_other_counter(events: Sequence[RecordedEvent[Any]]) -> Sequence[FollowUp]:
+    return [(counters, RaiseCounter(counter_id="other"), make_metadata(f"after {events[0].id}"))]
+
+
+async def test_a_follow_up_on_an_existing_stream_is_recorded_in_the_same_commit(
+    handler: CommandHandler, store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.append(make_commit("counter-other"))  # by another process: this handler has not cached it
+    appended: list[list[str]] = []
+
+    async def append(*commits: PendingCommit) -> None:
+        appended.append([commit.stream for commit in commits])
+        await write(*commits)
+
+    write = store.append
+    monkeypatch.setattr(store, "append", append)
+    result = await handler.handle(counters, RaiseCounter(counter_id="1"), make_metadata(), raise_other_counter)
+    assert [recorded.stream for recorded in result.new_events] == ["counter-1", "counter-other"]
+    assert appended == [["counter-1", "counter-other"]]
+    assert [recorded.metadata.command_id for recorded in await store.read("counter-other", after=1)] == [
+        "after counter-1@1.0"
+    ]
+
+
+async def test_a_follow_up_does_not_wait_for_a_command_to_its_stream(
+    handler: CommandHandler, monkeypatch: pytest.MonkeyPatch, store: EventStore
+) -> None:
+    is_appending, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def append(*commits: PendingCommit) -> None:
+        if commits[0].stream == "counter-other":
+            is_appending.set()
+            await may_go_on.wait()
+        await write(*commits)
+
+    write = store.append
+    monkeypatch.setattr(store, "append", append)
+    other = asyncio.create_task(handler.handle(counters, RaiseCounter(counter_id="other"), make_metadata()))
+    await is_appending.wait()
+    result = await handler.handle(counters, RaiseCounter(counter_id="1"), make_metadata(), raise_other_counter)
+    may_go_on.set()
+    assert [recorded.stream for recorded in result.new_events] == ["counter-1"]
+    assert (await other).version == 1
+
+
+async def test_a_rejected_follow_up_does_not_block_the_command(handler: CommandHandler) -> None:
+    await handler.handle(counters, CloseCounter(counter_id="other"), make_metadata())
+    result = await handler.handle(counters, RaiseCounter(counter_id="1"), make_metadata(), raise_other_counter)
     assert [recorded.stream for recorded in result.new_events] == ["counter-1"]

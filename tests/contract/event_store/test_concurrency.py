@@ -10,7 +10,6 @@ from libs.documents import Document
 from libs.eventstore.decider import Reserve
 from libs.eventstore.mongo import MongoEventStore
 from libs.eventstore.repository import CommandHandler
-from libs.security.envelope_encryption import MemoryKeyVault
 from tests.support.counters.commits import make_commit, make_metadata
 from tests.support.counters.counters import (
     CounterView,
@@ -18,6 +17,7 @@ from tests.support.counters.counters import (
     RaiseCounter,
 )
 from tests.support.counters.domain import counters
+from tests.support.memory_key_vault import MemoryKeyVault
 
 
 async def test_two_processes_record_the_same_command_once(database: AsyncDatabase[Document]) -> None:

@@ -16,7 +16,7 @@ from libs.eventstore import (
 )
 from libs.eventstore.mongo import MongoEventStore, create_schema
 from libs.eventstore.repository import CommandHandler
-from libs.security.envelope_encryption import KeyVault, MasterKeys, MemoryKeyVault
+from libs.security.envelope_encryption import KeyVault, MasterKeys
 from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.settings import Settings
 from tests.support.counters.commits import make_commit, make_metadata
@@ -27,6 +27,7 @@ from tests.support.counters.counters import (
 )
 from tests.support.counters.domain import counters
 from tests.support.infrastructure.servers import running_servers
+from tests.support.memory_key_vault import MemoryKeyVault
 from tests.support.waiting import eventually
 
 
@@ -96,7 +97,7 @@ async def test_no_acknowledged_append_is_lost_when_the_database_is_killed(tmp_pa
         await asyncio.to_thread(servers.mongod.kill)
         await asyncio.to_thread(servers.mongod.start)
 
-    with running_servers(tmp_path) as servers:
+    with running_servers(tmp_path, journaled=True) as servers:
         settings = Settings(mongodb_url=servers.mongodb_url)
         async with create_mongo_client(settings, "test") as client, asyncio.timeout(40), asyncio.TaskGroup() as group:
             database = get_database(client, settings, "counters")

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,15 @@ class Composition:
 
     def run_demo(self) -> str:
         return self.run_compose("run", "--rm", "--no-deps", "demo").stdout
+
+    def run_in_job(self, script: Iterable[str]) -> str:
+        """Run the script as the first step of a build of the demo's repository. Return the output of the demo."""
+        text = "".join(f"{line}\n" for line in script)
+        replaced = f"from infra.demo import repository; repository.SAMPLE_FILES['ci/test.sh'] = {text!r}"
+        program = f"{replaced}; from infra.cli import main; main()"
+        command = ("run", "--rm", "--no-deps", "--entrypoint", "python", "demo", "-c", program, "demo")
+        output = self.run_compose(*command, check=False).stdout
+        return "\n".join(line.strip().removeprefix("| ") for line in output.splitlines())
 
     def run_inside(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
         return self.run_compose("exec", "--no-TTY", service, *command, check=False)

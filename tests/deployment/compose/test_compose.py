@@ -8,10 +8,12 @@ import httpx
 import pytest
 
 from tests.deployment.compose.composition import OTHER_SERVICES, OUR_SERVICES, Composition, find_skip_reason, run_docker
+from tests.support.hostile_script import FILES, connect, hostile_script, results, take_memory
 
 reason = find_skip_reason()
 pytestmark = [pytest.mark.skipif(bool(reason), reason=reason), pytest.mark.timeout(900)]
 
+SERVERS = {"mongo": 27017, "nats": 4222, "gateway": 8080, "proxy": 8080, "identity": 8081, "agent": 8081}
 DOWN_WITHIN = 60.0  # maximum seconds of `down`; a process that ignores SIGTERM would add 10 or more
 
 
@@ -45,11 +47,17 @@ def test_the_api_answers_on_the_published_port(composition: Composition) -> None
 
 def test_our_containers_run_without_privileges(composition: Composition) -> None:
     containers = [container for service in OUR_SERVICES for container in composition.inspect_containers(service)]
-    assert {container["Config"]["User"] for container in containers} == {"10001:10001"}
     assert {container["HostConfig"]["ReadonlyRootfs"] for container in containers} == {True}
-    assert {(*container["HostConfig"]["CapDrop"], container["HostConfig"]["CapAdd"]) for container in containers} == {
+    [agent] = composition.inspect_containers("agent")
+    others = [container for container in containers if container["Id"] != agent["Id"]]
+    assert {container["Config"]["User"] for container in others} == {"10001:10001"}
+    assert {(*container["HostConfig"]["CapDrop"], container["HostConfig"]["CapAdd"]) for container in others} == {
         ("ALL", None)
     }
+    assert (agent["Config"]["User"], agent["HostConfig"]["CapDrop"]) == ("root", ["ALL"])
+    assert agent["HostConfig"]["CapAdd"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
+    with_socket = [item["Id"] for item in composition.inspect_containers() if "docker.sock" in str(item["Mounts"])]
+    assert with_socket == [agent["Id"]]
     assert {tuple(container["HostConfig"]["SecurityOpt"]) for container in containers} == {("no-new-privileges:true",)}
 
 
@@ -69,12 +77,21 @@ def test_secrets_do_not_appear_in_container_metadata_or_logs(composition: Compos
     assert [name for name, secret in secrets.items() if secret in visible_text] == []
 
 
-@pytest.mark.parametrize("address", ["mongo:27017", "nats:4222", "identity:8081", "gateway:8080", "mail:1080"])
-def test_a_build_reaches_the_proxy_but_no_internal_server(composition: Composition, address: str) -> None:
-    host, _, port = address.partition(":")
-    knock = f"timeout 3 bash -c ': > /dev/tcp/{host}/{port}'"
-    assert composition.run_inside("agent", "bash", "-c", knock).returncode != 0
-    assert composition.run_inside("agent", "bash", "-c", ": > /dev/tcp/proxy/8080").returncode == 0
+def test_a_job_reaches_nothing_of_the_deployment_and_of_other_jobs(composition: Composition) -> None:
+    servers = [
+        f"{container['NetworkSettings']['Networks'][network]['IPAddress']}:{port}"
+        for service, port in SERVERS.items()
+        for container in composition.inspect_containers(service)
+        for network in container["NetworkSettings"]["Networks"]
+    ]
+    attacks = FILES | {
+        "reach a server by name": connect(*(f"{service}:{port}" for service, port in SERVERS.items())),
+        "reach a server by address": connect(*servers),
+        "reach the metadata of a cloud": connect("169.254.169.254:80"),
+        "take memory without end": take_memory(5000),
+    }
+    found = results(composition.run_in_job(hostile_script(attacks)))
+    assert found == dict.fromkeys(attacks, "stopped")
 
 
 def test_the_demonstration_succeeds(composition: Composition) -> None:

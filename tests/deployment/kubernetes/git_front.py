@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path("/tmp/git")  # noqa: S108  the pod's own
-SPEC = 'version: "1.0"\nfrom: debian\nsteps:\n  - {name: "@nothing", script: /ci/nothing.sh}\n'
+SPEC = 'version: "1.0"\nfrom: debian:12\nsteps:\n  - {name: "@nothing", script: /ci/nothing.sh}\n'
 ENVIRONMENT = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_PROJECT_ROOT": str(ROOT), "GIT_HTTP_EXPORT_ALL": "1"}
 
 

@@ -4,7 +4,6 @@
 """
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,18 +16,8 @@ OVERLAY = Path(os.environ.get("HEADRACE_KUBE_OVERLAY", "infra/k8s/overlays/dev")
 ROLLED_COMPONENTS = ("builds", "gateway", "runners", "identity", "projects", "notifications", "agent")
 
 
-def _why_not() -> str:
-    if not os.environ.get("HEADRACE_KUBE_TEST"):
-        return "deploys to a cluster; run it with `make kube-test`"
-    try:
-        result = subprocess.run(["kubectl", "get", "nodes"], capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"kubectl does not work: {error}"
-    return f"the cluster of KUBECONFIG does not answer: {result.stderr.strip()}" if result.returncode else ""
-
-
-why_not = _why_not()
-pytestmark = [pytest.mark.skipif(bool(why_not), reason=why_not), pytest.mark.timeout(3600)]
+reason = cluster.find_skip_reason()
+pytestmark = [pytest.mark.skipif(bool(reason), reason=reason), pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module", autouse=True)

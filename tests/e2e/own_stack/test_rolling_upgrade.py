@@ -147,7 +147,7 @@ def stack(release_code: Path, tmp_path: Path) -> Iterator[MixedStack]:
 
 
 def find_unexpected(errors: list[str]) -> list[str]:
-    """Leave out what old replicas log, once per attempt, about events that only the new release knows."""
+    """Return the errors, except those that old replicas log about events that only the new release knows."""
     entries = {error: json.loads(error.partition(": ")[2]) for error in errors if error.startswith("old-")}
     unknown = {
         entry["message"]

@@ -1,5 +1,6 @@
 """Users who are disabled, demoted or given another password lose access on every gateway."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
@@ -8,7 +9,6 @@ import httpx
 import pytest
 
 from tests.support.stacks.running_stack import RunningStack
-from tests.support.waiting import wait_until
 
 GATEWAYS = 2
 UNAUTHORIZED = {401}
@@ -33,7 +33,8 @@ def test_a_changed_user_loses_access_on_all_gateways_within_two_seconds(change: 
         part, fields = CHANGES[change]
         response = stack.admin.patch(f"/admin/developers/{user['id']}/{part}", json={"developer": fields})
         assert response.status_code == 200, response.text
-        wait_until(lambda: request_user_info(client), 2, until=lambda statuses: statuses == UNAUTHORIZED)
+        time.sleep(2)  # the time within which a gateway must notice; on a busy machine the requests take longer
+        assert request_user_info(client) == UNAUTHORIZED
 
 
 def test_a_disabled_user_cannot_sign_in(stack: RunningStack) -> None:
@@ -67,7 +68,8 @@ def test_a_personal_token_works_on_both_apis_until_it_is_revoked(stack: RunningS
 
         assert request_both_apis() == [200]
         assert stack.admin.delete(f"/user/tokens/{token['id']}").status_code == 204
-        wait_until(request_both_apis, 2, until=lambda statuses: statuses == [401, 403])
+        time.sleep(2)
+        assert request_both_apis() == [401, 403]
 
 
 def test_failed_sign_ins_are_rate_limited(stack: RunningStack) -> None:

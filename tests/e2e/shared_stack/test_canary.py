@@ -1,4 +1,4 @@
-"""Secrets that a build script prints in many encodings are neither stored nor sent in clear."""
+"""Secrets that a build script prints in many encodings are neither stored nor sent in plaintext."""
 
 import re
 from pathlib import Path

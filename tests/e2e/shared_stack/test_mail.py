@@ -1,3 +1,5 @@
+"""E-mails that a running stack sends."""
+
 from pathlib import Path
 from uuid import uuid4
 

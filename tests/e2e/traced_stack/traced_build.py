@@ -38,7 +38,7 @@ class TracedBuild:
         return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda span: span.start)
 
     def is_complete(self) -> bool:
-        """Return whether the last spans have arrived: those of the job, of the sent email and of the event relay."""
+        """Return whether the last spans have arrived: those of the job, of the sent e-mail and of the event relay."""
         names = {f"{span.service} {span.name}" for span in self.spans}
         return {RUN_PATH, "notifications decide MarkNotificationSent"} <= names and END_PATH in list_span_paths(
             self.run_spans
@@ -51,7 +51,7 @@ class BuildTracer:
     receiver: OtlpReceiver
 
     def run_failing_build(self, repository: str) -> None:
-        """Run a failing build that uses a secret, launched by a user with an email address."""
+        """Run a failing build that uses a secret, launched by a user with an e-mail address."""
         stack = self.stack
         secret = stack.create("secret", name="CANARY", value=SECRET)
         user = stack.create("developer", username="eve", password=PASSWORD, email=EMAIL, roles=["ROLE_DEVELOPER"])

@@ -20,6 +20,14 @@ def head_sha(repository: Path) -> str:
     return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
 
 
+def create_repository(path: Path) -> Path:
+    path.mkdir()
+    (path / "greeting").write_text("good morning\n")
+    for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*GIT_COMMAND, *command], cwd=path, check=True)
+    return path
+
+
 def job_payload(number: int, repository: Path, *script: str, **fields: Any) -> dict[str, Any]:
     source = {
         "repo_url": str(repository),

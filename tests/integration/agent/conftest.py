@@ -1,10 +1,11 @@
-import subprocess
+"""Fixtures: a fake GitLab server and a sample repository."""
+
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.agent.agent_runs import GIT_COMMAND
+from tests.integration.agent.agent_runs import create_repository
 from tests.support.in_process.fake_gitlab import FakeGitLabServer, running_fake_gitlab
 
 
@@ -16,9 +17,4 @@ async def gitlab() -> AsyncIterator[FakeGitLabServer]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    path = tmp_path / "repository"
-    path.mkdir()
-    (path / "greeting").write_text("good morning\n")
-    for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "first"]):
-        subprocess.run([*GIT_COMMAND, *command], cwd=path, check=True)
-    return path
+    return create_repository(tmp_path / "repository")

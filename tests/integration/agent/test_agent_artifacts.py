@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.agent.agent_runs import GIT_COMMAND, agent_config, job_payload, running_agent
-from tests.support.in_process.fake_gitlab import FakeGitLabServer
+from tests.support.in_process.fake_gitlab import FakeGitLabServer, running_fake_gitlab
 
 
 @pytest.fixture
@@ -182,6 +182,18 @@ async def test_artifacts_of_earlier_jobs_are_extracted_before_the_script(
     )
     assert final["state"] == "success"
     assert "built\nchanged\n" in gitlab.log_text(1)
+
+
+async def test_the_job_token_is_not_sent_to_another_server_that_a_download_is_redirected_to(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
+) -> None:
+    async with running_fake_gitlab() as bucket:
+        bucket.artifacts[10] = make_zip(**{"out/app": "built\n"})
+        gitlab.artifact_location = f"{bucket.url}/bucket"
+        payload = job_payload(1, repository, "cat out/app", dependencies=[dependency(10)])
+        assert (await run_jobs_in_order(gitlab, tmp_path, payload))["state"] == "success"
+    [headers] = bucket.bucket_headers
+    assert "job-token" not in headers
 
 
 @pytest.mark.parametrize("there", [{}, {10: b"no zip"}], ids=["missing", "broken"])

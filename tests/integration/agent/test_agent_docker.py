@@ -15,9 +15,15 @@ import pytest
 from agent import config as configuration
 from agent.config import Config, DockerSettings
 from agent.executors.docker_client import DockerClient, DockerError, socket_path
-from agent.executors.docker_executor import AGENT_LABEL, JOB_LABEL
+from agent.executors.docker_containers import AGENT_LABEL, JOB_LABEL
 from agent.executors.docker_images import split_image
-from tests.integration.agent.agent_runs import agent_config, job_payload, job_variable, running_agent
+from tests.integration.agent.agent_runs import (
+    agent_config,
+    job_payload,
+    job_variable,
+    running_agent,
+)
+from tests.support.hostile_script import hostile_script, results
 from tests.support.in_process.fake_gitlab import FakeGitLabServer, read_command_lines, running_fake_gitlab
 from tests.support.waiting import eventually
 
@@ -39,7 +45,7 @@ async def engine() -> AsyncIterator[DockerClient]:
         yield engine
         assert (await engine.list_containers(AGENT_LABEL), await engine.list_networks(AGENT_LABEL)) == ([], [])
     finally:
-        await engine.close()
+        await engine.aclose()
 
 
 @pytest.fixture
@@ -102,6 +108,34 @@ async def test_a_secret_is_in_the_job_but_not_in_logs_command_lines_or_container
     assert [line for line in seen if "s3cret-w0rd" in line] == []
     assert "dear Ada" in gitlab.log_text(1)
     assert [text for text in ("s3cret", "SSH_KEY", "docker.sock") if text in gitlab.log_text(1)] == []
+
+
+async def test_a_container_reaches_neither_the_agent_nor_other_jobs_nor_services_of_the_machine(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
+) -> None:
+    config = docker_config(gitlab, tmp_path, pids=40, memory="64m")
+    configuration.save(tmp_path / "agent.json", config)
+    port = gitlab.url.rpartition(":")[2]
+    attacks = {
+        "the file with the token": f"cat {tmp_path}/agent.json",
+        "folders of jobs": f"ls {tmp_path}/builds | grep -v run-",
+        "other files of the agent": f"ls {tmp_path}/builds/run-*/*/transfers",
+        "the environment of the agent": f"cat /proc/{os.getpid()}/environ | grep -a HOME",
+        "processes of the machine": "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -E 'bin/(pytes[t]|pytho[n])'",
+        "the engine": "ls /var/run/docker.sock",
+        "devices of the machine": "ls /dev/sda /dev/vda",
+        "a new mount": "mkdir -p /tmp/m && mount -t tmpfs none /tmp/m",
+        "a script of the agent": "touch $CI_PROJECT_DIR/../private/script-0",
+        "services of the machine": f"bash -c '</dev/tcp/127.0.0.1/{port}'",
+        "setuid programs": "! grep -q 'NoNewPrivs:.1' /proc/self/status",
+        "memory without end": "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x} | grep 200000000",
+        "processes without end": "sh -c 'n=0; while [ $n -lt 99 ]; do sleep 60 & n=$((n+1)); done'",
+    }
+    gitlab.pending_jobs.put_nowait(container_job(1, repository, *hostile_script(attacks)))
+    async with running_agent(config):
+        await gitlab.wait_for_final_state(1)
+    assert results(gitlab.log_text(1)) == dict.fromkeys(attacks, "stopped"), gitlab.log_text(1)
+    assert config.token not in gitlab.log_text(1)
 
 
 async def test_a_job_container_has_resource_limits_and_no_capabilities(

@@ -1,14 +1,20 @@
-"""What the tests of live events share: they publish events, and read streams of server-sent events."""
+"""Functions for tests of live events: publish events, and read streams of server-sent events."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.support.in_process.gateway_stage import GatewayStage
 
 
+def event_data(service: str, number: int) -> str:
+    owner = {"project_id": 1} if service == "builds" else {"runner_uuid": "r", "owner_type": "GLOBAL"}
+    return json.dumps({"number": number, **owner})
+
+
 async def publish(stage: GatewayStage, service: str, name: str, number: int) -> None:
-    body = b'{"number": %d}' % number
+    body = event_data(service, number).encode()
     await stage.client.jetstream().publish(f"evt.{service}.thing-{number}.{name}", body)
 
 

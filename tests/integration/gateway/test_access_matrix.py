@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 import yaml
 
-from libs.security.tokens import SigningKey, issue_token
-from libs.service.connections import create_vault
-from services.identity.authentication.signing_keys import ENCRYPTION_SUBJECT, KEYS_COLLECTION
+from libs.security.tokens import issue_token
 from tests.support.gateway_routes import GatewayRoute, list_routes
 from tests.support.in_process.running_system import Headers, RunningSystem, running_system
+from tests.support.in_process.signing import read_signing_key
 from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
-ACCESS_TABLE = yaml.safe_load((Path(__file__).parent / "access.yaml").read_text())
+ACCESS_TABLE = yaml.load((Path(__file__).parent / "access.yaml").read_text(), yaml.CSafeLoader)
 CALLERS: list[str] = ACCESS_TABLE["callers"]
 ROUTES = list_routes()
-LAUNCH = "POST /developer/builds/{project_id:id}"
+# the project must exist, or its members get 404
+OF_PROJECTS = {"POST /developer/builds/{project_id:id}", "POST /developer/projects/{project_id:id}/plan"}
 UNKNOWN_ID = "999999999"
 
 Ids = Mapping[str, str]
@@ -98,12 +98,7 @@ async def disabled_user_headers(system: RunningSystem) -> Headers:
 
 async def expired_token_headers(system: RunningSystem) -> Headers:
     async with system.database("identity") as database:
-        stored = await database[KEYS_COLLECTION].find_one(sort=[("_id", -1)])
-        assert stored
-        private = await create_vault(database, system.settings).decrypt(
-            ENCRYPTION_SUBJECT, stored["sealed_private_pem"]
-        )
-    key = SigningKey(stored["kid"], private, stored["public_pem"])
+        key = await read_signing_key(database, system.settings)
     issued_at = datetime.now(UTC) - timedelta(hours=2)
     roles = ("ROLE_ADMIN", "ROLE_DEVELOPER")
     token = issue_token(key, subject=1, username="admin", roles=roles, epoch=0, now=issued_at, lifetime=3600)
@@ -148,7 +143,7 @@ OWNERS = {"owner_alias", "project_alias", "company_alias"}
 
 
 def visible_ids(route: GatewayRoute, things: Ids) -> Ids:
-    if route.method == "GET" or name_of(route) == LAUNCH:
+    if route.method == "GET" or name_of(route) in OF_PROJECTS:
         return things
     return {name: value for name, value in things.items() if name in OWNERS}
 

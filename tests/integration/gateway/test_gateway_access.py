@@ -68,8 +68,7 @@ def authenticate_with_token(
 ) -> Callable[[], Awaitable[Actor]]:
     """Return a function that authenticates PERSONAL_TOKEN. It uses an authenticator with an empty cache."""
     authenticator = Authenticator(MessageClient(stage.client), clock)
-    headers = {b"authorization": f"token {PERSONAL_TOKEN}".encode()}
-    return lambda: authenticator.authenticate(headers, Role.DEVELOPER, TokenScope.BUILD_READ)
+    return lambda: authenticator.authenticate(PERSONAL_TOKEN, Role.DEVELOPER, TokenScope.BUILD_READ)
 
 
 async def test_a_personal_token_is_sent_to_identity_as_a_hash(stage: GatewayStage) -> None:
@@ -138,8 +137,8 @@ async def test_tokens_of_a_new_and_of_the_previous_signing_key_are_accepted(stag
 async def test_a_withdrawn_signing_key_is_rejected_after_a_minute(stage: GatewayStage) -> None:
     clock = ManualClock()
     authenticator = Authenticator(MessageClient(stage.client), clock)
-    headers = {b"authorization": b"Bearer " + stage.users.token(DEVELOPER).encode()}
-    await authenticator.authenticate(headers, Role.DEVELOPER, None)
+    token = stage.users.token(DEVELOPER)
+    await authenticator.authenticate(token, Role.DEVELOPER, None)
     withdrawn, stage.users.key = stage.users.key, generate_signing_key()
     await stage.services.serve(
         GetVerificationKeys, lambda _: VerificationKeys(keys={stage.users.key.kid: stage.users.key.public_pem})
@@ -148,7 +147,7 @@ async def test_a_withdrawn_signing_key_is_rejected_after_a_minute(stage: Gateway
     async def outcome() -> str:
         try:
             clock.now += 61
-            await authenticator.authenticate(headers, Role.DEVELOPER, None)
+            await authenticator.authenticate(token, Role.DEVELOPER, None)
         except RequestRejected as refused:
             return refused.code
         return ""

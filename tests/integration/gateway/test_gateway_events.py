@@ -1,6 +1,7 @@
 """Server-sent events about builds and runners."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -8,7 +9,7 @@ import httpx
 import pytest
 from nats.errors import Error as NatsError
 
-from tests.integration.gateway.event_streams import open_event_stream, parse_events, publish, read_events
+from tests.integration.gateway.event_streams import event_data, open_event_stream, parse_events, publish, read_events
 from tests.support.in_process.gateway_stage import DEVELOPER, GatewayStage, open_gateway_stage
 from tests.support.infrastructure.servers import running_nats
 from tests.support.waiting import eventually
@@ -25,7 +26,9 @@ async def try_publish(stage: GatewayStage, number: int) -> bool:
     """Publish an event and return whether JetStream confirmed it. JetStream stores a repeated message id only once."""
     subject, headers = f"evt.builds.thing-{number}.BuildQueued", {"Nats-Msg-Id": str(number)}
     try:
-        await stage.client.jetstream().publish(subject, b'{"number": %d}' % number, headers=headers, timeout=0.5)
+        await stage.client.jetstream().publish(
+            subject, event_data("builds", number).encode(), headers=headers, timeout=0.5
+        )
     except NatsError:
         return False
     return True
@@ -36,7 +39,7 @@ async def test_an_event_has_an_id_a_name_and_one_line_of_data(stage: GatewayStag
     async with open_event_stream(stage) as source:
         await publish(stage, "builds", "BuildFinished", 2)
         [event] = await read_events(1, source)
-    assert event == {"id": "b2-r0", "event": "BuildFinished", "data": '{"number": 2}'}
+    assert event == {"id": "b2-r0", "event": "BuildFinished", "data": event_data("builds", 2)}
 
 
 async def test_an_event_stream_resumes_after_the_last_event_id(stage: GatewayStage) -> None:
@@ -46,9 +49,9 @@ async def test_an_event_stream_resumes_after_the_last_event_id(stage: GatewaySta
     async with open_event_stream(stage, **{"Last-Event-ID": "b1-r0"}) as source:
         found = await read_events(3, source)
     assert sorted((event["event"], event["data"]) for event in found) == [
-        ("BuildQueued", '{"number": 2}'),
-        ("BuildQueued", '{"number": 3}'),
-        ("RunnerOnline", '{"number": 4}'),
+        ("BuildQueued", event_data("builds", 2)),
+        ("BuildQueued", event_data("builds", 3)),
+        ("RunnerOnline", event_data("runners", 4)),
     ]
     assert found[-1]["id"] == "b3-r1"
 
@@ -60,6 +63,18 @@ async def test_an_event_stream_can_start_in_the_past(stage: GatewayStage) -> Non
     async with open_event_stream(stage, f"?since={before}") as source:
         found = await read_events(2, source)
     assert [event["id"] for event in found] == ["b1", "b2"]
+
+
+async def test_a_position_before_the_first_stored_event_is_410(stage: GatewayStage) -> None:
+    before = datetime.now(UTC).isoformat()
+    for number in (1, 2, 3):
+        await publish(stage, "builds", "BuildQueued", number)
+    await stage.client.jetstream().purge_stream("builds", seq=3)
+    for query, last_id in (("", "b1-r0"), (f"?since={before}", "")):
+        answer = await stage.http.get(f"/api/events{query}", headers=stage.developer | {"Last-Event-ID": last_id})
+        assert (answer.status_code, answer.json()["message"]) == (410, "EVENTS_EXPIRED")
+    async with open_event_stream(stage, **{"Last-Event-ID": "b2-r0"}) as source:
+        assert [event["id"] for event in await read_events(1, source)] == ["b3-r0"]
 
 
 async def test_an_event_stream_misses_and_repeats_nothing_over_a_nats_restart(
@@ -160,3 +175,53 @@ async def test_a_stalled_event_stream_does_not_block_gateway_shutdown(
         requests = stage.server.server_state.tasks
         await eventually(lambda: asyncio.sleep(0, len(requests)), lambda count: count == 0, within=20)
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        ("streams=thing-1,thing-3", [1, 3]),
+        ("types=BuildFinished", [2]),
+        ("services=runners", [3]),
+        ("projects=1&types=BuildQueued,BuildFinished", [1, 2]),
+        ("projects=2", []),
+    ],
+)
+async def test_a_client_gets_only_the_events_that_it_asks_for(
+    stage: GatewayStage, query: str, numbers: list[int]
+) -> None:
+    async with open_event_stream(stage, f"?{query}") as found, open_event_stream(stage) as everything:
+        await publish(stage, "builds", "BuildQueued", 1)
+        await publish(stage, "builds", "BuildFinished", 2)
+        await publish(stage, "runners", "RunnerOnline", 3)
+        await read_events(3, everything)
+        received = await read_events(len(numbers), found)
+    assert sorted(json.loads(event["data"])["number"] for event in received) == numbers
+
+
+async def test_an_envelope_says_when_and_by_whom_an_event_was_caused(stage: GatewayStage) -> None:
+    headers = {
+        "ce-id": "thing-1@4.0",
+        "ce-time": "2026-03-01T10:15:30.123Z",
+        "ce-actor": '[2, ""]',
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    }
+    body = event_data("builds", 1).encode()
+    async with open_event_stream(stage, "?envelope=true") as found:
+        await stage.client.jetstream().publish("evt.builds.thing-1.BuildQueued", body, headers=headers)
+        (event,) = await read_events(1, found)
+    assert json.loads(event["data"]) == {
+        "at": "2026-03-01T10:15:30.123Z",
+        "type": "BuildQueued",
+        "stream": "thing-1",
+        "version": 4,
+        "actor": {"id": 2, "name": ""},
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "data": json.loads(body),
+    }
+
+
+@pytest.mark.parametrize("query", ["services=identity", "projects=x", "streams=" + ",".join(map(str, range(101)))])
+async def test_bad_filters_of_events_are_rejected(stage: GatewayStage, query: str) -> None:
+    response = await stage.http.get(f"/api/events?{query}", headers=stage.developer)
+    assert (response.status_code, response.json()["message"]) == (422, "REQUEST_INVALID")

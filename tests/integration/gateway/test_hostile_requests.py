@@ -59,7 +59,9 @@ HOSTILE_BODIES = [
 ROUTES = [
     route
     for route in list_routes()
-    if route.body and route.path.startswith(tuple(f"/admin/{resource}s" for resource in RESOURCES))
+    if route.body
+    and route.path.startswith(tuple(f"/admin/{resource}s" for resource in RESOURCES))
+    and route.body.resource() in RESOURCES
 ]
 
 

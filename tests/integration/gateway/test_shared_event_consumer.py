@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 
+from gateway.streaming.event_access import EventAudiences
 from gateway.streaming.live_events import LiveEvents
+from libs.eventstore.decider import Actor
 from libs.messaging.nats_connection import connect
+from libs.messaging.request_reply import MessageClient
 from tests.integration.gateway.event_streams import open_event_stream, parse_events, publish, read_events
-from tests.support.in_process.gateway_stage import GatewayStage, open_gateway_stage
+from tests.support.in_process.gateway_stage import ADMIN, GatewayStage, open_gateway_stage
 from tests.support.infrastructure.servers import running_nats
 from tests.support.waiting import eventually
 
@@ -86,7 +90,7 @@ async def test_a_client_that_reads_too_slowly_is_disconnected_and_resumes(
     async with open_event_stream(stage) as other:
         async with stage.http.stream("GET", "/api/events", headers=stage.developer) as answer:
             for number in range(total):
-                body = b'{"number": %d, "padding": "%s"}' % (number, b"x" * 400_000)
+                body = b'{"number": %d, "project_id": 1, "padding": "%s"}' % (number, b"x" * 400_000)
                 await stage.client.jetstream().publish(f"evt.builds.thing-{number}.BuildQueued", body)
                 assert numbers(await read_events(1, other)) == [number]
             lines = [line async for line in answer.aiter_lines()]
@@ -135,8 +139,9 @@ async def test_a_lost_message_is_read_again(stage: GatewayStage) -> None:
 async def test_no_event_is_missed_or_repeated_over_a_lost_connection(stage: GatewayStage) -> None:
     total = 300
     client = await connect(stage.gateway.state.settings, "reader")
-    async with LiveEvents(client).open(1, last_id="b0-r0", since="") as reader:
-        events = reader.iterate(lambda: asyncio.sleep(0, True))
+    events = LiveEvents(client, EventAudiences(MessageClient(client), time.monotonic))
+    async with events.open(Actor(ADMIN, "root", ("ROLE_ADMIN",)), last_id="b0-r0", since="") as reader:
+        stream = reader.iterate(lambda: asyncio.sleep(0, True))
         found: list[str | None] = []
         for number in range(total):
             await publish(stage, "builds", "BuildQueued", number)
@@ -144,7 +149,7 @@ async def test_no_event_is_missed_or_repeated_over_a_lost_connection(stage: Gate
                 await client.force_reconnect()
         async with asyncio.timeout(20):
             while len(found) < total:
-                event = await anext(events)
+                event = await anext(stream)
                 found += [event.id] if event.id else []
     await client.close()
     assert found == [f"b{number + 1}-r0" for number in range(total)]

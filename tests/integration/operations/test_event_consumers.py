@@ -19,6 +19,7 @@ import pytest
 
 from infra.docgen.generator import ROOT
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
+from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -27,10 +28,10 @@ PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+async def system(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
     """Run all services and a gateway. A runner counts as offline after three seconds without requests."""
     more = {"long_poll_seconds": 0.5, "runner_offline_seconds": 3.0}
-    async with build_system(tmp_path_factory.mktemp("whole"), **more) as whole:
+    async with build_system(servers, tmp_path_factory.mktemp("whole"), **more) as whole:
         yield whole
 
 

@@ -15,7 +15,7 @@ LONG_WAIT_SECONDS = 600.0  # for commands that must not give up during a test
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with running_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with running_servers(tmp_path_factory.mktemp("servers"), journaled=True) as servers:
         yield servers
 
 

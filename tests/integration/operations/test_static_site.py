@@ -168,10 +168,11 @@ async def test_static_files_accept_only_reading_methods(http: httpx.AsyncClient,
     assert (await http.request(method, "/index.html")).status_code == 404
 
 
-async def test_without_a_static_folder_the_root_page_links_to_the_api_docs(
+async def test_without_a_static_folder_the_root_path_redirects_to_the_console(
     http_without_folder: httpx.AsyncClient,
 ) -> None:
-    assert "/api/docs" in (await http_without_folder.get("/")).text
+    console = await http_without_folder.get("/")
+    assert (console.status_code, console.headers["Location"]) == (307, "/ui/")
     assert (await http_without_folder.get("/env.js")).status_code == 404
     assert (await http_without_folder.get("/free-commit/project")).status_code == 404
 

@@ -11,6 +11,8 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from agent.config import Config
 from agent.runner import run
 from infra.service_catalog import load_services
+from libs.privacy.redaction import NAMED_ACTORS
+from libs.service.connections import create_mongo_client, get_database
 from tests.releases import answers
 from tests.releases.differences import MISSING, Difference, find_differences, list_unexpected
 from tests.releases.dump import STREAMS_FILE
@@ -34,8 +36,8 @@ EXPECTED_NEW_EVENTS = {
     "JobFinished": 1,
     "JobDeleted": 1,
     "NotificationRequested": 3,  # one for each BuildFinished event
-    "NotificationSkipped": 3,  # the initiator has no email address
-    "NotificationSent": 1,  # the email that was rejected while the old release ran
+    "NotificationSkipped": 3,  # the initiator has no e-mail address
+    "NotificationSent": 1,  # the e-mail that was rejected while the old release ran
     "ProjectDevelopersChosen": 1,
     "RegistrationTokenWithdrawn": 1,
 }
@@ -91,6 +93,19 @@ async def test_after_an_upgrade_every_response_equals_the_recorded_one(upgraded:
     await eventually(list_differences, until=lambda differences: differences == [], within=60)
 
 
+async def test_after_an_upgrade_the_event_logs_contain_no_names_of_actors_and_initiators(
+    upgraded: UpgradedSystem,
+) -> None:
+    named = {"$or": [NAMED_ACTORS, {"events.data.initiator_name": {"$gt": ""}}]}
+
+    async def count_named() -> int:
+        async with create_mongo_client(upgraded.stage.settings, "test") as client:
+            databases = [get_database(client, upgraded.stage.settings, service.name) for service in load_services()]
+            return sum([await database["commits"].count_documents(named) for database in databases])
+
+    await eventually(count_named, until=lambda count: count == 0, within=60)
+
+
 async def test_after_an_upgrade_users_and_personal_tokens_authenticate_as_before(upgraded: UpgradedSystem) -> None:
     await upgraded.log_in("ada")
     statuses = [
@@ -116,7 +131,7 @@ async def test_after_an_upgrade_events_are_published_once_and_keep_their_positio
 
 @with_streams
 async def test_after_an_upgrade_pending_work_is_done_once(upgraded: UpgradedSystem) -> None:
-    """The old release stopped after three deletions (project, runner, project member) and a rejected email."""
+    """The old release stopped after three deletions (project, runner, project member) and a rejected e-mail."""
     left = upgraded.left.unfinished
     admin = await upgraded.log_in("root")
     await wait_for_pending_work(upgraded)

@@ -24,7 +24,6 @@ from libs.observability.metrics import Metrics
 from libs.projections.filters import Columns
 from libs.projections.projector import projection_collection
 from libs.projections.schema import list_indexes
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.connections import get_database
 from libs.service.declaration import AnyHandler, Service
 from libs.service.runtime import Runtime
@@ -33,6 +32,7 @@ from libs.settings import Settings
 from services.identity.views import USER_COLUMNS
 from services.projects.project_page import PROJECT_COLUMNS
 from services.projects.secrets import SECRET_COLUMNS
+from tests.support.memory_key_vault import MemoryKeyVault
 
 ROW_COUNT = 200
 SORTED_IN_MEMORY = {"PageSshKeys", "ListFiles", "ListRunners"}

@@ -1,4 +1,4 @@
-"""The notifications service with real events and a real mail server: refusals, retries and abandoned emails."""
+"""The notifications service with real events and a real mail server: refusals, retries and abandoned e-mails."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +11,7 @@ import pytest
 from bson import json_util
 from nats.aio.client import Client
 
-from contracts.builds import BuildFinished, BuildStatus
+from contracts.builds import BuildFinished, BuildStatus, GetProjectAccess, ProjectAccessView
 from contracts.errors import RequestRejected
 from contracts.identity import GetUser, UserView
 from contracts.messages import Event, Page
@@ -75,6 +75,10 @@ class NotificationStage:
         return await self.wait_for(lambda row: row.ended_at is not None)
 
 
+async def answer_project_access(_body: bytes, _headers: Headers) -> bytes:
+    return ProjectAccessView().model_dump_json().encode()
+
+
 async def answer_user(body: bytes, _headers: Headers) -> bytes:
     user_id = GetUser.model_validate_json(body).user_id or 0
     if user_id not in USERS:
@@ -98,6 +102,7 @@ async def answer_user(body: bytes, _headers: Headers) -> bytes:
 async def fake_identity(bus: Client) -> AsyncIterator[None]:
     responder = MessageServer(bus, "identity")
     await responder.serve(GetUser, answer_user)
+    await responder.serve(GetProjectAccess, answer_project_access)
     yield
     await responder.stop(1)
 
@@ -211,7 +216,10 @@ async def test_a_user_without_an_email_address_gets_no_mail(
     async with running_notifications(stage, mailbox.port) as running, fake_identity(running.bus):
         await running.publish_finished_build(FAILED_BUILD.replace(initiator_id=user_id))
         row = await running.wait_until_ended()
-    assert (row.status, row.reason) == ("skipped", "the user does not exist or has no e-mail address")
+    assert (row.status, row.reason) == (
+        "skipped",
+        "the user does not exist, has no e-mail address, or may no longer see the project",
+    )
 
 
 async def test_without_a_mail_server_mails_are_recorded_as_skipped(stage: ServiceStage) -> None:

@@ -15,6 +15,7 @@ from services.builds.artifacts.blob_store import MongoBlobStore
 from services.builds.artifacts.s3_storage import S3BlobStore
 from tests.support.external.s3_server import BUCKET_SECRET_KEY, create_bucket, list_objects, s3_server
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
+from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
 CHUNK_SIZE = 512 * 1024
@@ -33,8 +34,10 @@ def bucket(s3: tuple[Process, S3Settings]) -> S3Settings:
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory, bucket: S3Settings) -> AsyncIterator[BuildSystem]:
-    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5, s3=bucket) as whole:
+async def system(
+    servers: Servers, tmp_path_factory: pytest.TempPathFactory, bucket: S3Settings
+) -> AsyncIterator[BuildSystem]:
+    async with build_system(servers, tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5, s3=bucket) as whole:
         yield whole
 
 

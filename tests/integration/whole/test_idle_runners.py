@@ -9,14 +9,15 @@ import pytest
 from libs.service.connections import create_mongo_client
 from libs.settings import Settings
 from tests.support.in_process.build_system import BuildSystem, build_system
+from tests.support.infrastructure.servers import Servers
 
 RUNNER_COUNT = 20
 WRITE_OPERATIONS = ["insert", "update", "remove"]
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
+async def system(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+    async with build_system(servers, tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
         yield whole
 
 

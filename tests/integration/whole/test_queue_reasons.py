@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from tests.support.in_process.build_system import BuildSystem, FakeRunner, build_system
+from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
+async def system(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+    async with build_system(servers, tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
         yield whole
 
 

@@ -18,6 +18,7 @@ from libs.clock import Clock, now
 from services.builds.execution import recent_ends
 from tests.support.external.repositories import Gate, commit_files, make_spec
 from tests.support.in_process.build_system import Body, BuildSystem, build_system
+from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
 POLL_SECONDS = 0.1  # Free Commit's page polls every second
@@ -74,10 +75,12 @@ class LogPage:
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+async def system(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recent_ends, "READABLE_SECONDS", READABLE_SECONDS)
-        async with build_system(tmp_path_factory.mktemp("whole"), Clock(MACHINE.time), long_poll_seconds=0.5) as whole:
+        async with build_system(
+            servers, tmp_path_factory.mktemp("whole"), Clock(MACHINE.time), long_poll_seconds=0.5
+        ) as whole:
             yield whole
 
 

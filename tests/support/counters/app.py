@@ -5,7 +5,7 @@ from dataclasses import replace
 from contracts.errors import RequestRejected
 from contracts.messages import Command, Event
 from libs.eventstore.decider import RecordedEvent
-from libs.service.declaration import Context, Handler, PeriodicTask, Projection, Service, Worker
+from libs.service.declaration import Context, Handler, PeriodicTask, Policy, Projection, Service, Worker
 from tests.support.counters.counters import (
     CounterOpened,
     CounterRaised,
@@ -53,7 +53,9 @@ def total_key(recorded: RecordedEvent[Event]) -> str | None:
     return recorded.stream if isinstance(recorded.event, CounterRaised) else None
 
 
-totals = Projection("totals", "counters", total_key, LabelTotal(), add_to_total, indexes=(("-total",),))
+totals = Projection(
+    "totals", "counters", total_key, LabelTotal(), add_to_total, indexes=(("-total",),), is_cumulative=True
+)
 
 
 def create_service() -> Service:
@@ -61,7 +63,7 @@ def create_service() -> Service:
         "counters",
         categories=(counters, mirrors),
         handlers=(Handler(GetCounter, get_counter),),
-        policies={"counters": on_counter_opened},
+        policies=(Policy("counters", on_counter_opened, now=True),),
         projections=(totals,),
         workers=(Worker("greet", "counters", (CounterOpened,), send_greeting, ack_wait_seconds=2.0),),
         periodic_tasks=(PeriodicTask("clock", 0.2, raise_clock_counter),),
@@ -74,6 +76,6 @@ def project_doubled_counter(row: CounterView, recorded: RecordedEvent[Event]) ->
 
 
 def create_next_release() -> Service:
-    """Return the counter service as a next release: another row projection, and no periodic task."""
+    """Return the counter service of a later release, with another row version and without a periodic task."""
     doubled = replace(counters, apply=project_doubled_counter, row_version=2)
     return replace(create_service(), categories=(doubled, mirrors), periodic_tasks=())

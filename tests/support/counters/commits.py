@@ -15,7 +15,7 @@ RAISED = CounterRaised(by=1)
 
 
 def make_metadata(command_id: str | None = None, *, repeatable: bool = False, fingerprint: str = "") -> CommandMetadata:
-    actor = Actor(7, "ivan")
+    actor = Actor(7, "")  # names of users are not recorded
     return CommandMetadata(
         command_id or uuid4().hex, RECORDED_AT, actor, "RaiseCounter", "00-trace-01", repeatable, fingerprint
     )

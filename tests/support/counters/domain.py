@@ -97,6 +97,7 @@ counters: Category[Command, Counter, Event, CounterView] = Category(
     project_counter,
     indexes=(("label",), ("-value",)),
     is_deleted=lambda row: row.closed,
+    is_removable=True,
 )
 
 

@@ -29,7 +29,7 @@ class MailServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that make a stack send its emails to this server."""
+        """The environment variables that make a stack send its e-mails to this server."""
         return {"HEADRACE_MAIL_HOST": "127.0.0.1", "HEADRACE_MAIL_PORT": str(self.port), "HEADRACE_MAIL_TLS": "none"}
 
 

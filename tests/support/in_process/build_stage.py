@@ -50,7 +50,7 @@ class BuildStage:
     caller: MessageClient
     repository: Path
     executor_id: int
-    database: Any  # of the builds service
+    database: Any  # database of the builds service
 
     async def send(self, command: Command) -> CommandReply:
         return CommandReply.model_validate_json(await self.caller.send(command, actor=ROOT))
@@ -119,8 +119,8 @@ class BuildStage:
 
 
 @asynccontextmanager
-async def build_stage(servers: Servers, folder: Path, repository: Path) -> AsyncIterator[BuildStage]:
-    async with empty_stage(servers, local_repositories=True, data=folder) as stage:
+async def build_stage(servers: Servers, folder: Path, repository: Path, **settings: Any) -> AsyncIterator[BuildStage]:
+    async with empty_stage(servers, local_repositories=True, data=folder, **settings) as stage:
         await stage.migrate(builds, projects, *(Service(name, categories=()) for name in ("identity", "runners")))
         async with (
             stage.running(lambda: builds),

@@ -15,7 +15,7 @@ from libs.clock import Clock
 from libs.settings import Settings
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
 from tests.support.in_process.running_system import run_all_services
-from tests.support.infrastructure.servers import running_servers
+from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
 PASSWORD = "millwheel-7"
@@ -129,6 +129,7 @@ class FakeRunner:
 
 @asynccontextmanager
 async def build_system(
+    servers: Servers,
     folder: Path,
     clock: Clock | None = None,
     /,
@@ -137,7 +138,7 @@ async def build_system(
     max_interval: float | None = None,
     **more: Any,
 ) -> AsyncIterator[BuildSystem]:
-    """Run all services and a gateway on new servers.
+    """Run all services and a gateway on servers that no other test uses at the time.
 
     `clock`: the clock of the services. `max_interval`: maximum seconds between runs of a periodic task.
     """
@@ -150,19 +151,18 @@ async def build_system(
         "local_repositories": True,
         **more,
     }
-    with running_servers(folder) as servers:
-        async with (
-            run_all_services(servers, clock, max_interval=max_interval, **settings) as (stage, gateway, url),
-            httpx.AsyncClient(base_url=url, timeout=40) as http,
-        ):
-            whole = BuildSystem(
-                http,
-                gateway,
-                create_sample_repository(folder / "repository"),
-                stage.settings,
-                servers.nats_url_for("consumer"),
-            )
-            whole.admin = await whole.log_in("root")
-            (executor,) = await whole.get("/api/admin/executors")
-            whole.executor_id = executor["id"]
-            yield whole
+    async with (
+        run_all_services(servers, clock, max_interval=max_interval, **settings) as (stage, gateway, url),
+        httpx.AsyncClient(base_url=url, timeout=40) as http,
+    ):
+        whole = BuildSystem(
+            http,
+            gateway,
+            create_sample_repository(folder / "repository"),
+            stage.settings,
+            servers.nats_url_for("consumer"),
+        )
+        whole.admin = await whole.log_in("root")
+        (executor,) = await whole.get("/api/admin/executors")
+        whole.executor_id = executor["id"]
+        yield whole

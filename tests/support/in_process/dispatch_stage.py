@@ -25,7 +25,6 @@ from libs.clock import now
 from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
 from libs.observability.metrics import Metrics
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.runtime import Runtime
 from libs.service.service_context import ServiceContext
 from libs.settings import Settings
@@ -35,6 +34,7 @@ from services.builds.dispatch.scheduler import FairScheduler
 from services.builds.domain.internal_commands import QueueJob
 from services.builds.projections import job_category as category
 from tests.support.in_process.gateway_stage import FakeServices
+from tests.support.memory_key_vault import MemoryKeyVault
 
 ROW_FIELD = f"job_v{category.row_version}"
 NOON = datetime.fromisoformat("2026-01-02T12:00:00Z")

@@ -54,13 +54,15 @@ class FakeGitLabServer:
         self.job_request_count = 0
         self.job_status = "running"
         self.truncate_log_at: int | None = None  # cut the log to this length before the next chunk
-        self.final_state_statuses: list[int] = []  # of the next final job states, instead of 200
+        self.final_state_statuses: list[int] = []  # responses to the next final job states, instead of 200
         self.artifacts: dict[int, bytes] = {}  # job id -> archive
         self.artifact_uploads: list[dict[str, Any]] = []  # token, file name and parameters of each accepted upload
-        self.artifact_statuses: list[int] = []  # of the next artifact requests, which are not handled
+        self.artifact_location = ""  # URL that downloads of artifacts are redirected to
+        self.bucket_headers: list[dict[str, str]] = []  # headers of requests to /bucket, which serves artifacts
+        self.artifact_statuses: list[int] = []  # error responses to the next artifact requests
         self.served_repository = Path("/nonexistent")  # repository served over the dumb HTTP protocol
         self.login = ("", "")
-        self.command_lines: list[str] = []  # of all processes, while the agent fetches
+        self.command_lines: list[str] = []  # command lines of all processes while the agent fetches
         self.changed = asyncio.Condition()
         self._socket = _listen()
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -76,6 +78,7 @@ class FakeGitLabServer:
                 Route("/api/v4/jobs/request", self._request_job, methods=["POST"]),
                 Route("/api/v4/jobs/{id:int}/trace", self._append_trace, methods=["PATCH"]),
                 Route("/api/v4/jobs/{id:int}", self._update_state, methods=["PUT"]),
+                Route("/bucket", self._serve_bucket),
                 Route("/api/v4/jobs/{id:int}/artifacts", self._upload_artifact, methods=["POST"]),
                 Route("/api/v4/jobs/{id:int}/artifacts", self._download_artifact, methods=["GET"]),
                 Route("/served/{path:path}", self._serve_repository),
@@ -197,9 +200,15 @@ class FakeGitLabServer:
     async def _download_artifact(self, request: Request) -> Response:
         if self.artifact_statuses:
             return Response(status_code=self.artifact_statuses.pop(0))
+        if self.artifact_location:
+            return Response(status_code=302, headers={"Location": self.artifact_location})
         content = self.artifacts.get(request.path_params["id"])
         known = content is not None and request.headers["JOB-TOKEN"] == "token-of-dependency"
         return Response(content) if known else Response(status_code=404)
+
+    async def _serve_bucket(self, request: Request) -> Response:
+        self.bucket_headers.append(dict(request.headers))
+        return Response(self.artifacts[10])
 
     async def _serve_repository(self, request: Request) -> Response:
         expected = base64.b64encode(":".join(self.login).encode()).decode()

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.js.api import StreamConfig
 from pydantic_core import to_json
 
+from contracts.builds import GetProjectAccess, ProjectAccessView
 from contracts.errors import RequestRejected
 from contracts.identity import Access, GetAccess, GetVerificationKeys, VerificationKeys
 from contracts.messages import Command, CommandReply, Query
@@ -31,7 +32,7 @@ from libs.messaging.request_reply import (
 )
 from libs.observability.telemetry import configure_telemetry
 from libs.security.tokens import SigningKey, generate_signing_key, issue_token
-from libs.settings import ApiSettings, Settings
+from libs.settings import ApiSettings, RateLimitSettings, Settings
 from tests.support.waiting import eventually
 
 ADMIN, DEVELOPER = 1, 2
@@ -158,8 +159,11 @@ async def open_gateway_stage(
     long_poll_seconds: float = 2.0,
     leave_seconds: float = 0.0,
     api: ApiSettings = ApiSettings(),  # noqa: B008  frozen
+    rate_limit: RateLimitSettings = RateLimitSettings(),  # noqa: B008  frozen
 ) -> AsyncIterator[GatewayStage]:
-    settings = Settings(nats_url=nats_url, url="http://ci.example", leave_seconds=leave_seconds, api=api).model_copy(
+    settings = Settings(
+        nats_url=nats_url, url="http://ci.example", leave_seconds=leave_seconds, api=api, rate_limit=rate_limit
+    ).model_copy(
         update={"long_poll_seconds": long_poll_seconds}  # model_copy does not validate the limits
     )
     client = await connect(settings, "services")
@@ -170,6 +174,7 @@ async def open_gateway_stage(
     users.add(DEVELOPER, "ROLE_DEVELOPER")
     await services.serve(GetVerificationKeys, lambda _: VerificationKeys(keys={users.key.kid: users.key.public_pem}))
     await services.serve(GetAccess, users.get)
+    await services.serve(GetProjectAccess, lambda _: ProjectAccessView())
     async with running_gateway(settings) as (gateway, server, url), httpx.AsyncClient(base_url=url, timeout=20) as http:
         yield GatewayStage(http, services, users, gateway, server, client)
     for name in ("builds", "runners"):

@@ -91,8 +91,7 @@ class ServiceStage:
 
 def sources_of(service: Service) -> set[str]:
     return {
-        *service.policies,
-        *(projection.source for projection in service.projections),
+        *service.followed_sources,
         *(worker.source for worker in service.workers),
     }
 

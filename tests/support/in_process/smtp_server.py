@@ -1,4 +1,4 @@
-"""An SMTP server on a loopback port, with or without TLS and login. It stores the emails it receives."""
+"""An SMTP server on a loopback port, with or without TLS and login. It stores the e-mails it receives."""
 
 import asyncio
 import ssl
@@ -23,7 +23,7 @@ LOGIN = ("mailer", "a canary password")
 
 @dataclass
 class Mailbox:
-    """The handler of the SMTP server: it refuses as configured, or stores the email."""
+    """The handler of the SMTP server: it refuses as configured, or stores the e-mail."""
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)

@@ -110,6 +110,7 @@ async def upgraded_system(release: str, folder: Path) -> AsyncIterator[UpgradedS
             "long_poll_seconds": 1.0,
             "local_repositories": True,
             "runner_offline_seconds": NEVER_SECONDS,
+            "job_lease_seconds": 600.0,  # the running job has no runner until its test reports for it
             "mail": MailSettings(host="127.0.0.1", port=mails.port, tls=MailSecurity.NONE),
         }
         async with empty_stage(servers, **more) as stage, AsyncExitStack() as stack:

@@ -11,7 +11,7 @@ from testcontainers.core.container import DockerContainer
 from infra.local.process import OperatorError, Process, Program
 
 IMAGES = {
-    "mongod": os.environ.get("MONGO_IMAGE") or "mongo:6.0",  # by default the releases that the embedded stack uses
+    "mongod": os.environ.get("MONGO_IMAGE") or "mongo:6.0",  # default: the releases that the embedded stack uses
     "nats-server": os.environ.get("NATS_IMAGE") or "nats:2.15",
 }
 ENTRYPOINTS = {"mongod": "mongod"}  # the image's entrypoint switches to a user who cannot read the data folder

@@ -20,13 +20,13 @@ from libs.eventstore.decider import Actor, CommandMetadata
 from libs.eventstore.mongo import MongoEventStore, create_schema
 from libs.messaging.jetstream import create_stream
 from libs.messaging.relay import Relay
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.connections import get_database
 from libs.settings import Settings
 from libs.tasks import cancel_and_wait
 from tests.support import read_event_ids
 from tests.support.counters.counters import CounterRaised, CounterView
 from tests.support.counters.domain import counters
+from tests.support.memory_key_vault import MemoryKeyVault
 from tests.support.waiting import eventually
 
 RAISED = CounterRaised(by=1)

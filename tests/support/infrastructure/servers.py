@@ -3,12 +3,16 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+
+from pymongo import MongoClient
 
 from infra.local.data_folder import DataFolder
 from infra.local.nats_server import nats_server_program
 from infra.local.process import Process, Program
 from infra.local.servers import Servers, local_servers
+from libs.documents import Document
 
 __all__ = ["STACK", "Process", "Servers", "describe_servers", "running_nats", "running_servers"]
 
@@ -39,9 +43,29 @@ def create_process(program: Program) -> Process:
 
 
 @contextmanager
-def running_servers(folder: Path) -> Iterator[Servers]:
-    with local_servers(folder, create_process, LISTEN_HOSTS[STACK], unlimited=True, throw_away=True) as servers:
+def running_servers(folder: Path, *, journaled: bool = False) -> Iterator[Servers]:
+    """Run both servers.
+
+    Without `journaled`, writes do not wait for the journal, which halves the CPU time of mongod; it must not be killed
+    and started again, because acknowledged writes would be lost.
+    """
+    create = create_process if journaled else create_without_journal
+    with local_servers(folder, create, LISTEN_HOSTS[STACK], unlimited=True, throw_away=True) as servers:
+        if not journaled:
+            stop_waiting_for_journal(servers.mongodb_url)
         yield servers
+
+
+def create_without_journal(program: Program) -> Process:
+    return create_process(replace(program, url=f"{program.url}&journal=false") if program.name == "mongod" else program)
+
+
+def stop_waiting_for_journal(mongodb_url: str) -> None:
+    """Let a majority acknowledge writes that are not yet in its journal."""
+    with MongoClient[Document](mongodb_url) as client:
+        config = client.admin.command("replSetGetConfig")["config"]
+        changed = {"version": config["version"] + 1, "writeConcernMajorityJournalDefault": False}
+        client.admin.command("replSetReconfig", config | changed)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Search for secret values, in clear or in base64, in everything that a stack stores and sends."""
+"""Search for secret values, in plaintext or in base64, in everything that a stack stores and sends."""
 
 import base64
 import os
@@ -18,7 +18,7 @@ FRAGMENT_LENGTH = 32  # base64 is searched in fragments, because its lines may b
 
 
 def encode_variants(value: str) -> Iterator[bytes]:
-    """Yield the value and each of its lines, in clear and in base64 at every alignment."""
+    """Yield the value and each of its lines, in plaintext and in base64 at every alignment."""
     for part in {value, *value.splitlines()}:
         yield part.encode()
         for lead in range(3):

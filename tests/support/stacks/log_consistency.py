@@ -138,7 +138,7 @@ async def _wait_until_settled(service: Service, database: AsyncDatabase[Document
 async def _last_relevant_sequences(service: Service, bus: Client) -> dict[str, int]:
     """Return, for each subscription of the service, the sequence number of the last published event that it handles."""
     relevance: list[tuple[str, str, Callable[[RecordedEvent[Any]], Any]]] = [
-        *((f"reactions-to-{source}", source, policy) for source, policy in service.policies.items()),
+        *((policy.subscription, policy.source, policy.react) for policy in service.policies),
         *(
             (projection_collection(projection), projection.source, projection.row_key)
             for projection in service.projections

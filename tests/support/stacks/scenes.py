@@ -94,7 +94,7 @@ class ScenePlayer:
 
 def load_scenes(folder: Path) -> Iterator[Scene]:
     for file in sorted(folder.glob("*.yaml")):
-        for scene in yaml.safe_load(file.read_text()):
+        for scene in yaml.load(file.read_text(), yaml.CSafeLoader):
             yield Scene(f"{file.stem}: {scene['scene']}", tuple(scene["calls"]))
 
 

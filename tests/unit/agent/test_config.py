@@ -1,3 +1,5 @@
+"""The agent's configuration file: format, permissions and invalid settings."""
+
 import json
 import stat
 from dataclasses import asdict, replace
@@ -83,6 +85,7 @@ def test_the_file_is_deleted_with_its_last_runner(tmp_path: Path) -> None:
         {"memory": "much"},
         {"pull_policy": "sometimes"},
         {"cpus": "two"},
+        {"allowed_networks": ["10.0.0.0/33"]},
     ],
 )
 def test_unsafe_or_invalid_docker_settings_are_rejected(tmp_path: Path, docker: dict[str, object]) -> None:
@@ -100,7 +103,30 @@ def test_limits_are_saved_and_negative_ones_are_rejected(tmp_path: Path) -> None
     save(path, limited)
     assert load(path) == (limited,)
     assert limited.limits.by_name == {"NPROC": 7, "FSIZE": 2 * 1024 * 1024}
-    for group, name in (("archives", "entries"), ("limits", "processes")):
+    for group, name in (("archives", "entries"), ("limits", "processes"), ("job_limits", "memory_megabytes")):
         path.write_text(json.dumps(asdict(CONFIG) | {group: {name: -1}}))
         with pytest.raises(ConfigError, match=f"{group}.{name} must be at least 0"):
             load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"job_users": ["a"], "concurrency": 2}, "one user for each of 2 concurrent jobs"),
+        ({"job_users": ["a"], "executor": "docker"}, "for the executor shell"),
+        ({"git_config": ["http.proxy"]}, "git_config must have settings"),
+        ({"mirror_megabytes": -1}, "at least 0"),
+    ],
+)
+def test_settings_that_would_not_isolate_or_configure_jobs_are_rejected(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "agent.json"
+    path.write_text(json.dumps(asdict(CONFIG) | {"executor": "shell"} | changes))
+    with pytest.raises(ConfigError, match=message):
+        load(path)
+
+
+def test_git_settings_are_split_at_the_first_equals_sign() -> None:
+    config = replace(CONFIG, git_config=("http.proxy=http://proxy", "url.a/.insteadOf=https://b/?x=y"))
+    assert config.git_settings == {"http.proxy": "http://proxy", "url.a/.insteadOf": "https://b/?x=y"}

@@ -8,8 +8,9 @@ import pytest
 
 from agent.config import DockerSettings
 from agent.executors.docker_client import DockerError, take_frames
-from agent.executors.docker_executor import host_config, service_aliases
+from agent.executors.docker_containers import host_config
 from agent.executors.docker_images import find_login, split_image
+from agent.executors.services import service_aliases
 from agent.protocol.job import Image, RegistryLogin
 
 
@@ -69,5 +70,6 @@ def test_the_docker_output_stream_is_split_into_frames() -> None:
 
 def test_a_container_drops_privileges_and_has_the_configured_limits() -> None:
     config = host_config(DockerSettings(memory="2g", cpus=1.5, pids=10))
-    assert (config["Memory"], config["NanoCpus"], config["PidsLimit"]) == (2 * 1024**3, 1_500_000_000, 10)
+    assert (config["Memory"], config["PidsLimit"]) == (2 * 1024**3, 10)
+    assert config["CpuQuota"] == 1.5 * config["CpuPeriod"]
     assert (config["CapDrop"], config["SecurityOpt"]) == (["ALL"], ["no-new-privileges"])

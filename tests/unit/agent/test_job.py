@@ -1,3 +1,5 @@
+"""The job payload as the agent reads it."""
+
 from typing import Any
 
 import pytest

@@ -19,7 +19,14 @@ def test_a_job_payload_cannot_move_the_workspace_or_write_outside_it(tmp_path: P
     workspace = Workspace(tmp_path / "job", parse_job({"id": 1, "token": "t", "variables": variables}))
     assert workspace.environment["CI_PROJECT_DIR"] == str(tmp_path / "job" / "checkout")
     assert workspace.invalid_names == ["../../escape"]
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["checkout", "home", "job", "private", "tmp"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "checkout",
+        "home",
+        "job",
+        "private",
+        "tmp",
+        "transfers",
+    ]
 
 
 def test_an_ssh_key_file_ends_with_a_newline(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""The S3 library is loaded only if a bucket is configured."""
+
 import subprocess
 import sys
 

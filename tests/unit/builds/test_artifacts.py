@@ -23,11 +23,11 @@ from contracts.builds import (
 from contracts.errors import RequestRejected
 from gateway.adapters.gitflic.job_list import GitFlicJob
 from libs.eventstore.decider import SYSTEM, CommandMetadata, RecordedEvent
-from libs.testing.scenario import Scenario
 from services.builds.artifacts.artifacts import DEFAULT_EXPIRY, parse_expiry
 from services.builds.domain.internal_commands import MarkJobLost, RecordArtifact, RemoveArtifact
 from services.builds.domain.job import job_decider
-from services.builds.projections import project_job
+from services.builds.job_projection import project_job
+from tests.support.scenario import Scenario
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PROJECT = LaunchedProject(

@@ -1,3 +1,5 @@
+"""Registry logins that are derived from secrets."""
+
 import base64
 import json
 

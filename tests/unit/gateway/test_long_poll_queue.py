@@ -1,5 +1,6 @@
 """Long polls of runners: which runners fit a job, which one is notified, and that no notification is lost."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -153,3 +154,47 @@ def test_a_request_claims_again_after_its_runner_has_changed() -> None:
         assert poll.seen_cursor == waiting.cursor
         waiting.update_offer(poll, ANY.replace(run_untagged=False))
         assert poll.seen_cursor == ""
+
+
+async def accept() -> bool:
+    return True
+
+
+async def refuse() -> bool:
+    return False
+
+
+async def test_a_granted_offer_wakes_one_idle_request() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as first, waiting.enter() as second:
+        enter(waiting, first)
+        enter(waiting, second)
+        await waiting.notify_if_granted(PLAIN, accept)
+        await waiting.notify_if_granted(PLAIN.replace(job_id=12), refuse)
+        assert (first.notified_jobs, second.notified_jobs, second.wake_up.is_set()) == ([PLAIN], [], False)
+
+
+async def test_an_offer_is_not_accepted_without_an_idle_request() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as busy, waiting.enter() as other_busy:
+        for poll in (busy, other_busy):
+            enter(waiting, poll)
+            poll.is_busy = True
+        await waiting.notify_if_granted(PLAIN, pytest.fail)
+        waiting.take_missed_job(busy)  # its claim got no job
+        waiting.take_missed_job(other_busy)
+        assert (busy.notified_jobs, other_busy.notified_jobs) == ([PLAIN], [])
+
+
+async def test_an_offer_granted_after_the_request_has_left_goes_to_another_request() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as other:
+        with waiting.enter() as leaving:
+            enter(waiting, leaving)
+            granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            offer = asyncio.create_task(waiting.notify_if_granted(PLAIN, lambda: granted))
+            await asyncio.sleep(0)
+        enter(waiting, other)
+        granted.set_result(True)
+        await offer
+        assert other.notified_jobs == [PLAIN]

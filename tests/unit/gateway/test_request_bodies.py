@@ -1,3 +1,5 @@
+"""Request bodies of Free Commit's API: envelopes, flattened fields and loose types."""
+
 from typing import Any
 
 import pytest

@@ -21,6 +21,8 @@ from tests.support.gateway_routes import GatewayRoute, list_routes
         ("/-/runner/registration", "/-/runner/registration"),
         ("/healthz", "/healthz"),
         ("/metrics", "/metrics"),
+        ("/ui", "/ui"),
+        ("/ui/projects", "/ui/projects"),
         ("/apix", "/api/apix"),
     ],
 )

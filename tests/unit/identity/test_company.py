@@ -1,3 +1,5 @@
+"""The company decider."""
+
 import pytest
 
 from contracts.identity import (
@@ -13,9 +15,9 @@ from contracts.identity import (
     SetCompanyMembers,
 )
 from libs.eventstore.decider import Release, Reservation, Reserve
-from libs.testing.scenario import Scenario
 from services.identity.domain.company import Company, CompanyCommand, company_decider, reserve_names
 from services.identity.domain.internal_commands import AddCompany, RemoveMember
+from tests.support.scenario import Scenario
 
 record = AddCompany(company_id=4, title="Mill Works", alias="Mill", members_id=(7, 8))
 created = CompanyCreated(company_id=4, title="Mill Works", alias="Mill", members_id=(7, 8))

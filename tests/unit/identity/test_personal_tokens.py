@@ -1,3 +1,5 @@
+"""Personal API tokens in the user decider."""
+
 from datetime import UTC, date, datetime
 from functools import reduce
 
@@ -17,10 +19,10 @@ from contracts.identity import (
     UserRolesChanged,
 )
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
-from libs.testing.scenario import Scenario
 from services.identity.domain.internal_commands import AddApiToken
 from services.identity.domain.user import MAX_TOKENS_PER_USER, user_decider
 from services.identity.projections import TokenRow, UserRow, apply_user_event
+from tests.support.scenario import Scenario
 
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 

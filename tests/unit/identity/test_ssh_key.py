@@ -14,11 +14,11 @@ from contracts.identity import (
 )
 from libs.eventstore.decider import Release, Reserve
 from libs.security.ssh_keys import compute_fingerprint
-from libs.testing.scenario import Scenario
 from services.identity.domain.internal_commands import AddKey
 from services.identity.domain.ssh_key import MAX_KEYS_PER_USER
 from services.identity.domain.user import User, evolve, reserve_names, user_decider
 from tests.support.external.ssh_keys import WEAK_RSA_KEY, generate_public_key
+from tests.support.scenario import Scenario
 
 PUBLIC = generate_public_key() + " Иван\r\n"
 OTHER = generate_public_key()
@@ -102,4 +102,4 @@ def test_deleting_a_user_releases_all_ssh_keys() -> None:
         f"ssh-key:{compute_fingerprint(OTHER)}",
     ]
     assert {type(reservation) for reservation in released} == {Release}
-    ivan.given(added).when(DeleteUser(user_id=7)).then(UserDeleted(user_id=7, username="Ivan"))
+    ivan.given(added).when(DeleteUser(user_id=7)).then(UserDeleted(user_id=7, user_uuid="u7"))

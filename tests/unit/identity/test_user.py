@@ -1,3 +1,5 @@
+"""The user decider."""
+
 from functools import reduce
 
 import pytest
@@ -22,9 +24,9 @@ from contracts.identity import (
     UserRolesChanged,
 )
 from libs.eventstore.decider import Release, Reserve
-from libs.testing.scenario import Scenario
 from services.identity.domain.internal_commands import AddUser, SetPasswordHash
 from services.identity.domain.user import ANOTHER_ADMINISTRATOR, User, decide, evolve, reserve_names, user_decider
+from tests.support.scenario import Scenario
 
 ADMIN, DEVELOPER = "ROLE_ADMIN", "ROLE_DEVELOPER"
 
@@ -32,7 +34,7 @@ register = AddUser(username="Ivan", user_id=7, user_uuid="u7", sealed_password_h
 registered = UserRegistered(user_id=7, user_uuid="u7", username="Ivan", sealed_password_hash="sealed", roles=())
 administrator = registered.replace(roles=(ADMIN, DEVELOPER))
 disabled = UserDisabled(user_id=7, epoch=1)
-deleted = UserDeleted(user_id=7, username="Ivan")
+deleted = UserDeleted(user_id=7, user_uuid="u7")
 anchored = AdministratorAnchored(user_id=7, anchor=3)
 
 user = Scenario(user_decider)

@@ -1,3 +1,5 @@
+"""The read model of users."""
+
 from datetime import UTC, datetime
 from functools import reduce
 

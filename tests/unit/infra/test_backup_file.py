@@ -1,3 +1,5 @@
+"""Backup files: written, read, and rejected if a byte differs."""
+
 import io
 from datetime import UTC, datetime
 

@@ -1,15 +1,11 @@
 """The checks of wording, layout and links, on small repositories with one violation each."""
 
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.checks import layout, links, wording
-
-ROOT = Path(__file__).parents[3]
-Check = Callable[[Path], Iterator[str]]
 
 
 @pytest.fixture
@@ -23,11 +19,6 @@ def write(repository: Path, name: str, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     subprocess.run(["git", "add", name], cwd=repository, check=True)
-
-
-@pytest.mark.parametrize("find_problems", [wording.find_problems, layout.find_problems, links.find_problems])
-def test_this_repository_follows_the_rules(find_problems: Check) -> None:
-    assert list(find_problems(ROOT)) == []
 
 
 @pytest.mark.parametrize("line", ['"""Built anew."""', "x = 1  # nobody reads it", 'raise ValueError("for ever")'])

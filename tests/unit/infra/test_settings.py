@@ -160,6 +160,13 @@ def test_a_trusted_proxy_network_with_host_bits_is_rejected() -> None:
         Settings.from_environment({"HEADRACE_TRUSTED_PROXIES": "10.0.0.1/8"})
 
 
+def test_networks_of_repositories_may_include_all_public_addresses() -> None:
+    settings = Settings.from_environment({"HEADRACE_REPOSITORY_NETWORKS": "public, 10.1.2.0/24"})
+    assert set(settings.repository_networks) == {"public", ip_network("10.1.2.0/24")}
+    with pytest.raises(SettingsError, match=r"^HEADRACE_REPOSITORY_NETWORKS must be comma-separated networks"):
+        Settings.from_environment({"HEADRACE_REPOSITORY_NETWORKS": "public, private"})
+
+
 def test_origins_of_web_pages_are_separated_by_commas() -> None:
     origins = {"HEADRACE_CORS_ORIGINS": "https://a.example, https://b.example"}
     assert Settings.from_environment(origins).cors_origins == ("https://a.example", "https://b.example")

@@ -103,5 +103,5 @@ async def test_a_finished_task_is_not_shared_before_its_callbacks_have_run() -> 
     shared, fetch = SharedTasks[str, int](), Fetch()
     task = shared.start("a", fetch)
     await task
-    shared._running["a"] = task  # as seen by a callback that runs before those of the task
+    shared._running["a"] = task  # simulates a finished task whose own callbacks have not run yet
     assert await shared.wait("a", fetch) == 2

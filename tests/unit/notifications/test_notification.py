@@ -1,3 +1,5 @@
+"""The notification decider."""
+
 import pytest
 
 from contracts.notifications import (
@@ -8,7 +10,6 @@ from contracts.notifications import (
     NotificationSent,
     NotificationSkipped,
 )
-from libs.testing.scenario import Scenario
 from services.notifications.domain.internal_commands import (
     AbandonNotification,
     MarkNotificationSent,
@@ -17,6 +18,7 @@ from services.notifications.domain.internal_commands import (
     SkipNotification,
 )
 from services.notifications.domain.notification import notification_decider
+from tests.support.scenario import Scenario
 
 request = RequestNotification(notification_id="n", kind="test", recipient="a@example.org", title="Hello", text="Works.")
 requested = NotificationRequested(

@@ -1,3 +1,5 @@
+"""The read model of notifications."""
+
 from datetime import UTC, datetime
 from functools import reduce
 

@@ -1,3 +1,5 @@
+"""The deciders of credentials and executors."""
+
 from contracts.projects import (
     CredentialCreated,
     CredentialDeleted,
@@ -14,7 +16,6 @@ from contracts.projects import (
     RenameExecutor,
     RevealCredential,
 )
-from libs.testing.scenario import Scenario
 from services.projects.domain.credential import credential_decider
 from services.projects.domain.executor import executor_decider
 from services.projects.domain.internal_commands import (
@@ -23,6 +24,7 @@ from services.projects.domain.internal_commands import (
     SetCredentialKey,
     SetExecutorVariables,
 )
+from tests.support.scenario import Scenario
 
 create_key = AddCredential(name="deploy", credential_id=2, sealed_ssh_key="sealed")
 key = CredentialCreated(credential_id=2, name="deploy", sealed_ssh_key="sealed")

@@ -1,10 +1,12 @@
+"""Users who may launch builds of a project."""
+
 import pytest
 
 from libs.eventstore.decider import SYSTEM, Actor
+from services.projects.permissions.access import may_launch
 from services.projects.projections import ProjectRow
-from services.projects.queries import may_launch
 
-PROJECT = ProjectRow(id=3, developers_id=(7, 8))
+PROJECT = ProjectRow(id=3, company_id=2, developers_id=(7, 8))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
+"""The project decider."""
+
 import pytest
 
 from contracts.projects import (
     ChangeBranch,
     ChangeConcurrency,
     ChangeRetention,
+    ChangeRetentionLimits,
     ChangeSpecFilePath,
     DescribeProject,
     ProjectBranchChanged,
@@ -32,7 +35,6 @@ from contracts.projects import (
 )
 from libs.eventstore.decider import Release, Reserve
 from libs.slugs import make_slug
-from libs.testing.scenario import Scenario
 from services.projects.domain.internal_commands import (
     AddDeveloper,
     AddProject,
@@ -44,6 +46,7 @@ from services.projects.domain.internal_commands import (
     SetSignatureKey,
 )
 from services.projects.domain.project import Project, ProjectCommand, evolve, project_decider, reserve_names
+from tests.support.scenario import Scenario
 
 record = AddProject(
     name=" Shop ",
@@ -131,6 +134,9 @@ def test_missing_project_fields_are_reported_in_a_fixed_order(missing: tuple[str
         (ChangeSpecFilePath(project_id=3, spec_file_path="\t"), "PROJECT_SPEC_FILE_PATH_REQUIRED"),
         (ChangeRetention(project_id=3, keep_number_build=-1), "PROJECT_KEEP_NUMBER_BUILD_INVALID"),
         (ChangeRetention(project_id=3, keep_number_build=2**70), "PROJECT_KEEP_NUMBER_BUILD_INVALID"),
+        (ChangeRetentionLimits(project_id=3, keep_log_days=-1), "PROJECT_RETENTION_INVALID"),
+        (ChangeRetentionLimits(project_id=3, keep_build_days=36_501), "PROJECT_RETENTION_INVALID"),
+        (ChangeRetentionLimits(project_id=3, keep_number_artifact=2**70), "PROJECT_RETENTION_INVALID"),
         (ChangeConcurrency(project_id=3), "PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED"),
         (SetProjectExecutor(project_id=3), "EXECUTOR_NOT_FOUND"),
         (record, "CONFLICT"),
@@ -154,6 +160,10 @@ def test_project_changes_are_validated_like_the_creation(command: ProjectCommand
         (
             ChangeRetention(project_id=3, keep_number_build=0),
             ProjectSettingsChanged(project_id=3, keep_number_build=0),
+        ),
+        (
+            ChangeRetentionLimits(project_id=3, keep_log_days=30, keep_number_log=0),
+            ProjectSettingsChanged(project_id=3, keep_log_days=30),
         ),
         (
             ChangeConcurrency(project_id=3, allow_concurrent_execution=True),

@@ -1,3 +1,5 @@
+"""Read models of projects, secrets and available steps."""
+
 from datetime import UTC, datetime
 from functools import reduce
 from typing import Any

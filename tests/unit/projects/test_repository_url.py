@@ -1,3 +1,5 @@
+"""Validation of repository URLs and branch names."""
+
 import pytest
 
 from libs.eventstore.decider import RequestRejected

@@ -1,3 +1,5 @@
+"""The secret decider."""
+
 import pytest
 
 from contracts.projects import (
@@ -20,9 +22,9 @@ from contracts.projects import (
     SetSecretEnvironment,
     SetSecretProjects,
 )
-from libs.testing.scenario import Scenario
 from services.projects.domain.internal_commands import AddSecret, AttachSecret, DetachSecret, SetSecretValue
 from services.projects.domain.secret import Secret, SecretCommand, evolve, secret_decider
+from tests.support.scenario import Scenario
 
 create = AddSecret(name="TOKEN", secret_id=4, sealed_value="sealed")
 created = SecretCreated(secret_id=4, name="TOKEN", sealed_value="sealed")

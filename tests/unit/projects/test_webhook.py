@@ -1,3 +1,5 @@
+"""Signatures and content of webhook requests."""
+
 import hashlib
 import hmac
 import json
@@ -162,3 +164,15 @@ def test_the_previous_commit_of_a_push_is_read_if_valid(before: str, known: str)
     push = parse_report("github", "push", ref="r", after=SHA, before=before).push
     assert push is not None
     assert push.before == known
+
+
+@pytest.mark.parametrize(
+    ("message", "skip"),
+    [("Fix a typo\n\n[skip ci]", True), ("[CI skip] notes", True), ("skip ci", False), (None, False)],
+)
+def test_a_push_is_skipped_if_the_message_of_its_commit_says_so(message: str | None, skip: bool) -> None:
+    head = {"id": SHA, "message": message}
+    earlier = {"id": GONE, "message": "[skip ci]"}
+    github = parse_report("github", "push", after=SHA, head_commit=head, commits=[earlier, head])
+    gitlab = parse_report("gitlab", "Push Hook", after=SHA, commits=[earlier, head, 5])
+    assert [parsed.push and parsed.push.skip for parsed in (github, gitlab)] == [skip, skip]

@@ -15,11 +15,11 @@ from contracts.projects import (
     Sender,
 )
 from libs.eventstore.decider import Actor, CommandMetadata, RecordedEvent
-from libs.testing.scenario import Scenario
 from services.projects.domain.delivery import delivery_decider
 from services.projects.domain.internal_commands import AddDelivery
 from services.projects.policies import on_project_event
 from services.projects.webhooks.delivery_projection import DeliveryRow, apply_delivery_event, to_delivery_view
+from tests.support.scenario import Scenario
 
 SHA = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c"
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
@@ -96,6 +96,7 @@ def test_a_push_to_any_branch_is_accepted_if_the_project_names_none() -> None:
         (record.replace(push=main.replace(deleted=True, sha="")), "WEBHOOK_BRANCH_DELETED"),
         (record.replace(push=main.replace(ref="refs/heads/Main")), "WEBHOOK_BRANCH_IGNORED"),
         (record.replace(push=main.replace(ref="refs/heads/topic", sha="")), "WEBHOOK_BRANCH_IGNORED"),
+        (record.replace(push=main.replace(skip=True)), "WEBHOOK_SKIP_REQUESTED"),
     ],
 )
 def test_an_ignored_push_reports_the_first_reason(command: AddDelivery, code: str) -> None:

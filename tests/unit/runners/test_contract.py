@@ -1,3 +1,5 @@
+"""Validation and secrecy in the messages of the runners service."""
+
 import pytest
 from pydantic import ValidationError
 

@@ -1,3 +1,5 @@
+"""The runner and registration deciders."""
+
 import pytest
 
 from contracts.runners import (
@@ -17,7 +19,6 @@ from contracts.runners import (
     RunnerSettings,
     RunnerTokenReset,
 )
-from libs.testing.scenario import Scenario
 from services.runners.domain.internal_commands import (
     AddRunner,
     IssueRegistrationToken,
@@ -30,6 +31,7 @@ from services.runners.domain.internal_commands import (
 )
 from services.runners.domain.registration import parse_scope, registration_decider, registration_stream
 from services.runners.domain.runner import runner_decider
+from tests.support.scenario import Scenario
 
 UUID = "74af2044-1111-4111-8111-47d0ef20639a"
 LINUX = RunnerInfo(version="17.0", platform="linux", architecture="amd64", executor="shell")

@@ -1,3 +1,5 @@
+"""Read model and views of runners, and the detection of offline runners."""
+
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 

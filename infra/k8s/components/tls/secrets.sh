@@ -37,5 +37,5 @@ SECRET
 }
 
 issue nats-tls nats nats.headrace.svc nats-0.nats-peers nats-1.nats-peers nats-2.nats-peers
-issue mongo-tls mongo-0.mongo mongo-1.mongo mongo-2.mongo localhost
+issue mongo-tls mongo mongo-0.mongo mongo-1.mongo mongo-2.mongo localhost
 issue headrace-gateway-tls headrace-gateway headrace-gateway.headrace.svc

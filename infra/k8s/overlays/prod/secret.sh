@@ -1,14 +1,11 @@
 #!/bin/sh
 # Prints the Secret headrace-secrets with newly generated values. Apply it once, and keep a copy in a safe place.
-# usage: secret.sh | kubectl apply -f -      with an external MongoDB: secret.sh 'mongodb://user:password@host/?...'
-# with components/tls: TLS=1 secret.sh
+# usage: secret.sh | kubectl apply -f -
 set -eu
 
 # begins with a letter: nats-server would parse some other values as numbers
 drawn() { echo "p$(openssl rand -hex 24)"; }
 
-database=$(drawn)
-members=mongo-0.mongo:27017,mongo-1.mongo:27017,mongo-2.mongo:27017
 cat <<SECRET
 apiVersion: v1
 kind: Secret
@@ -19,8 +16,13 @@ stringData:
   master-key: "$(openssl rand -base64 32)"
   admin-password: "$(drawn)"
   registration-token: "$(drawn)"
-  mongodb-url: "${1:-mongodb://headrace:$database@$members/?replicaSet=headrace&authSource=admin${TLS:+&tls=true}}"
-  mongodb-password: "$database"
+  mongodb-password: "$(drawn)"
+  mongodb-identity: "$(drawn)"
+  mongodb-projects: "$(drawn)"
+  mongodb-builds: "$(drawn)"
+  mongodb-runners: "$(drawn)"
+  mongodb-notifications: "$(drawn)"
+  mongodb-migrate: "$(drawn)"
   mongodb-keyfile: "$(openssl rand -hex 128)"
   nats-identity: "$(drawn)"
   nats-projects: "$(drawn)"

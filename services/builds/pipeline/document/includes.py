@@ -36,7 +36,7 @@ class _IncludeResolver:
     def resolve_file(self, content: bytes, name: str, chain: Sequence[str]) -> MappingNode:
         """Return the file merged over its includes.
 
-        A later include overrides an earlier one, the file overrides both.
+        A later include overrides an earlier one, and the file overrides all includes.
         """
         top = read_yaml(content, self._warn, name)
         result: MappingNode | None = None
@@ -70,7 +70,7 @@ class _IncludeResolver:
                 yield from ((written.position, path) for path in self._matching_paths(written, values))
 
     def _variable_values(self, top: MappingNode) -> Mapping[str, str]:
-        """Return the values of the file's variables that are plain values. Include paths may refer to them."""
+        """Return the values that include paths may refer to: predefined variables and the file's scalar variables."""
         node = top.get("variables")
         found = node.members if isinstance(node, MappingNode) else {}
         plain = {key: value for key, value in found.items() if isinstance(value, ScalarNode)}

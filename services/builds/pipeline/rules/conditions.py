@@ -40,7 +40,7 @@ REF_CONDITIONS: dict[str, Callable[[PipelineContext], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """Result of the first matching rule. None: the rule does not set the keyword."""
+    """Result of the first matching rule. A keyword that the rule does not set is None, or empty for `variables`."""
 
     when: str | None = None
     allow_failure: bool | None = None

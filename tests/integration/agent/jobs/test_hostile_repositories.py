@@ -121,7 +121,7 @@ async def test_only_the_fetch_has_the_credentials_of_the_repository(
     async with running_agent(agent_config(gitlab, tmp_path)):
         assert (await gitlab.wait_for_final_state(1))["state"] == "success"
     calls = dict(line.split(":", 1) for line in record.read_text().splitlines())
-    assert calls == {"init": "", "remote": "", "fetch": PASSWORD, "checkout": "", "ls-files": ""}
+    assert calls == {"init": "", "fetch": PASSWORD, "checkout": "", "ls-files": ""}
     assert "unknown" in gitlab.log_text(1)
     assert not any("ss-w0rd" in line for line in gitlab.command_lines)
 

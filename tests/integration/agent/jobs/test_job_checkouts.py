@@ -1,7 +1,11 @@
 """Checkouts of jobs: strategy, submodules, depth, SSH keys, missing commits and credentials."""
 
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.integration.agent.agent_runs import GIT_COMMAND, agent_config, job_payload, job_variable, running_agent
 from tests.support.in_process.fake_gitlab import FakeGitLabServer
@@ -78,3 +82,44 @@ async def test_credentials_of_a_repository_url_are_sent_only_to_the_git_server(
     assert f"url = {gitlab.url}/served\n" in gitlab.log_text(1).replace('"', "")
     assert [text for text in ("ss-w0rd", "[MASKED]", "Authorization") if text in gitlab.log_text(1)] == []
     assert not any("ss-w0rd" in line for line in gitlab.command_lines)
+
+
+async def test_git_settings_of_the_agents_file_apply_to_the_fetch(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
+) -> None:
+    payload = job_payload(1, repository, "cat greeting")
+    payload["git_info"]["repo_url"] = "https://mirror.invalid/r=1/repository"
+    gitlab.pending_jobs.put_nowait(payload)
+    setting = f"url.{repository.parent}/.insteadOf=https://mirror.invalid/r=1/"
+    async with running_agent(replace(agent_config(gitlab, tmp_path), git_config=(setting,))):
+        final = await gitlab.wait_for_final_state(1)
+    assert final["state"] == "success", gitlab.log_text(1)
+
+
+@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
+@pytest.mark.parametrize("skip", ["0", "1"])
+async def test_files_of_git_lfs_are_fetched_if_the_repository_has_some(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path, skip: str
+) -> None:
+    (repository / "nested").mkdir()
+    (repository / "nested" / "model.bin").write_text("a large file\n")
+    for command in (
+        ["lfs", "install", "--local"],
+        ["-C", "nested", "lfs", "track", "*.bin"],
+        ["add", "."],
+        ["commit", "-q", "-m", "a large file"],
+    ):
+        subprocess.run([*GIT_COMMAND, *command], cwd=repository, check=True)  # noqa: ASYNC221
+    payload = job_payload(
+        1,
+        repository,
+        "cat nested/model.bin; git status --porcelain; git config --list --show-origin",
+        variables=[job_variable("GIT_LFS_SKIP_SMUDGE", skip)],
+    )
+    payload["git_info"]["repo_url"] = f"file://{repository}"
+    gitlab.pending_jobs.put_nowait(payload)
+    async with running_agent(agent_config(gitlab, tmp_path)):
+        assert (await gitlab.wait_for_final_state(1))["state"] == "success", gitlab.log_text(1)
+    log = gitlab.log_text(1)
+    assert ("a large file\n" in log, "filter.lfs.process" in log) == ((True, True) if skip == "0" else (False, False))
+    assert " M nested" not in log

@@ -7,14 +7,15 @@ import httpx
 import pytest
 
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
+from tests.support.infrastructure.servers import Servers
 
 CONTENT = b"PK" + bytes(700_000)  # stored as two chunks
 LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # too long for one response
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
+async def system(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+    async with build_system(servers, tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
         yield whole
 
 

@@ -1,3 +1,5 @@
+"""Fixtures: a gateway with fake services, whose received messages are cleared before each test."""
+
 from collections.abc import AsyncIterator
 
 import pytest

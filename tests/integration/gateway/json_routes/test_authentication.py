@@ -122,12 +122,12 @@ class ManualClock:
 async def test_cached_access_is_used_for_a_minute_while_identity_is_unavailable(stage: GatewayStage) -> None:
     clock = ManualClock()
     authenticator = Authenticator(MessageClient(stage.client), clock)
-    headers = {b"authorization": b"Bearer " + stage.users.token(DEVELOPER).encode()}
-    await authenticator.authenticate(headers, Role.DEVELOPER, None)
+    token = stage.users.token(DEVELOPER)
+    await authenticator.authenticate(token, Role.DEVELOPER, None)
     await stage.services.stop(GetAccess)
     clock.now = 59
-    assert (await authenticator.authenticate(headers, Role.DEVELOPER, None)).id == DEVELOPER
+    assert (await authenticator.authenticate(token, Role.DEVELOPER, None)).id == DEVELOPER
     clock.now = 61
     with pytest.raises(RequestRejected, match="SERVICE_UNAVAILABLE"):
-        await authenticator.authenticate(headers, Role.DEVELOPER, None)
+        await authenticator.authenticate(token, Role.DEVELOPER, None)
     await stage.services.serve(GetAccess, stage.users.get)

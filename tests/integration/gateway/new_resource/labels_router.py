@@ -43,7 +43,7 @@ written = ReturnMessage(GetLabel, "label_id")
 
 
 def create_router() -> APIRouter:
-    """Return the router. In the product, routers are created with their modules."""
+    """Return the router. In the product, a router is created when its module is imported."""
     router = json_router("/api/labels", "Labels")
 
     @router.get("", response_model=LABELS.model, summary="List all labels by id.", responses=errors(*READ_ERRORS))

@@ -1,3 +1,5 @@
+"""Fixtures: gateways with fake services that know one runner and no job."""
+
 from collections.abc import AsyncIterator
 from dataclasses import replace
 

@@ -3,9 +3,10 @@
 import asyncio
 import base64
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 from nats.aio.client import Client
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.builds import JobLost
 from contracts.messages import Page
@@ -27,6 +30,7 @@ from contracts.runners import (
 )
 from infra.local import ports
 from infra.local.process import Process, Program
+from libs.documents import Document
 from libs.messaging.request_reply import MessageClient
 from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
@@ -47,28 +51,40 @@ LEASE_SECONDS = 3.0  # duration of a job lease; also the time without requests a
 MAX_WAIT_SECONDS = 60.0  # shorter than the skew of 90 s, which would delay the loss of a job by as much
 SKEWED_PROCESS = "tests.integration.libs.leadership.skewed_process"
 SKEWED, CORRECT = "skewed", "right"
+SERVICES = ("builds", "runners")
 
 
 @dataclass(frozen=True)
-class ReplicaProcesses:
+class SkewedSystem:
+    """Two processes, each with a replica of the builds and of the runners service. One of them has a skewed clock."""
+
     stage: ServiceStage
     bus: Client
-    service: str
+    client: AsyncMongoClient[Document]
     folder: Path
+    skew: float
+    health_ports: dict[str, Mapping[str, int]] = field(default_factory=dict)  # by process and service
+
+    def database(self, service: str) -> AsyncDatabase[Document]:
+        return get_database(self.client, self.stage.settings, service)
+
+    def log_file(self, instance: str) -> Path:
+        return self.folder / f"{instance}.log"
 
     @contextmanager
-    def run_replica(self, instance: str, skew: float) -> Iterator[int]:
-        port, settings = ports.find_free_port(), self.stage.settings
-        assert self.stage.servers is not None
+    def run_process(self, instance: str, skew: float) -> Iterator[None]:
+        settings = self.stage.settings
+        found = self.health_ports[instance] = {service: ports.find_free_port() for service in SERVICES}
+        replicas = (f"{service}={port}" for service, port in found.items())
         process = Process(
             Program(
                 name=instance,
-                argv=(sys.executable, "-m", SKEWED_PROCESS, self.service, str(skew)),
-                log=self.folder / f"{instance}.log",
-                is_ready=lambda: ports.is_http_ok(port, "/healthz"),
+                argv=(sys.executable, "-m", SKEWED_PROCESS, str(skew), *replicas),
+                log=self.log_file(instance),
+                is_ready=lambda: all(ports.is_http_ok(port, "/healthz") for port in found.values()),
                 environment={
                     "HEADRACE_MONGODB_URL": settings.mongodb_url,
-                    "HEADRACE_NATS_URL": self.stage.servers.nats_url_for(self.service),
+                    "HEADRACE_NATS_URL": settings.nats_url,
                     "HEADRACE_MASTER_KEY": base64.b64encode(settings.master_keys[0]).decode(),
                     "HEADRACE_DATABASE_PREFIX": settings.database_prefix,
                     "HEADRACE_DATA": str(settings.data),
@@ -76,50 +92,45 @@ class ReplicaProcesses:
                     "HEADRACE_JOB_LEASE_SECONDS": str(LEASE_SECONDS),
                     "HEADRACE_RUNNER_OFFLINE_SECONDS": str(LEASE_SECONDS),
                     "HEADRACE_INSTANCE": instance,
-                    "HEADRACE_HEALTH_PORT": str(port),
                 },
             )
         )
         process.start()
         try:
-            yield port
+            yield
         finally:
             process.stop()
 
     async def wait_until_registered(self, instance: str) -> None:
-        async with create_mongo_client(self.stage.settings, "test") as client:
-            replicas = get_database(client, self.stage.settings, self.service)[REPLICAS]
+        async def are_alive() -> bool:
+            found = [await self.database(name)[REPLICAS].find_one({"instance": instance}) for name in SERVICES]
+            return all(found)
 
-            async def is_alive() -> bool:
-                return await replicas.find_one({"service": self.service, "instance": instance}) is not None
+        await eventually(are_alive, within=MAX_WAIT_SECONDS)
 
-            await eventually(is_alive, within=MAX_WAIT_SECONDS)
-
-    async def find_leader(self) -> str:
-        return (await self.bus.request(f"lead.{self.service}", b"", timeout=5)).data.decode()
+    async def find_leaders(self) -> list[str]:
+        return [(await self.bus.request(f"lead.{name}", b"", timeout=5)).data.decode() for name in SERVICES]
 
     @asynccontextmanager
-    async def run_pair(self, skew: float, *, leading: bool) -> AsyncIterator[None]:
-        """Run a replica with a skewed clock and one with a correct clock. `leading`: the skewed one leads."""
-        skews = {SKEWED: skew, CORRECT: 0.0}
+    async def running(self, *, leading: bool) -> AsyncIterator[None]:
+        """Run both processes. `leading`: the one with the skewed clock leads."""
+        skews = {SKEWED: self.skew, CORRECT: 0.0}
         first, second = (SKEWED, CORRECT) if leading else (CORRECT, SKEWED)
-        with self.run_replica(first, skews[first]):
+        with self.run_process(first, skews[first]):
             await self.wait_until_registered(first)
 
             async def is_leader() -> bool:
-                return await self.find_leader() == first
+                return await self.find_leaders() == [first, first]
 
             await eventually(is_leader, within=MAX_WAIT_SECONDS)
-            with self.run_replica(second, skews[second]):
+            with self.run_process(second, skews[second]):
                 await self.wait_until_registered(second)
                 yield
-                assert await self.find_leader() == first
+                assert await self.find_leaders() == [first, first]
 
-    async def recorded_event_names(self, *types: type[Any]) -> list[str]:
-        async with create_mongo_client(self.stage.settings, "test") as client:
-            log = get_database(client, self.stage.settings, self.service)["commits"]
-            names = [event["name"] async for commit in log.find() for event in commit["events"]]
-        return [name for name in names if name in {event_type.wire_name for event_type in types}]
+    async def has_recorded(self, service: str, event_type: type[Any]) -> bool:
+        log = self.database(service)["commits"]
+        return await log.find_one({"events.name": event_type.wire_name}) is not None
 
 
 async def call_repeatedly(act: Callable[[], Awaitable[Any]], seconds: float) -> None:
@@ -129,90 +140,67 @@ async def call_repeatedly(act: Callable[[], Awaitable[Any]], seconds: float) -> 
         await asyncio.sleep(LEASE_SECONDS / 20)
 
 
-for_each_skew = pytest.mark.parametrize(
-    ("skew", "leading"),
-    [
-        pytest.param(90.0, True, id="90.0-True"),
-        pytest.param(-90.0, True, id="-90.0-True", marks=pytest.mark.nightly),
-        pytest.param(90.0, False, id="90.0-False", marks=pytest.mark.nightly),
-        pytest.param(-90.0, False, id="-90.0-False"),
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((90.0, True), id="90.0-True"),
+        pytest.param((-90.0, True), id="-90.0-True", marks=pytest.mark.nightly),
+        pytest.param((90.0, False), id="90.0-False", marks=pytest.mark.nightly),
+        pytest.param((-90.0, False), id="-90.0-False"),
     ],
 )
-
-
-@for_each_skew
-async def test_with_a_skewed_clock_a_job_is_lost_only_after_its_lease_expires(
-    servers: Servers, tmp_path: Path, skew: float, leading: bool
-) -> None:
-    repository = create_sample_repository(tmp_path / "repository")
-    async with empty_stage(servers, local_repositories=True, data=tmp_path / "data") as stage:
-        await stage.migrate(builds, projects, *(Service(name, categories=()) for name in ("identity", "runners")))
+async def system(
+    servers: Servers, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> AsyncIterator[SkewedSystem]:
+    skew, leading = request.param
+    folder = tmp_path_factory.mktemp("skewed")
+    async with empty_stage(servers, local_repositories=True, data=folder / "data") as stage:
+        await stage.migrate(builds, projects, runners, Service("identity", categories=()))
         async with (
             stage.running(lambda: projects),
             stage.connected() as bus,
             create_mongo_client(stage.settings, "test") as client,
         ):
-            fleet, caller = ReplicaProcesses(stage, bus, "builds", tmp_path), MessageClient(bus)
-            (default,) = Page.model_validate_json(await caller.query(ListExecutors())).rows
-            running = BuildStage(
-                stage, caller, repository, default["id"], get_database(client, stage.settings, "builds")
-            )
-            async with fleet.run_pair(skew, leading=leading):
-                await running.launch(await running.create_project())
-                job = await running.claim()
-                await call_repeatedly(lambda: running.report(job, "running"), 2 * LEASE_SECONDS)
-                assert await fleet.recorded_event_names(JobLost) == []
-                silent_since = monotonic()
-
-                async def is_lost() -> bool:
-                    return bool(await fleet.recorded_event_names(JobLost))
-
-                await eventually(is_lost, within=MAX_WAIT_SECONDS)
-                # not a whole lease: a renewal in the first quarter of a lease is not written
-                assert monotonic() - silent_since > 0.5 * LEASE_SECONDS
+            system = SkewedSystem(stage, bus, client, folder, skew)
+            async with system.running(leading=leading):
+                yield system
 
 
-@for_each_skew
-async def test_with_a_skewed_clock_a_runner_goes_offline_only_after_the_silence_limit(
-    servers: Servers, tmp_path: Path, skew: float, leading: bool
+async def test_with_a_skewed_clock_a_job_is_lost_only_after_its_lease_expires(
+    system: SkewedSystem, tmp_path: Path
 ) -> None:
-    async with empty_stage(servers) as stage:
-        await stage.migrate(*(Service(name, categories=()) for name in ("identity", "projects")), runners)
-        async with stage.connected() as bus:
-            fleet, caller = ReplicaProcesses(stage, bus, "runners", tmp_path), MessageClient(bus)
-            async with fleet.run_pair(skew, leading=leading):
-                found = await caller.send(RevealRegistrationToken(scope="service"))
-                token = RegistrationInfo.model_validate_json(found).registration_token
-                runner = RunnerRegistration.model_validate_json(
-                    await caller.send(RegisterRunner(registration_token=token, name="miller"))
-                )
-                await call_repeatedly(lambda: caller.send(AuthenticateRunner(token=runner.token)), 2 * LEASE_SECONDS)
-                assert await fleet.recorded_event_names(RunnerOffline) == []
-
-                async def is_offline() -> bool:
-                    return bool(await fleet.recorded_event_names(RunnerOffline))
-
-                await eventually(is_offline, within=MAX_WAIT_SECONDS)
+    repository, caller = create_sample_repository(tmp_path / "repository"), MessageClient(system.bus)
+    (default,) = Page.model_validate_json(await caller.query(ListExecutors())).rows
+    running = BuildStage(system.stage, caller, repository, default["id"], system.database("builds"))
+    await running.launch(await running.create_project())
+    job = await running.claim()
+    await call_repeatedly(lambda: running.report(job, "running"), 2 * LEASE_SECONDS)
+    assert not await system.has_recorded("builds", JobLost)
+    silent_since = monotonic()
+    await eventually(partial(system.has_recorded, "builds", JobLost), within=MAX_WAIT_SECONDS)
+    # not a whole lease: a renewal in the first quarter of a lease is not written
+    assert monotonic() - silent_since > 0.5 * LEASE_SECONDS
 
 
-async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
-    servers: Servers, tmp_path: Path
-) -> None:
-    skews = {"ahead": 90.0, "behind": -90.0}
-    async with empty_stage(servers) as stage:
-        await stage.migrate(*(Service(name, categories=()) for name in ("identity", "projects")), runners)
-        async with stage.connected() as bus, AsyncExitStack() as stack:
-            fleet = ReplicaProcesses(stage, bus, "runners", tmp_path)
-            ports_of = {name: stack.enter_context(fleet.run_replica(name, skew)) for name, skew in skews.items()}
-            for name, port in ports_of.items():
-                await fleet.wait_until_registered(name)
-                await eventually(lambda: "clock" in readiness_reasons(port))  # noqa: B023
-                assert parse_skew(readiness_reasons(port)["clock"]) == pytest.approx(skews[name], abs=1)
-            # the replicas still answer requests
-            assert await MessageClient(bus).send(RevealRegistrationToken(scope="service")) != b""
-    for name in skews:
-        assert (tmp_path / f"{name}.log").read_text().count("synchronize it (NTP)") == 1
+async def test_with_a_skewed_clock_a_runner_goes_offline_only_after_the_silence_limit(system: SkewedSystem) -> None:
+    caller = MessageClient(system.bus)
+    found = await caller.send(RevealRegistrationToken(scope="service"))
+    token = RegistrationInfo.model_validate_json(found).registration_token
+    runner = RunnerRegistration.model_validate_json(
+        await caller.send(RegisterRunner(registration_token=token, name="miller"))
+    )
+    await call_repeatedly(lambda: caller.send(AuthenticateRunner(token=runner.token)), 2 * LEASE_SECONDS)
+    assert not await system.has_recorded("runners", RunnerOffline)
+    await eventually(partial(system.has_recorded, "runners", RunnerOffline), within=MAX_WAIT_SECONDS)
+
+
+async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(system: SkewedSystem) -> None:
+    for port in system.health_ports[SKEWED].values():
+        reasons = await eventually(partial(readiness_reasons, port), lambda found: "clock" in found)
+        assert parse_skew(reasons["clock"]) == pytest.approx(system.skew, abs=1)
+    assert [readiness_reasons(port) for port in system.health_ports[CORRECT].values()] == [{}, {}]
+    assert system.log_file(SKEWED).read_text().count("synchronize it (NTP)") == len(SERVICES)
 
 
 def readiness_reasons(port: int) -> dict[str, str]:
-    return dict(httpx.get(f"http://127.0.0.1:{port}/readyz").json()["reasons"])
+    return dict(httpx.get(f"http://127.0.0.1:{port}/readyz").json().get("reasons", {}))

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from pymongo.lock import _async_cond_wait, _async_create_condition, _async_create_lock
+from pymongo.lock import _async_cond_wait, _async_create_condition, _async_create_lock  # noqa: PLC2701  the code under test
 
 import libs.service.connections  # noqa: F401 - makes the driver's waits safe
 

@@ -20,10 +20,11 @@ from libs.documents import Document
 from libs.eventstore import StoreUnavailable
 from libs.messaging.cloudevents import DeliveredEvent
 from libs.messaging.nats_connection import connect
-from libs.messaging.subscription import CatchUpSubscription, CheckpointConflict
 from libs.service.connections import create_mongo_client
 from libs.service.restore_cutoffs import RESTORE_CUTOFFS
 from libs.settings import Settings
+from libs.subscriptions.checkpoints import CheckpointConflict
+from libs.subscriptions.subscription import CatchUpSubscription
 from libs.tasks import cancel_and_wait
 from tests.support.counters.counters import CounterRaised
 from tests.support.infrastructure.event_log import EventLog, create_event_log
@@ -43,10 +44,12 @@ class Ledger:
 
     log: EventLog
     stopped: list[tuple[str, bool, int]] = field(default_factory=list)
+    batch_sizes: list[int] = field(default_factory=list)
     is_healed: asyncio.Event = field(default_factory=asyncio.Event)
     fault: Exception = field(default_factory=HandlerError)  # raised for POISON_EVENT
 
     async def apply(self, batch: Sequence[DeliveredEvent], session: AsyncClientSession | None) -> None:
+        self.batch_sizes.append(len(batch))
         for delivered in batch:
             if delivered.recorded.event == POISON_EVENT and not self.is_healed.is_set():
                 raise self.fault
@@ -63,7 +66,7 @@ class Ledger:
     def on_state(self, name: str, stopped: bool, behind: int) -> None:
         self.stopped.append((name, stopped, behind))
 
-    def follower(self, *, transaction: bool = True) -> CatchUpSubscription:
+    def follower(self, *, transaction: bool = True, batch_seconds: float = 0.0) -> CatchUpSubscription:
         return CatchUpSubscription(
             self.log.bus,
             self.log.database,
@@ -73,12 +76,13 @@ class Ledger:
             transactional=transaction,
             reset=self.reset,
             on_state=self.on_state,
+            batch_seconds=batch_seconds,
         )
 
     @asynccontextmanager
-    async def following(self) -> AsyncIterator["asyncio.Task[None]"]:
+    async def following(self, *, batch_seconds: float = 0.0) -> AsyncIterator["asyncio.Task[None]"]:
         """Run a subscription. Its task is canceled at the end, as in a shutdown that is not clean."""
-        task = asyncio.create_task(self.follower().run())
+        task = asyncio.create_task(self.follower(batch_seconds=batch_seconds).run())
         try:
             yield task
         finally:
@@ -114,6 +118,16 @@ async def test_a_subscription_applies_all_events_in_order(log: EventLog, ledger:
         await log.append_commits(60, start=120)
         await eventually(ledger.is_complete)
     assert ledger.stopped[-1] == ("ledger", False, 0)
+
+
+async def test_a_subscription_collects_events_between_two_batches(log: EventLog, ledger: Ledger) -> None:
+    async with log.running_relay(), ledger.following(batch_seconds=3.0):
+        await log.append_commits(1, streams=1)
+        await eventually(partial(ledger.has_at_least, 1))
+        for number in range(1, 6):
+            await log.append_commits(1, streams=1, start=number)
+        await eventually(partial(ledger.has_at_least, 6))
+    assert ledger.batch_sizes == [1, 5]
 
 
 async def test_a_subscription_without_transactions_applies_all_events(log: EventLog, ledger: Ledger) -> None:
@@ -225,7 +239,7 @@ async def test_a_subscription_continues_when_its_consumer_was_deleted(log: Event
 async def test_a_subscription_waits_while_its_projection_is_being_rebuilt(
     log: EventLog, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("libs.messaging.subscription.MAX_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("libs.subscriptions.subscription.MAX_RETRY_SECONDS", 0.1)
     await log.append_commits(3)
     await log.publish_all()
     followers = log.database["followers"]

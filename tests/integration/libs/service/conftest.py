@@ -1,3 +1,5 @@
+"""Fixture: the counter service on real servers."""
+
 import pytest
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient

@@ -16,12 +16,14 @@ from libs.clock import now
 from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
 from libs.messaging.request_reply import MessageClient
+from libs.projections.rebuild import rebuild_projection
 from libs.service.connections import create_vault
 from libs.service.declaration import Service
 from libs.service.migration import migrate
 from libs.service.service_host import serve
 from libs.settings import Settings
-from tests.support.counters.app import create_service
+from libs.subscriptions.event_log import DatabaseLog
+from tests.support.counters.app import create_service, totals
 from tests.support.counters.counters import (
     CounterView,
     GetCounter,
@@ -97,6 +99,10 @@ class CounterService:
 
     async def is_caught_up(self) -> bool:
         return await self.read_totals() == await self.compute_totals_from_log()
+
+
+async def rebuild_totals(service: CounterService) -> int:
+    return await rebuild_projection(service.database, totals, service.bus, DatabaseLog(service.database))
 
 
 def new_metadata() -> CommandMetadata:

@@ -15,7 +15,6 @@ from libs.eventstore.repository import CommandHandler
 from libs.projections.read_model import ReadModel, RowBackfill
 from libs.projections.rebuild import backfill_row
 from libs.projections.schema import list_indexes
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.migration import find_pending
 from libs.settings import Settings
 from tests.integration.libs.service.counter_service import CounterService, new_metadata
@@ -27,6 +26,7 @@ from tests.support.counters.counters import (
     RaiseCounter,
 )
 from tests.support.counters.domain import counters
+from tests.support.memory_key_vault import MemoryKeyVault
 from tests.support.waiting import eventually
 
 

@@ -1,4 +1,4 @@
-"""Events whose reaction fails for good are parked, and retried when an operator asks for it."""
+"""Events whose reaction keeps failing are parked, and retried when an operator requests it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,11 +10,12 @@ from nats.errors import NoRespondersError
 from contracts.messages import Command
 from libs.documents import Document
 from libs.eventstore.decider import RecordedEvent
-from libs.messaging import subscription, workers
 from libs.messaging.cloudevents import to_body, to_headers
+from libs.reactions import workers
 from libs.reactions.parking import MAX_TRIES, FailedEvent, ParkedEvents
 from libs.service import leader_tasks
-from libs.service.declaration import Context, RetryLater, Service, Worker
+from libs.service.declaration import Context, Policy, RetryLater, Service, Worker
+from libs.subscriptions import subscription
 from tests.integration.libs.service.counter_service import CounterService, new_metadata
 from tests.support.counters.app import create_service, on_counter_opened, send_greeting
 from tests.support.counters.counters import CounterOpened, OpenCounter
@@ -22,6 +23,7 @@ from tests.support.waiting import eventually
 
 POISON = "poison"
 POLICY, WORKER = "reactions-to-counters", "counters-greet"
+TARGETS = {POLICY: "mirror", WORKER: "counter-greeted"}  # prefixes of the streams that the reactions write to
 
 
 class Defect(Exception):
@@ -50,12 +52,12 @@ class FailingReactions:
         self.fail(recorded.event)
         await send_greeting(context, recorded)
 
-    def with_policy(self) -> Service:
-        return replace(create_service(), policies={"counters": self.policy}, workers=(), periodic_tasks=())
-
-    def with_worker(self) -> Service:
+    def in_service(self, reaction: str) -> Service:
+        """Return the counter service with only this reaction: the policy or the worker."""
         worker = Worker("greet", "counters", (CounterOpened,), self.work, ack_wait_seconds=2.0)
-        return replace(create_service(), policies={}, workers=(worker,), periodic_tasks=())
+        policies = (Policy("counters", self.policy, now=True),) if reaction == POLICY else ()
+        workers = (worker,) if reaction == WORKER else ()
+        return replace(create_service(), policies=policies, workers=workers, periodic_tasks=())
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def parked(counter_service: CounterService) -> ParkedEvents:
-    await counter_service.migrate(FailingReactions().with_worker())  # gives the consumer the short ack wait
+    await counter_service.migrate(FailingReactions().in_service(WORKER))  # gives the consumer the short ack wait
     return ParkedEvents(counter_service.database)
 
 
@@ -88,58 +90,36 @@ async def retry(parked: ParkedEvents, id_: str) -> None:
     await eventually(is_settled)
 
 
-async def test_an_event_whose_policy_fails_is_parked_and_the_next_event_is_handled(
-    counter_service: CounterService, parked: ParkedEvents
-) -> None:
-    async def is_next_mirrored() -> bool:
-        return await counter_service.count_commits("mirror-2") == 1
+for_each_reaction = pytest.mark.parametrize("reaction", [POLICY, WORKER])
 
-    async with counter_service.running(FailingReactions().with_policy()):
+
+@for_each_reaction
+async def test_an_event_whose_reaction_fails_is_parked_and_the_next_event_is_handled(
+    counter_service: CounterService, parked: ParkedEvents, reaction: str
+) -> None:
+    async def is_next_handled() -> bool:
+        return await counter_service.count_commits(f"{TARGETS[reaction]}-2") == 1
+
+    async with counter_service.running(FailingReactions().in_service(reaction)):
         await open_counters(counter_service)
         event = await wait_until_parked(parked)
-        await eventually(is_next_mirrored)
-    assert (event["_id"], event["event"], event["tries"]) == (f"{POLICY}/counter-1@1.0", "CounterOpened", MAX_TRIES)
+        await eventually(is_next_handled)
+    assert (event["_id"], event["event"], event["tries"]) == (f"{reaction}/counter-1@1.0", "CounterOpened", MAX_TRIES)
     assert event["error"].startswith("Defect in test_parked_events.py:")
-    assert await counter_service.count_commits("mirror-1") == 0
+    assert await counter_service.count_commits(f"{TARGETS[reaction]}-1") == 0
 
 
-async def test_an_event_whose_worker_fails_is_parked_and_the_next_event_is_handled(
-    counter_service: CounterService, parked: ParkedEvents
-) -> None:
-    async def is_next_greeted() -> bool:
-        return await counter_service.get_value("greeted-2") == 1
-
-    async with counter_service.running(FailingReactions().with_worker()):
-        await open_counters(counter_service)
-        await eventually(is_next_greeted)
-        event = await wait_until_parked(parked)
-        assert await counter_service.get_value("greeted-1") == 0
-    assert (event["_id"], event["event"]) == (f"{WORKER}/counter-1@1.0", "CounterOpened")
-
-
-async def test_a_retry_after_the_cause_is_removed_executes_the_policy_once(
-    counter_service: CounterService, parked: ParkedEvents
+@for_each_reaction
+async def test_a_retry_after_the_cause_is_removed_executes_the_reaction_once(
+    counter_service: CounterService, parked: ParkedEvents, reaction: str
 ) -> None:
     reactions = FailingReactions()
-    async with counter_service.running(reactions.with_policy()):
+    async with counter_service.running(reactions.in_service(reaction)):
         await open_counters(counter_service)
         event = await wait_until_parked(parked)
         reactions.fault = None
         await retry(parked, event["_id"])
-    assert await counter_service.count_commits("mirror-1") == 1
-    assert await parked.count() == 0
-
-
-async def test_a_retry_after_the_cause_is_removed_executes_the_worker_once(
-    counter_service: CounterService, parked: ParkedEvents
-) -> None:
-    reactions = FailingReactions()
-    async with counter_service.running(reactions.with_worker()):
-        await open_counters(counter_service)
-        event = await wait_until_parked(parked)
-        reactions.fault = None
-        await retry(parked, event["_id"])
-        assert await counter_service.get_value("greeted-1") == 1
+    assert await counter_service.count_commits(f"{TARGETS[reaction]}-1") == 1
     assert await parked.count() == 0
 
 
@@ -147,7 +127,7 @@ async def test_a_parked_event_outlives_its_replicas_and_is_retried_by_others(
     counter_service: CounterService, parked: ParkedEvents
 ) -> None:
     reactions = FailingReactions()
-    async with counter_service.running(reactions.with_policy()):
+    async with counter_service.running(reactions.in_service(POLICY)):
         await open_counters(counter_service)
         event = await wait_until_parked(parked)
     await parked.request_retry(event["_id"])
@@ -156,12 +136,12 @@ async def test_a_parked_event_outlives_its_replicas_and_is_retried_by_others(
     async def is_mirrored() -> bool:
         return await counter_service.count_commits("mirror-1") == 1 and await parked.count() == 0
 
-    async with counter_service.running(reactions.with_policy()):
+    async with counter_service.running(reactions.in_service(POLICY)):
         await eventually(is_mirrored)
 
 
 async def test_a_retry_that_fails_again_stays_parked(counter_service: CounterService, parked: ParkedEvents) -> None:
-    async with counter_service.running(FailingReactions().with_policy()):
+    async with counter_service.running(FailingReactions().in_service(POLICY)):
         await open_counters(counter_service)
         event = await wait_until_parked(parked)
         await retry(parked, event["_id"])
@@ -186,28 +166,23 @@ async def test_a_retry_of_a_reaction_that_was_executed_changes_nothing(
     assert await counter_service.count_commits("mirror-1") == 1
 
 
-@pytest.mark.parametrize("form", ["policy", "worker"])
-async def test_an_outage_parks_nothing(counter_service: CounterService, parked: ParkedEvents, form: str) -> None:
-    reactions = FailingReactions(NoRespondersError())
-
-    async def has_failed_often() -> bool:
-        return reactions.calls > 2 * MAX_TRIES
-
-    async with counter_service.running(reactions.with_policy() if form == "policy" else reactions.with_worker()):
-        await open_counters(counter_service)
-        await eventually(has_failed_often)
-    assert await parked.count() == 0
-
-
-async def test_a_worker_that_asks_for_a_later_retry_is_not_parked(
-    counter_service: CounterService, parked: ParkedEvents
+@pytest.mark.parametrize(
+    ("reaction", "fault"),
+    [
+        pytest.param(POLICY, NoRespondersError(), id="outage in a policy"),
+        pytest.param(WORKER, NoRespondersError(), id="outage in a worker"),
+        pytest.param(WORKER, RetryLater(0.01), id="worker that asks for a later retry"),
+    ],
+)
+async def test_a_temporary_failure_parks_nothing(
+    counter_service: CounterService, parked: ParkedEvents, reaction: str, fault: Exception
 ) -> None:
-    reactions = FailingReactions(RetryLater(0.01))
+    reactions = FailingReactions(fault)
 
     async def has_failed_often() -> bool:
         return reactions.calls > 2 * MAX_TRIES
 
-    async with counter_service.running(reactions.with_worker()):
+    async with counter_service.running(reactions.in_service(reaction)):
         await open_counters(counter_service)
         await eventually(has_failed_often)
     assert await parked.count() == 0

@@ -10,18 +10,18 @@ from libs.eventstore.indexes import find_differing_indexes
 from libs.eventstore.mapping import from_document
 from libs.eventstore.mongo import MongoEventStore
 from libs.eventstore.repository import CommandHandler
-from libs.projections.rebuild import rebuild_projection, rebuild_rows
+from libs.projections.rebuild import rebuild_rows
 from libs.projections.schema import list_indexes
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.connections import create_vault
-from tests.integration.libs.service.counter_service import CounterService, new_metadata
-from tests.support.counters.app import create_service, totals
+from tests.integration.libs.service.counter_service import CounterService, new_metadata, rebuild_totals
+from tests.support.counters.app import create_service
 from tests.support.counters.counters import (
     CloseCounter,
     RaiseCounter,
     RelabelCounter,
 )
 from tests.support.counters.domain import counters
+from tests.support.memory_key_vault import MemoryKeyVault
 from tests.support.waiting import eventually
 
 
@@ -60,11 +60,9 @@ async def test_rows_rebuilt_during_writes_equal_the_written_rows(counter_service
 
 async def test_a_projection_rebuilt_during_writes_equals_the_live_projection(counter_service: CounterService) -> None:
     async with counter_service.running(replace(create_service(), periodic_tasks=())):
-        await rebuild_while_writing(
-            counter_service, lambda: rebuild_projection(counter_service.database, totals, counter_service.bus)
-        )
+        await rebuild_while_writing(counter_service, lambda: rebuild_totals(counter_service))
         await eventually(counter_service.is_caught_up)
-        assert await rebuild_projection(counter_service.database, totals, counter_service.bus) == 40
+        assert await rebuild_totals(counter_service) == 40
         await eventually(counter_service.is_caught_up)
         await counter_service.send(RaiseCounter(counter_id="after"))
         await eventually(counter_service.is_caught_up)
@@ -73,7 +71,7 @@ async def test_a_projection_rebuilt_during_writes_equals_the_live_projection(cou
 async def test_a_rebuilt_projection_has_its_declared_indexes(counter_service: CounterService) -> None:
     async with counter_service.running(replace(create_service(), periodic_tasks=())):
         await counter_service.send(RaiseCounter(counter_id="1", by=5))
-        await rebuild_projection(counter_service.database, totals, counter_service.bus)
+        await rebuild_totals(counter_service)
     assert await find_differing_indexes(counter_service.database, list(list_indexes(create_service()))) == []
     by_total = counter_service.database["view_totals_v1"].find({}).sort("row.total", -1).limit(1)
     assert (await by_total.explain())["queryPlanner"]["winningPlan"]["inputStage"]["inputStage"]["stage"] == "IXSCAN"
@@ -108,7 +106,7 @@ async def test_rows_and_projections_are_rebuilt_from_3000_events(counter_service
         rows = sum(events) / (perf_counter() - started)
         await eventually(counter_service.is_caught_up, within=20)
         started = perf_counter()
-        await rebuild_projection(counter_service.database, totals, counter_service.bus)
+        await rebuild_totals(counter_service)
         view = sum(events) / (perf_counter() - started)
     print(f"events/s: cursor and decoding {bare:.0f}, rows {rows:.0f}, view {view:.0f}")  # noqa: T201
     assert sum(events) == 3000

@@ -14,6 +14,7 @@ from contracts.errors import RequestRejected
 from contracts.messages import Command, CommandReply
 from infra.local import ports
 from libs.eventstore.decider import RecordedEvent
+from libs.service.declaration import Policy
 from libs.service.service_host import serve
 from tests.integration.libs.service.counter_service import CounterService
 from tests.support.counters.app import create_service
@@ -100,7 +101,7 @@ async def test_reactions_lost_with_a_replica_are_run_by_the_subscription(counter
     async def is_mirrored() -> bool:
         return await counter_service.count_commits("mirror-1") == 1
 
-    without_policies = replace(create_service(), policies={})
+    without_policies = replace(create_service(), policies=())
     async with counter_service.running(without_policies):
         await counter_service.send(OpenCounter(counter_id="1", label="a"))
     assert await counter_service.count_commits("mirror-1") == 0
@@ -206,7 +207,7 @@ def raise_closed(recorded: RecordedEvent[Any]) -> list[Command]:
 
 async def test_a_rejected_reaction_is_counted_once(counter_service: CounterService) -> None:
     port = ports.find_free_port()
-    service = replace(create_service(), periodic_tasks=(), policies={"counters": raise_closed})
+    service = replace(create_service(), periodic_tasks=(), policies=(Policy("counters", raise_closed, now=True),))
     stop = asyncio.Event()
     running = asyncio.ensure_future(
         serve(service, counter_service.settings.model_copy(update={"health_port": port}), stop)

@@ -6,7 +6,6 @@ from asyncio import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,10 +13,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from libs.documents import Document
-from libs.eventstore import OutcomeUnknown, StoreUnavailable
+from libs.eventstore import OutcomeUnknown, StoreUnavailable, group_commit
 from libs.eventstore.group_commit import MAX_INDIVIDUAL_TRANSACTIONS
 from libs.eventstore.mongo import MongoEventStore, create_schema
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings
 from tests.support.counters.commits import make_commit
@@ -29,6 +27,7 @@ from tests.support.infrastructure.failpoints import (
     failing_commands,
     mongod_with_failpoints,
 )
+from tests.support.memory_key_vault import MemoryKeyVault
 
 LOCK_HOLDER_SCRIPT = """
 import asyncio, sys
@@ -66,12 +65,13 @@ def faulty_url(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield url
 
 
+def set_timeouts(monkeypatch: pytest.MonkeyPatch, *, transaction: float, lookup: float) -> None:
+    monkeypatch.setattr(group_commit, "TRANSACTION_TIMEOUT_SECONDS", transaction)
+    monkeypatch.setattr(group_commit, "LOOKUP_TIMEOUT_SECONDS", lookup)
+
+
 @pytest.fixture
-async def faulty_store(
-    faulty_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[FaultyStore]:
-    monkeypatch.setattr("libs.eventstore.group_commit.TRANSACTION_TIMEOUT_SECONDS", 1.0)
-    monkeypatch.setattr("libs.eventstore.group_commit.LOOKUP_TIMEOUT_SECONDS", 1.0)
+async def faulty_store(faulty_url: str, settings: Settings) -> AsyncIterator[FaultyStore]:
     own_settings = Settings(mongodb_url=faulty_url, database_prefix=settings.database_prefix)
     async with (
         create_mongo_client(own_settings, FAULTY_APP_NAME.removeprefix("headrace-")) as client,
@@ -83,7 +83,11 @@ async def faulty_store(
         await control.drop_database(database.name)
 
 
-async def test_commits_with_lost_replies_are_looked_up_batch_by_batch(faulty_store: FaultyStore) -> None:
+async def test_commits_with_lost_replies_are_looked_up_batch_by_batch(
+    faulty_store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the driver retries each commit until the transaction times out; only then is its outcome looked up
+    set_timeouts(monkeypatch, transaction=2.0, lookup=30.0)
     async with failing_commands(faulty_store.control, ["commitTransaction"], **LOST_RESPONSE):
         await faulty_store.database.command("profile", 2)
         outcomes = await faulty_store.append(50)
@@ -97,21 +101,25 @@ async def test_commits_with_lost_replies_are_looked_up_batch_by_batch(faulty_sto
 
 
 async def test_a_server_that_hangs_in_commit_and_lookup_leads_to_outcome_unknown_in_time(
-    faulty_store: FaultyStore,
+    faulty_store: FaultyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In its first transaction the server queries the collection of sessions, which would trigger the fail point.
     await faulty_store.store.append(make_commit("counter-first"))
+    set_timeouts(monkeypatch, transaction=1.0, lookup=1.0)
     async with failing_commands(faulty_store.control, ["commitTransaction", "find"], **BLOCKED_CONNECTION):
         async with asyncio.timeout(8):  # the outcomes are looked up in one query; one query each would take 20 seconds
             outcomes = await faulty_store.append(20)
     assert Counter(map(type, outcomes)) == {OutcomeUnknown: 20}
 
 
-async def test_a_command_that_fails_its_batch_does_not_use_up_the_connections(faulty_store: FaultyStore) -> None:
+async def test_a_command_that_fails_its_batch_does_not_use_up_the_connections(
+    faulty_store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def open_connections() -> int:
         return int((await faulty_store.control.admin.command("serverStatus"))["connections"]["current"])
 
     await faulty_store.store.append(make_commit("counter-first"))
+    set_timeouts(monkeypatch, transaction=60.0, lookup=30.0)  # 300 transactions take long on a busy machine
     before = await open_connections()
     failing_commit = make_commit("counter-spoilt", events=(CounterRaised(by=2**70),))
     failing_append = asyncio.create_task(faulty_store.store.append(failing_commit))
@@ -122,7 +130,7 @@ async def test_a_command_that_fails_its_batch_does_not_use_up_the_connections(fa
     assert await open_connections() - before <= MAX_INDIVIDUAL_TRANSACTIONS
 
 
-async def test_a_process_killed_in_a_transaction_delays_other_appends_by_at_most_5_seconds(
+async def test_a_process_killed_in_a_transaction_delays_other_appends_without_failing_them(
     settings: Settings, mongo_client: AsyncMongoClient[Document]
 ) -> None:
     database = get_database(mongo_client, settings, "counters")
@@ -135,17 +143,19 @@ async def test_a_process_killed_in_a_transaction_delays_other_appends_by_at_most
     assert await other.stdout.readline() == b"locked\n"
     other.kill()
     await other.wait()
-    started = monotonic()
-    await store.append(make_commit("counter-1", 1))
-    assert monotonic() - started < 5
+    await store.append(make_commit("counter-1", 1))  # fails after TRANSACTION_TIMEOUT_SECONDS
 
 
-async def test_appending_to_a_locked_stream_fails_as_unavailable(faulty_store: FaultyStore) -> None:
+async def test_appending_to_a_locked_stream_fails_as_unavailable(
+    faulty_store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await faulty_store.append(1)
     async with faulty_store.control.start_session() as session, await session.start_transaction():
         streams = faulty_store.control[faulty_store.database.name]["streams"]
         await streams.update_one({"_id": "counter-0"}, {"$set": {"version": 7}}, session=session)
+        set_timeouts(monkeypatch, transaction=1.0, lookup=1.0)
         with pytest.raises(StoreUnavailable):
             await faulty_store.store.append(make_commit("counter-0", 1))
         await session.abort_transaction()
+    monkeypatch.undo()
     await faulty_store.store.append(make_commit("counter-0", 1))

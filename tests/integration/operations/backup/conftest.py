@@ -1,3 +1,5 @@
+"""Fixtures: two installations, and a backup of the first one."""
+
 from collections.abc import Iterator
 from pathlib import Path
 

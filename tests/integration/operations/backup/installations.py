@@ -1,6 +1,7 @@
 """Installations with sample documents, for tests of backup and restore."""
 
 import asyncio
+import base64
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def commit_document(number: int, at: datetime, version: int = 1) -> dict[str, An
 
 
 def data_key_document(subject: str) -> dict[str, Any]:
-    master = MasterKeys.parse(KEY)
+    master = MasterKeys.from_keys([base64.b64decode(KEY)])
     return {"_id": subject, "wrapped": master.wrap(subject, bytes(32)), "kid": master.current}
 
 

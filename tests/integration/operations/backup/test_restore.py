@@ -2,14 +2,17 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from contracts.identity import UserDeleted
 from infra.backup import backup_commands, restore
 from infra.local.process import OperatorError
 from infra.migration import migrate
+from libs.eventstore.decider import CommandMetadata, RecordedEvent
+from libs.messaging import cloudevents
 from libs.messaging.nats_connection import connect
 from libs.settings import Settings
 from tests.integration.operations.backup.installations import (
@@ -153,6 +156,34 @@ def test_restore_purges_events_of_the_previous_installation_only_on_request(
         backup_commands.restore(backup, purge=False)
     backup_commands.restore(backup, purge=True)
     assert len(installations[1].read_documents()["projects.commits"]) == 3
+
+
+async def publish_erasure(settings: Settings, erased: UserDeleted, at: datetime) -> None:
+    recorded = RecordedEvent(f"user-{erased.user_id}", 2, 0, erased, CommandMetadata("c", at))
+    nats = await connect(settings, "test")
+    headers = cloudevents.to_headers("identity", recorded)
+    subject = cloudevents.event_subject("identity", recorded)
+    await nats.jetstream().publish(subject, cloudevents.to_body(recorded), headers=headers)
+    await nats.close()
+
+
+def test_restore_lists_the_users_who_were_erased_since_the_backup(
+    installations: tuple[Installation, Installation], backup: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, target = datetime.now(UTC), installations[1]
+    backup_commands.restore(backup, purge=False)
+    for erased, at in ((UserDeleted(user_id=7, user_uuid="u7"), now), (UserDeleted(user_id=8), LONG_AGO)):
+        asyncio.run(publish_erasure(target.settings, erased, at))
+    listed = tmp_path / "erasures.jsonl"
+    listed.write_text(f'{{"user_id": 9, "user_uuid": "u9", "at": "{now.isoformat()}"}}\n')
+    target.drop_databases()
+    with monkeypatch.context() as patched:
+        patched.setattr(restore, "finish_restore", _raise_keyboard_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            backup_commands.restore(backup, purge=True)
+    backup_commands.restore(backup, purge=True, erasures_file=listed)  # the interrupted restore has purged JetStream
+    restored = target.read_documents()["identity.erasures"]
+    assert [(erasure["user_id"], erasure["user_uuid"]) for erasure in restored] == [(7, "u7"), (9, "u9")]
 
 
 @pytest.mark.parametrize("file", sorted(GOLDEN_BACKUPS.glob("format-*.backup")), ids=lambda file: file.stem)

@@ -1,3 +1,5 @@
+"""A system that `headrace doctor` examines."""
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from infra.backup.scope import RESTORE_MARKER_ID, RESTORE_MARKERS
-from infra.doctor import environment_checks
+from infra.doctor import database_checks, environment_checks
 from infra.local import ports
 from infra.local.mongod import MAX_TRANSACTION_SECONDS
 from infra.service_catalog import load_services
 from libs.clock import Clock, now
-from libs.messaging.subscription import REBUILDING
 from libs.projections.projector import projection_collection
 from libs.reactions.parking import COLLECTION, FailedEvent, ParkedEvents
+from libs.retention.storage_sizes import DiskSpace
 from libs.service.connections import create_mongo_client
 from libs.settings import MailSecurity, MailSettings, Settings
+from libs.subscriptions.checkpoints import REBUILDING
 from services.builds.queries.statistics import monthly_durations
 from services.runners.app import service as runners
 from tests.integration.operations.doctor.examined_system import ExaminedSystem
@@ -61,7 +62,7 @@ async def test_doctor_reports_indexes_with_other_settings_than_declared(system: 
         database = system.database("builds", client)
         await database["file_pieces"].drop_indexes()
         await database["file_pieces"].create_index([("file", 1), ("offset", 1)])
-        await database["commits"].drop_indexes()
+        await database["commits"].drop_index([("stream", 1), ("version", 1)])
         await database[projection_collection(monthly_durations)].drop_indexes()
         found = await system.findings()
     await system.migrate()
@@ -182,6 +183,18 @@ async def test_doctor_reports_a_nearly_full_disk(tmp_path: Path, monkeypatch: py
     (tmp_path / "mongodb").mkdir()
     monkeypatch.setattr(environment_checks, "MIN_FREE_BYTES", 10**18)
     assert [finding.check async for finding in environment_checks.check_disk(Settings(data=tmp_path))] == ["disk"]
+
+
+async def test_doctor_reports_when_the_database_disk_will_be_full(
+    system: ExaminedSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def measure_disk(_database: object) -> DiskSpace:
+        return DiskSpace(free_bytes=1000, total_bytes=10_000)
+
+    monkeypatch.setattr(database_checks, "measure_disk", measure_disk)
+    found = await system.findings()
+    assert set(found) == {"storage"}
+    assert "it is full in 0 days. Largest: " in found["storage"].what
 
 
 async def test_doctor_reports_a_missing_git(monkeypatch: pytest.MonkeyPatch) -> None:

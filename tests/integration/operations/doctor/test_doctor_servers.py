@@ -25,6 +25,7 @@ from tests.integration.operations.doctor.examined_system import ExaminedSystem
 from tests.support.in_process.build_system import build_system
 from tests.support.in_process.service_stage import ServiceStage
 from tests.support.infrastructure.nats_cluster import frozen, nats_cluster
+from tests.support.infrastructure.servers import running_servers
 from tests.support.stacks.running_stack import HEADRACE_COMMAND
 from tests.support.waiting import eventually
 
@@ -44,13 +45,14 @@ async def test_doctor_names_nats_servers_that_do_not_respond(tmp_path: Path) -> 
 
 
 async def test_doctor_reports_a_stream_that_lost_an_event(tmp_path: Path) -> None:
-    async with build_system(tmp_path, long_poll_seconds=0.5) as running:
-        damaged = ExaminedSystem(running.settings.model_copy(update={"url": str(running.http.base_url)}))
-        await (await running.register_runner()).request_job()
-        async with ServiceStage(damaged.settings).connected() as bus:
-            await eventually(partial(has_events, bus, "runners", 3))
-            await bus.jetstream().delete_msg("runners", 2)
-        found = await damaged.findings()
+    with running_servers(tmp_path) as servers:
+        async with build_system(servers, tmp_path, long_poll_seconds=0.5) as running:
+            damaged = ExaminedSystem(running.settings.model_copy(update={"url": str(running.http.base_url)}))
+            await (await running.register_runner()).request_job()
+            async with ServiceStage(damaged.settings).connected() as bus:
+                await eventually(partial(has_events, bus, "runners", 3))
+                await bus.jetstream().delete_msg("runners", 2)
+            found = await damaged.findings()
     assert set(found) == {"stream.runners", "relay.runners"}
     assert "has gaps" in found["stream.runners"].what
 

@@ -1,3 +1,5 @@
+"""Fixtures: migrated servers with the real NATS permissions, and a connection with the login `runners`."""
+
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 

@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 
 LOGINS = {login.name: login for login in build_logins(load_services(), find_imported_messages(gateway))}
 FORBIDDEN_SUBJECT = "forbidden.to.all"
-FORBIDDEN_SUBJECTS = yaml.safe_load((Path(__file__).parent / "permissions.yaml").read_text())
+FORBIDDEN_SUBJECTS = yaml.load((Path(__file__).parent / "permissions.yaml").read_text(), yaml.CSafeLoader)
 FORBIDDEN_PUBLISHES, FORBIDDEN_SUBSCRIPTIONS = FORBIDDEN_SUBJECTS["never_sent"], FORBIDDEN_SUBJECTS["never_heard"]
 
 

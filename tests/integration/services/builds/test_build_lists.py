@@ -13,7 +13,6 @@ from libs.clock import now
 from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
 from libs.observability.metrics import Metrics
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.connections import get_database
 from libs.service.runtime import Runtime
 from libs.service.service_context import ServiceContext
@@ -21,6 +20,7 @@ from libs.settings import Settings
 from services.builds.app import service
 from services.builds.projections import build_category as category
 from services.builds.queries import build_queries
+from tests.support.memory_key_vault import MemoryKeyVault
 
 FINISHED_IDS, RUNNING_IDS = range(1, 1101), range(1101, 2201)
 

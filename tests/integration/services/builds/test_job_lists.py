@@ -17,13 +17,13 @@ from libs.clock import now
 from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
 from libs.observability.metrics import Metrics
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.runtime import Runtime
 from libs.service.service_context import ServiceContext
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.projections import job_category as category
 from services.builds.queries.job_queries import ListJobsHandler
+from tests.support.memory_key_vault import MemoryKeyVault
 
 JOB_COUNT = 1000
 STATUSES = tuple(JobStatus)

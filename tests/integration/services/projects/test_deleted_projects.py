@@ -27,7 +27,6 @@ from libs.clock import Clock, now
 from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.observability.metrics import Metrics
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.security.erased_keys import KeyErased
 from libs.service.connections import get_database
 from libs.service.declaration import RetryLater, Service
@@ -39,10 +38,11 @@ from services.builds.app import service
 from services.builds.dispatch.job_dispatch import JobDispatcher
 from services.builds.domain.internal_commands import PlanBuild
 from services.builds.execution.attempts import AttemptStore
-from services.builds.execution.retention import Retention
 from services.builds.logs.log_masking import log_key_name
 from services.builds.planning.planner import Planner
+from services.builds.retention.surplus_builds import Retention
 from tests.support.in_process.gateway_stage import FakeServices
+from tests.support.memory_key_vault import MemoryKeyVault
 
 SETTINGS = LaunchSettings(
     project_id=1,
@@ -137,18 +137,13 @@ async def test_a_build_of_a_deleted_project_is_not_planned(stage: DeletedProject
     assert await stage.get_status(build) is BuildStatus.KILLED
 
 
-async def test_a_planned_build_is_not_planned_again_because_of_clock_skew(stage: DeletedProjectStage) -> None:
+async def test_a_planned_build_is_not_planned_again_when_its_event_is_repeated(stage: DeletedProjectStage) -> None:
     build = await stage.launch()
-    assert build.project is not None
     plan = PlanBuild(build_id=build.id, sha="0" * 40, ref="refs/heads/main", available_steps=("@build",), jobs=(JOB,))
     await stage.context_at(1).send(plan)
-    ahead = stage.start + timedelta(seconds=90)
-    queued = BuildQueued(
-        build_id=build.id, executor_id=build.executor_id, project_id=1, project=build.project, queued_at=ahead
-    )
-    await Planner().plan_build(
-        stage.context_at(5), RecordedEvent(f"build-{build.id}", 1, 0, queued, CommandMetadata("launched", ahead))
-    )
+    [queued, *_] = await stage.runtime.store.read(f"build-{build.id}")
+    [planner] = [worker for worker in stage.runtime.service.workers if worker.name == "planner"]
+    await stage.runtime.run_worker(planner, queued)
     # A second planning would see the deletion and kill the build.
     assert await stage.get_status(build) is BuildStatus.PLANNED
 

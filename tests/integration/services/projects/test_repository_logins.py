@@ -238,5 +238,4 @@ async def test_a_login_is_not_sent_to_a_redirect_target_on_another_host(tmp_path
         url = f"http://ada:{quote(PASSWORD, safe='')}@127.0.0.1:{elsewhere.server_port}/x.git"
         with pytest.raises(RepositoryUnreachable):
             await GitMirrors(tmp_path).resolve(url, "main")
-    host = f"localhost:{elsewhere.server_port}"
-    assert [(host, "GET", None), (host, "POST", None)] == elsewhere.seen[1:]
+    assert {host for host, _, _ in elsewhere.seen} == {f"127.0.0.1:{elsewhere.server_port}"}

@@ -1,3 +1,5 @@
+"""Fixtures: replicas of the runners service on one database."""
+
 from collections.abc import AsyncIterator
 
 import pytest

@@ -1,3 +1,5 @@
+"""A replica of the runners service that tests call directly."""
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -70,7 +70,7 @@ async def test_runners_stay_online_while_their_gateway_is_unreachable(replica: R
     await advance_to(300, reachable=True)
     names = [recorded.event.wire_name for recorded in await replica.runtime.store.read(f"runner-{runner.uuid}")]
     assert "RunnerOffline" not in names
-    await advance_to(300 + 150, reachable=False)  # the gateway and the runner stay away for good
+    await advance_to(300 + 150, reachable=False)  # gateway and runner never return
     assert not (await replica.get_view(runner.uuid)).online
 
 

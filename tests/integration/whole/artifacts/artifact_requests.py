@@ -1,6 +1,7 @@
 """Uploads, downloads and database checks of artifacts."""
 
 import asyncio
+from array import array
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,7 +22,7 @@ from tests.support.external.s3_server import list_objects
 from tests.support.in_process.build_system import Body, BuildSystem
 
 CHUNK_SIZE = 512 * 1024
-LARGE = b"".join(number.to_bytes(4, "big") for number in range(CHUNK_SIZE // 2 + 3000))  # all chunks differ
+LARGE = array("I", range(CHUNK_SIZE // 2 + 3000)).tobytes()  # all chunks differ
 SMALL = b"PK\x05\x06" + bytes(18)
 BOUNDARY = "a3f1c0ffee"
 

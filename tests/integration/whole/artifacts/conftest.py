@@ -1,3 +1,5 @@
+"""Fixtures: a system that stores artifacts in the database or in a bucket, with a runner and a job."""
+
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from libs.settings import S3Settings
 from tests.support.external.s3_server import s3_server
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
+from tests.support.infrastructure.servers import Servers
 
 
 @pytest.fixture(scope="package", params=["database", "bucket"])
@@ -18,10 +21,12 @@ def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="package")
-async def system(tmp_path_factory: pytest.TempPathFactory, bucket: S3Settings) -> AsyncIterator[BuildSystem]:
+async def system(
+    servers: Servers, tmp_path_factory: pytest.TempPathFactory, bucket: S3Settings
+) -> AsyncIterator[BuildSystem]:
     folder = tmp_path_factory.mktemp("whole")
     limits = {"long_poll_seconds": 0.5, "max_interval": 0.5, "artifact_megabytes": 2}
-    async with build_system(folder, **limits, s3=bucket) as whole:
+    async with build_system(servers, folder, **limits, s3=bucket) as whole:
         yield whole
 
 

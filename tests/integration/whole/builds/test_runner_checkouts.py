@@ -89,15 +89,17 @@ def force_push(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("depth", "commits"), [("1", 1), ("3", 3), ("", COMMIT_COUNT), ("0", COMMIT_COUNT), ("all", COMMIT_COUNT)]
+    ("depth", "sent", "commits"),
+    [("1", 1, 1), ("3", 3, 3), ("", 20, COMMIT_COUNT), ("0", 0, COMMIT_COUNT), ("all", 20, COMMIT_COUNT)],
 )
 async def test_git_depth_limits_the_history(
-    system: BuildSystem, repository: Path, server: GitServer, client: GitLabClient, depth: str, commits: int
+    system: BuildSystem, repository: Path, server: GitServer, client: GitLabClient, depth: str, sent: int, commits: int
 ) -> None:
     if depth:
         run_git(repository, "reset", "--hard", "--quiet", "HEAD^")
         commit_pipeline(repository, depth)
     _, _, job = await launch_and_claim(system, server)
+    assert job["git_info"]["depth"] == sent
     assert check_out(client, job) == commits
     assert run_git(client.checkout, "rev-parse", "origin/main") == job["git_info"]["sha"]
     assert (run_git(client.checkout, "tag") == "v1") is (commits == COMMIT_COUNT)

@@ -1,3 +1,5 @@
+"""Fixture: all services and a gateway, shared by the history tests."""
+
 from collections.abc import AsyncIterator
 
 import pytest

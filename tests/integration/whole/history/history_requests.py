@@ -1,3 +1,6 @@
+"""Requests for histories, and changes that leave entries in them."""
+
+from collections.abc import Sequence
 from typing import Any
 
 from contracts.runners import RegisterRunner, RunnerRegistration
@@ -5,6 +8,16 @@ from libs.messaging.request_reply import MessageClient
 from tests.support.in_process.running_system import Headers, RunningSystem
 
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nhush-key\n-----END OPENSSH PRIVATE KEY-----"
+
+
+PROJECT = {
+    "name": "shop",
+    "repository": "https://forge.invalid/shop.git",
+    "branch": "main",
+    "spec_file_path": "/ci.yaml",
+    "allow_concurrent_execution": True,
+    "executor_id": 1,
+}
 
 
 async def get_history(system: RunningSystem, path: str, **query: Any) -> Any:
@@ -20,24 +33,18 @@ async def patch_resource(system: RunningSystem, path: str, **body: Any) -> None:
 
 
 async def create_project(system: RunningSystem, **settings: Any) -> Any:
-    body = {
-        "name": "shop",
-        "repository": "https://forge.invalid/shop.git",
-        "branch": "main",
-        "spec_file_path": "/ci.yaml",
-        "allow_concurrent_execution": True,
-        "executor_id": 1,
-    }
-    return await system.create("projects", **(body | settings))
+    return await system.create("projects", **(PROJECT | settings))
 
 
-async def create_developer(system: RunningSystem, username: str) -> tuple[Any, Headers]:
+async def create_developer(
+    system: RunningSystem, username: str, roles: Sequence[str] = ("ROLE_DEVELOPER",)
+) -> tuple[Any, Headers]:
     user = await system.create(
         "developers",
         username=username,
         password="hush-password",
         email=f"{username}@example.org",
-        roles=["ROLE_DEVELOPER"],
+        roles=list(roles),
     )
     return user, await system.log_in(username, "hush-password")
 

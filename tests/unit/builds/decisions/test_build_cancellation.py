@@ -16,9 +16,9 @@ from contracts.builds import (
     PlannedJob,
     PlannedStep,
 )
-from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
 from services.builds.domain.internal_commands import FailBuild, PlanBuild, RecordJobResult, StartBuild, StopBuild
+from tests.support.scenario import Scenario
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PROJECT = LaunchedProject(

@@ -3,9 +3,9 @@
 import pytest
 
 from contracts.builds import ConcurrencySlotGranted, ConcurrencySlotReleased, ConcurrencySlotRequested
-from libs.testing.scenario import Scenario
 from services.builds.domain.concurrency_group import concurrency_group_decider
 from services.builds.domain.internal_commands import ReleaseConcurrencySlot, RequestConcurrencySlot
+from tests.support.scenario import Scenario
 
 group = Scenario(concurrency_group_decider)
 

@@ -21,15 +21,16 @@ from contracts.builds import (
 )
 from contracts.messages import Event
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
-from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
 from services.builds.domain.internal_commands import AssignJob, CancelJob, DeleteJob, RecordJobResult, StopBuild
 from services.builds.domain.job import job_decider
+from services.builds.job_projection import project_job
 from services.builds.policies import on_build_event
 from services.builds.projections import build_category as build_category
 from services.builds.projections import job_category as job_category
-from services.builds.projections import project_build, project_job
+from services.builds.projections import project_build
 from services.builds.queries.statistics import MonthRow, add_duration, month_key
+from tests.support.scenario import Scenario
 
 AT = datetime(2026, 7, 31, 23, 59, 59, tzinfo=UTC)
 PROJECT = LaunchedProject(

@@ -17,9 +17,9 @@ from contracts.builds import (
     Section,
     StepStarted,
 )
-from libs.testing.scenario import Scenario
 from services.builds.domain.internal_commands import AssignJob, CancelJob, FinishJob, MarkJobLost, RecordSteps, StartJob
 from services.builds.domain.job import job_decider
+from tests.support.scenario import Scenario
 
 PROJECT = LaunchedProject(
     project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"

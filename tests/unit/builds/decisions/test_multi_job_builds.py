@@ -16,7 +16,6 @@ from contracts.builds import (
     PlannedJob,
     RetryBuild,
 )
-from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
 from services.builds.domain.internal_commands import (
     ContinueBuild,
@@ -26,6 +25,7 @@ from services.builds.domain.internal_commands import (
     StopBuild,
     StopBuildJob,
 )
+from tests.support.scenario import Scenario
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PROJECT = LaunchedProject(

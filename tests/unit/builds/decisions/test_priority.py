@@ -22,7 +22,6 @@ from contracts.builds import (
 )
 from contracts.messages import Event
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
-from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
 from services.builds.domain.internal_commands import (
     AssignJob,
@@ -34,6 +33,7 @@ from services.builds.domain.internal_commands import (
 )
 from services.builds.domain.job import job_decider
 from services.builds.policies import on_build_event
+from tests.support.scenario import Scenario
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 PROJECT = LaunchedProject(

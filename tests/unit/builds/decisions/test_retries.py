@@ -14,9 +14,9 @@ from contracts.builds import (
     LaunchedProject,
     PlannedJob,
 )
-from libs.testing.scenario import Scenario
 from services.builds.domain.internal_commands import FinishJob, MarkJobLost, QueueJob
 from services.builds.domain.job import job_decider
+from tests.support.scenario import Scenario
 
 PROJECT = LaunchedProject(
     project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"

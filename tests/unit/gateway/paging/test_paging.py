@@ -1,3 +1,5 @@
+"""Free Commit's paging parameters in query strings."""
+
 from collections.abc import Mapping
 from typing import Any
 

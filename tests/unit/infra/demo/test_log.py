@@ -3,19 +3,20 @@
 from collections.abc import Iterator
 from typing import Any
 
-from infra.demo.api_client import ApiClient, ApiError
+from client.errors import ApiError
+from client.http_client import Client
 from infra.demo.log_reader import BuildWaiting, LogEvent, LogLine, LogReader, StepFinished, StepStarted
 
 AT = "2026-01-31T12:00:00Z"
 LATER = "2026-01-31T12:00:02Z"
 
 
-class ScriptedApiClient(ApiClient):
+class ScriptedClient(Client):
     def __init__(self, *responses: Any) -> None:
         self.paths: list[str] = []
         self._responses = iter(responses)
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, **params: Any) -> Any:
         self.paths.append(path.removeprefix("/developer/"))
         response = next(self._responses)
         if isinstance(response, Exception):
@@ -24,7 +25,7 @@ class ScriptedApiClient(ApiClient):
 
 
 def api_error(code: str) -> ApiError:
-    return ApiError("GET /", 404, code, "")
+    return ApiError(404, code, "")
 
 
 def section(step: str, log: str, lines: int = 0, *, closed: bool = False, skipped: bool = False) -> dict[str, Any]:
@@ -45,7 +46,7 @@ NO_MORE = api_error("LOG_NOT_FOUND")
 
 
 def read_log(*responses: Any) -> tuple[list[LogEvent], list[str]]:
-    api = ScriptedApiClient(*responses)
+    api = ScriptedClient(*responses)
     return list(LogReader(api, "e-1", 7).read_events()), api.paths
 
 

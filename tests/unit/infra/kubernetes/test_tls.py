@@ -1,3 +1,5 @@
+"""TLS in the Kubernetes manifests."""
+
 import base64
 import re
 import shutil
@@ -12,16 +14,18 @@ from tests.unit.infra.kubernetes.manifests import (
     OVERLAYS,
     PROCESSES,
     Manifest,
-    needs_kubectl,
     pod_specs,
+    render,
     render_with_component,
     variables_of,
 )
 
 
-@pytest.fixture(params=OVERLAYS)
-def tls_manifests(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
-    return render_with_component(tmp_path, request.param, "tls")
+@pytest.fixture(scope="module", params=OVERLAYS)
+def tls_manifests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    if request.param == "prod":
+        return render("overlays/prod")
+    return render_with_component(tmp_path_factory.mktemp("tls"), request.param, "tls")
 
 
 def mount_paths(pod: Manifest, secret: str, among: str = "containers") -> list[str]:
@@ -29,7 +33,6 @@ def mount_paths(pod: Manifest, secret: str, among: str = "containers") -> list[s
     return [mount["mountPath"] for mount in pod[among][0]["volumeMounts"] if mount["name"] in volumes]
 
 
-@needs_kubectl
 def test_with_tls_every_process_connects_to_nats_over_tls(tls_manifests: list[Manifest]) -> None:
     pods = pod_specs(tls_manifests)
     urls = {name: variables_of(pod["containers"][0]).get("HEADRACE_NATS_URL", "") for name, pod in pods.items()}
@@ -38,7 +41,31 @@ def test_with_tls_every_process_connects_to_nats_over_tls(tls_manifests: list[Ma
     assert {name for name, url in urls.items() if url.startswith("nats://")} == set()
 
 
-@needs_kubectl
+def test_with_tls_every_process_connects_to_mongodb_over_tls(tls_manifests: list[Manifest]) -> None:
+    addresses = [
+        manifest["data"]["MONGODB_ADDRESS"]
+        for manifest in tls_manifests
+        if manifest["metadata"]["name"].startswith("headrace-settings")
+    ]
+    assert [address.endswith("&tls=true") for address in addresses] == [True]
+    [container] = pod_specs(tls_manifests)["mongo"]["containers"]
+    assert container["args"][:2] == ["--tlsMode", "requireTLS"]
+
+
+def test_cert_manager_issues_the_names_of_the_generated_certificates(tls_manifests: list[Manifest]) -> None:
+    script = (MANIFESTS / "components" / "tls" / "secrets.sh").read_text()
+    generated = {line.split()[1]: line.split()[2:] for line in script.splitlines() if line.startswith("issue ")}
+    certificates = yaml.safe_load_all((MANIFESTS / "components" / "cert-manager" / "certificates.yaml").read_text())
+    assert {item["spec"]["secretName"]: item["spec"]["dnsNames"] for item in certificates} == generated
+    mounted = {
+        volume["secret"]["secretName"]
+        for pod in pod_specs(tls_manifests).values()
+        for volume in pod.get("volumes", ())
+        if volume.get("secret", {}).get("secretName", "").endswith("-tls")
+    }
+    assert mounted == generated.keys()
+
+
 def test_with_tls_the_ca_file_is_mounted_at_the_configured_path(tls_manifests: list[Manifest]) -> None:
     pods = pod_specs(tls_manifests)
     [ca_file] = {
@@ -55,7 +82,6 @@ def test_with_tls_the_ca_file_is_mounted_at_the_configured_path(tls_manifests: l
         assert mount_paths(agent, "headrace-gateway-tls", among) == [str(Path(ca_file).parent)]
 
 
-@needs_kubectl
 def test_with_tls_only_servers_mount_private_keys(tls_manifests: list[Manifest]) -> None:
     holders = {
         name: volume["secret"]["secretName"]
@@ -66,7 +92,6 @@ def test_with_tls_only_servers_mount_private_keys(tls_manifests: list[Manifest])
     assert holders == {"nats": "nats-tls", "mongo": "mongo-tls", "headrace-gateway": "headrace-gateway-tls"}
 
 
-@needs_kubectl
 def test_with_tls_the_configured_certificate_files_are_mounted(tls_manifests: list[Manifest]) -> None:
     pods = pod_specs(tls_manifests)
     [config] = [
@@ -89,7 +114,6 @@ def test_with_tls_the_configured_certificate_files_are_mounted(tls_manifests: li
     )
 
 
-@needs_kubectl
 def test_with_tls_the_gateway_service_uses_the_https_port(tls_manifests: list[Manifest]) -> None:
     [service] = [
         manifest
@@ -114,6 +138,7 @@ def test_generated_certificates_are_valid_for_the_service_names(tmp_path: Path) 
     for secret, name in (
         ("nats-tls", "nats"),
         ("nats-tls", "nats-2.nats-peers"),
+        ("mongo-tls", "mongo"),
         ("mongo-tls", "mongo-0.mongo"),
         ("headrace-gateway-tls", "headrace-gateway"),
     ):

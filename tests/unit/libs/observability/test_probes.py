@@ -1,3 +1,5 @@
+"""Background probes of dependencies."""
+
 import asyncio
 
 import pytest

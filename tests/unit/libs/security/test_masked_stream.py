@@ -1,3 +1,5 @@
+"""Masking of secrets in a stream of chunks."""
+
 import base64
 import itertools
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.section_markers import find_nonces
-from libs.security.masking import SecretMasker, _iter_variants, is_maskable
+from libs.security.masking import SecretMasker, is_maskable, iter_variants
 
 SECRET = "s3cr3t/pass?wörd"
 KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n  kqhkiG9w0BAQ\nab\n-----END KEY-----\n"
@@ -162,7 +162,7 @@ def test_masking_does_not_depend_on_how_the_log_is_split(secrets: list[str], log
 def test_every_variant_is_masked_and_other_text_is_unchanged(secrets: list[str], log: str) -> None:
     mask, raw = SecretMasker(secrets), log.encode()
     masked = mask_whole(mask, raw)
-    variants = {variant for secret in secrets for variant in _iter_variants(secret)}
+    variants = {variant for secret in secrets for variant in iter_variants(secret)}
     hidden = {
         position + offset
         for variant in variants
@@ -179,4 +179,4 @@ def test_less_than_two_values_are_held_back(secrets: list[str], log: str) -> Non
     mask = SecretMasker(secrets)
     masked, rest = mask.apply(log.encode(), final=False)
     assert len(masked) + len(rest) == len(log.encode())
-    assert len(rest) < 2 * max(len(variant) for secret in secrets for variant in _iter_variants(secret))
+    assert len(rest) < 2 * max(len(variant) for secret in secrets for variant in iter_variants(secret))

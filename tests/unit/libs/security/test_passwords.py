@@ -1,3 +1,5 @@
+"""Password hashes, and rules for new passwords."""
+
 import asyncio
 
 import pytest

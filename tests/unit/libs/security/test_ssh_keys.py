@@ -1,3 +1,5 @@
+"""Parsing of public SSH keys."""
+
 import base64
 from contextlib import suppress
 

@@ -1,3 +1,5 @@
+"""Signed access tokens, valid and hostile ones."""
+
 import base64
 import json
 from dataclasses import replace
@@ -46,8 +48,19 @@ def sign_claims(claims: dict[str, object], **headers: object) -> str:
 
 def test_an_issued_token_is_verified() -> None:
     assert verify_token(TOKEN, KEYS, NOW) == TokenClaims(
-        user_id=7, username="ann", roles=("admin", "developer"), epoch=3, expires_at=NOW + timedelta(hours=1)
+        user_id=7,
+        username="ann",
+        roles=("admin", "developer"),
+        epoch=3,
+        expires_at=NOW + timedelta(hours=1),
+        signed_in_at=NOW,
     )
+
+
+def test_a_token_of_an_earlier_release_was_issued_at_the_sign_in() -> None:
+    claims = jwt.decode(TOKEN, options={"verify_signature": False})
+    del claims["auth_time"]
+    assert verify_token(sign_claims(claims), KEYS, NOW).signed_in_at == NOW
 
 
 def test_the_header_names_key_and_algorithm() -> None:

@@ -1,3 +1,5 @@
+"""Fixture: all services and a gateway, used through Free Commit's API."""
+
 from collections.abc import AsyncIterator
 
 import pytest

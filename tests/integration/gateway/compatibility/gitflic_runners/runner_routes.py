@@ -1,3 +1,5 @@
+"""Requests to GitFlic's runner routes."""
+
 from typing import Any
 
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner

@@ -1,3 +1,5 @@
+"""Fixture: the identity service behind two gateways."""
+
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 

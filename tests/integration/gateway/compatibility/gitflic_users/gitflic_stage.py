@@ -1,3 +1,5 @@
+"""The stage of the tests of GitFlic's user routes, and sample request bodies."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

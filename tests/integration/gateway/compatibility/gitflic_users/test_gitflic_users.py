@@ -1,3 +1,5 @@
+"""GitFlic's routes for users: creation, search, lists, avatars and changes."""
+
 import asyncio
 import struct
 from typing import Any

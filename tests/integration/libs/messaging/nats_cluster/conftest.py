@@ -1,3 +1,5 @@
+"""Fixture: a NATS cluster."""
+
 from collections.abc import Iterator
 
 import pytest

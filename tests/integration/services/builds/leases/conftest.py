@@ -1,3 +1,5 @@
+"""Fixture: the builds service with a simulated clock."""
+
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,7 +9,6 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from libs.documents import Document
 from libs.observability.metrics import Metrics
-from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.runtime import Runtime
 from libs.settings import Settings
 from services.builds.app import service
@@ -15,6 +16,7 @@ from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.leases import Leases
 from services.builds.execution.runner_reports import RunnerReports
 from tests.integration.services.builds.leases.lease_stage import LEASE_SECONDS, LeaseStage
+from tests.support.memory_key_vault import MemoryKeyVault
 
 
 @pytest.fixture

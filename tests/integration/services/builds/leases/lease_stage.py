@@ -1,3 +1,5 @@
+"""The stage of the lease tests: a running job and a simulated clock."""
+
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,3 +1,5 @@
+"""Fixture: the builds and projects services, shared by the pipeline tests."""
+
 from collections.abc import AsyncIterator
 
 import pytest

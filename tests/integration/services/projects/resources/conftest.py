@@ -1,3 +1,5 @@
+"""Fixtures: the projects service, and a client that sends commands to it."""
+
 from collections.abc import AsyncIterator
 
 import pytest

@@ -1,3 +1,5 @@
+"""Fixtures: gateways and services that receive webhooks, with a user and a project."""
+
 from collections.abc import AsyncIterator
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The stage of the webhook tests, and sample requests of forges."""
+
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

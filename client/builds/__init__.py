@@ -1,0 +1,1 @@
+"""State, jobs and logs of builds, read while a build runs."""

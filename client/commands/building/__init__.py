@@ -1,0 +1,1 @@
+"""Commands for builds: their jobs, logs and artifacts, and the queue."""

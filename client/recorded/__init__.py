@@ -1,0 +1,1 @@
+"""Live events, and the history of an object, over HTTP."""

@@ -1,0 +1,44 @@
+"""The runners that a user may see, with the jobs they have now."""
+
+from datetime import datetime
+
+from contracts.builds.job import JobStatus
+from contracts.builds.requirements import RunnerCapabilities
+from contracts.messages import Message, Query
+
+MAX_FLEET_SIZE = 1000
+MAX_COUNTED_ENDS = 5000
+
+
+class GetFleet(Query):
+    """Get the runners that the user may see, with the jobs they have now. Answer: Fleet.
+
+    These are the runners of the instance, of the user's companies, and of projects that are visible to the user.
+    """
+
+
+class RunnerJob(Message):
+    """A job that a runner has. Jobs of projects that the user must not see have neither numbers nor names."""
+
+    job_id: int | None = None
+    build_id: int | None = None
+    project_id: int | None = None
+    project_name: str = ""
+    name: str = ""
+    status: JobStatus
+    since: datetime | None  # when the runner got it
+
+
+class FleetRunner(RunnerCapabilities):
+    uuid: str
+    name: str
+    active: bool
+    online: bool
+    jobs: tuple[RunnerJob, ...]
+    finished_24h: int = 0  # of the newest MAX_COUNTED_ENDS jobs that ended in the last 24 hours
+    failed_24h: int = 0
+
+
+class Fleet(Message):
+    runners: tuple[FleetRunner, ...]  # by name
+    waiting_jobs: int  # of all projects

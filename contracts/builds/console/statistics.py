@@ -1,0 +1,50 @@
+"""Statistics of builds by day, and of the jobs that cost most."""
+
+from datetime import date
+
+from contracts.messages import Message, Query
+
+MAX_DAYS = 366
+MAX_LISTED_JOBS = 100
+
+
+class GetBuildStatistics(Query):
+    """Get numbers of builds by day (UTC), and of jobs. Answer: BuildStatistics.
+
+    Errors: PROJECT_NOT_FOUND; REQUEST_INVALID for a period over MAX_DAYS or with too many projects and days.
+    """
+
+    project_id: int | None = None  # None: all projects that the user may see
+    first_day: date
+    last_day: date
+
+
+class BuildDay(Message):
+    """Builds that ended on one day. Times are in seconds, estimated within 10 %; None: no build has one."""
+
+    at: date
+    succeeded: int
+    failed: int
+    killed: int
+    run_p50: float | None  # time on runners
+    run_p95: float | None
+    wait_p50: float | None  # from the launch to the first runner, of builds that started on the day
+    wait_p95: float | None
+
+
+class JobNumbers(Message):
+    """Attempts of the jobs with one name in one project, in the months of the period."""
+
+    project_id: int
+    name: str
+    runs: int
+    failed: int
+    flaky: int  # passed after an earlier attempt had failed or lost its runner
+    p50: float | None
+    p95: float | None
+
+
+class BuildStatistics(Message):
+    days: tuple[BuildDay, ...]  # days with builds, oldest first
+    jobs: tuple[JobNumbers, ...]  # at most MAX_LISTED_JOBS: the flakiest, then the slowest
+    runner_seconds: int

@@ -1,0 +1,50 @@
+"""Status of the running processes. Every replica of a service answers, so a request has many replies."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from contracts.history import PerServiceQuery
+from contracts.messages import Message
+
+GATEWAY = "gateway"
+
+
+class GetProcessStatus(PerServiceQuery):
+    """Get the status of each process of a service. Every replica answers. Answer: ProcessStatus."""
+
+    of: str  # the service, or GATEWAY
+
+    def target_subject(self) -> str:
+        return self.subject_at(self.of)
+
+
+class ConsumerStatus(Message):
+    name: str
+    pending: int  # events not yet delivered
+    ack_pending: int  # events delivered and not yet acknowledged
+
+
+class StreamStatus(Message):
+    """The event stream of a service in JetStream."""
+
+    name: str
+    messages: int
+    bytes: int
+    first_seq: int
+    last_seq: int
+    consumers: tuple[ConsumerStatus, ...]  # by name
+
+
+class ProcessStatus(Message):
+    service_name: str
+    instance: str
+    version: str
+    ready: bool
+    reasons: tuple[str, ...]  # why it is not ready
+    leading: bool = False  # it is the leader of its service
+    started_at: datetime
+    loop_lag_ms: float  # maximum delay of the event loop in the last 10 seconds
+    rss_bytes: int  # resident memory; 0: unknown
+    lags: Mapping[str, int] = {}  # of the leader: subscription -> events not yet handled
+    gauges: Mapping[str, float] = {}  # metric -> value, of metrics without labels
+    stream: StreamStatus | None = None  # of the leader; None: JetStream does not answer

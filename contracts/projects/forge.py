@@ -1,0 +1,37 @@
+"""The forge that shows the results of a project's builds at their commits."""
+
+from enum import StrEnum
+
+from contracts.messages import Command, Message, Query
+from contracts.projects.fields import Name, UrlOrPath
+
+
+class ForgeKind(StrEnum):
+    NONE = "none"  # results are not reported
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    GITEA = "gitea"  # Gitea and Forgejo
+
+
+class ChangeForge(Command):
+    """Change where the results of a project's builds are reported. Errors: PROJECT_FORGE_INVALID."""
+
+    project_id: int
+    kind: ForgeKind | None = None
+    api_url: UrlOrPath | None = None  # like https://git.example.org/api/v4; blank: derived from the repository's URL
+    secret: Name | None = None  # name of the project's secret that holds the token
+
+
+class GetForge(Query):
+    """Get the forge of a project, and the token for it. Answer: Forge. Errors: PROJECT_NOT_FOUND."""
+
+    project_id: int
+    public_key: str = ""  # X25519, base64: the token is encrypted for it; empty: the answer has no token
+
+
+class Forge(Message):
+    kind: ForgeKind
+    api_url: str  # empty: derived from the repository's URL
+    repository: str
+    alias: str  # of the project
+    encrypted: str = ""  # the token, HPKE, base64; empty: not requested, or the project has no such secret

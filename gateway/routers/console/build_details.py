@@ -1,0 +1,114 @@
+"""Routes of builds: one build with all details, and lists across projects."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Security
+from pydantic import Field
+
+from contracts.builds import (
+    MAX_BUILDS_PER_PAGE,
+    MAX_LISTED_PROJECTS,
+    MAX_RECENT_BUILDS,
+    BuildStatus,
+    GetBuildOverview,
+    ListBuilds,
+    ListRecentBuilds,
+)
+from contracts.errors import RequestRejected
+from gateway.dependencies import developer
+from gateway.forwarding.forward import forward
+from gateway.routers.prefix_router import json_router
+from gateway.schemas.console.build_lists import BUILD_PAGE, RECENT_BUILDS
+from gateway.schemas.console.build_overviews import BUILD_DETAILS
+from gateway.schemas.loose_types import MAX_ID, parse_time
+from libs.eventstore.decider import Actor
+
+SCOPES = ["BUILD_READ"]
+Reader = Annotated[Actor, Security(developer, scopes=SCOPES)]
+ProjectIds = Annotated[
+    list[Annotated[int, Field(ge=0, le=MAX_ID)]],
+    Query(alias="project", description="number of a project; can be repeated", max_length=MAX_LISTED_PROJECTS),
+]
+Time = Annotated[str, Query(description="time of the launch: ISO 8601, UTC if it has no zone")]
+
+router = json_router("/api/developer/builds", "Builds")
+
+
+async def get_filter(
+    user: Annotated[Actor, Depends(developer)],
+    projects_id: ProjectIds = [],  # noqa: B006  FastAPI copies it
+    statuses: Annotated[
+        list[BuildStatus],
+        Query(alias="status", description="status of the builds; can be repeated", max_length=len(BuildStatus)),
+    ] = [],  # noqa: B006
+    sources: Annotated[
+        list[str], Query(alias="source", description="`push`, `web` or `api`; can be repeated", max_length=10)
+    ] = [],  # noqa: B006
+    ref: Annotated[
+        str | None, Query(description="name of a branch or tag, or `refs/...`; needs one `project`", max_length=1024)
+    ] = None,
+    initiator: Annotated[
+        str | None, Query(description="number of the user who launched the builds, or `me`", pattern=r"^(me|\d{1,18})$")
+    ] = None,
+    since: Time = "",
+    until: Time = "",
+) -> dict[str, Any]:
+    """Return the fields of ListBuilds. Raises REQUEST_INVALID or REQUEST_MALFORMED."""
+    if ref and len(projects_id) != 1:
+        raise RequestRejected("REQUEST_INVALID", "ref needs exactly one project.")
+    return {
+        "projects_id": projects_id,
+        "statuses": statuses,
+        "sources": sources,
+        "ref": ref or None,
+        "initiator_id": user.id if initiator == "me" else int(initiator) if initiator else None,
+        "since": parse_time("since", since) if since else None,
+        "until": parse_time("until", until) if until else None,
+    }
+
+
+async def get_page(
+    after: Annotated[str, Query(description="`next` of the previous page", max_length=1024)] = "",
+    limit: Annotated[int, Query(description="maximum number of builds", ge=1, le=MAX_BUILDS_PER_PAGE)] = 50,
+) -> dict[str, Any]:
+    return {"after": after, "limit": limit}
+
+
+async def get_recent(
+    projects_id: ProjectIds = [],  # noqa: B006
+    limit: Annotated[int, Query(description="builds of each project", ge=1, le=MAX_RECENT_BUILDS)] = 30,
+) -> dict[str, Any]:
+    return {"projects_id": projects_id, "limit": limit}
+
+
+forward(
+    router,
+    "GET",
+    "",
+    ListBuilds,
+    Reader,
+    "List builds of all projects, newest first.",
+    response=BUILD_PAGE,
+    fields=(Security(get_filter, scopes=SCOPES), Depends(get_page)),
+    errors=("REQUEST_INVALID", "REQUEST_MALFORMED", "PAGINATION_CURSOR_INVALID"),
+)
+forward(
+    router,
+    "GET",
+    "/recent",
+    ListRecentBuilds,
+    Reader,
+    "List the newest builds of each of some projects.",
+    response=RECENT_BUILDS,
+    fields=(Depends(get_recent),),
+    errors=("REQUEST_INVALID",),
+)
+forward(
+    router,
+    "GET",
+    "/{build_id:id}/overview",
+    GetBuildOverview,
+    Reader,
+    "Get a build with all its jobs, their attempts, steps and artifacts, and why they wait.",
+    response=BUILD_DETAILS,
+)

@@ -1,0 +1,72 @@
+"""Bodies and responses of the routes of a user's account, and of the list of mails."""
+
+from pydantic import ConfigDict, Field
+
+from gateway.adapters.free_commit.request_fields import TextOrEmpty, at_most
+from gateway.forwarding.serializers import Moment, ResponseModel, serialize
+from gateway.schemas.json_body import JsonBody
+from gateway.schemas.loose_types import Text
+from gateway.schemas.samples import MOMENT, UUID
+
+
+class OwnPasswordRequest(JsonBody):
+    model_config = ConfigDict(json_schema_extra={"required": ["current_password", "password"]})
+
+    current_password: TextOrEmpty = Field("", description="present password", json_schema_extra=at_most(1024))
+    password: Text = Field(None, description="new password", json_schema_extra=at_most(1024))
+
+
+class OwnEmailRequest(JsonBody):
+    model_config = ConfigDict(json_schema_extra={"required": ["current_password"]})
+
+    current_password: TextOrEmpty = Field("", description="present password", json_schema_extra=at_most(1024))
+    email: Text = Field(None, description="new e-mail address", examples=["ivan@example.org"])
+
+
+class Notification(ResponseModel):
+    id: str = Field(description="UUID", examples=[UUID])
+    kind: str = Field(description="`build_failed` or `test`", examples=["build_failed"])
+    status: str = Field(
+        description="`requested`, `sent`, `skipped`, or `gave_up` after the last attempt", examples=["sent"]
+    )
+    user_id: int | None = Field(description="number of the recipient; null: an address", examples=[17])
+    title: str = Field(description="subject of the mail", examples=["Build 17 of website failed"])
+    attempts: int = Field(description="attempts to send it that failed")
+    reason: str = Field(description="why the last attempt failed, or why it was skipped; empty: it did not fail")
+    requested_at: Moment | None = Field(examples=[MOMENT])
+    ended_at: Moment | None = Field(description="when it was sent, skipped or given up", examples=[MOMENT])
+
+
+class NotificationPage(ResponseModel):
+    notifications: tuple[Notification, ...] = Field(validation_alias="rows", description="newest first")
+    next: str | None = Field(description="`after` of the next page; null at the end")
+
+
+NOTIFICATION_PAGE = serialize(NotificationPage)
+
+
+class OutgoingRequest(ResponseModel):
+    id: str = Field(description="UUID", examples=[UUID])
+    kind: str = Field(description="`commit_status`: the result of a build, for its commit", examples=["commit_status"])
+    project_id: int = Field(description="number of the project", examples=[5])
+    build_id: int = Field(description="number of the build", examples=[17])
+    target: str = Field(description="`github`, `gitlab` or `gitea`", examples=["gitlab"])
+    sha: str = Field(description="commit", examples=["4f2c8d1e0b7a69538f4e2d1c0b9a88776655443f"])
+    state: str = Field(
+        description="`pending`, `running`, `success`, `failure` or `canceled`: state of the build", examples=["success"]
+    )
+    status: str = Field(
+        description="`requested`, `sent`, `skipped`, or `gave_up` after the last attempt", examples=["sent"]
+    )
+    attempts: int = Field(description="number of attempts to send it")
+    reason: str = Field(description="why the last attempt failed, or why it was skipped; empty: it did not fail")
+    requested_at: Moment | None = Field(examples=[MOMENT])
+    ended_at: Moment | None = Field(description="when it was sent, skipped or given up", examples=[MOMENT])
+
+
+class OutgoingPage(ResponseModel):
+    outgoing_requests: tuple[OutgoingRequest, ...] = Field(validation_alias="rows", description="newest first")
+    next: str | None = Field(description="`after` of the next page; null at the end")
+
+
+OUTGOING_PAGE = serialize(OutgoingPage)

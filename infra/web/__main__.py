@@ -1,0 +1,99 @@
+"""Commands of `make`: build the console, check its sources, run its unit tests."""
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.web.node import Node, NodeMissing, require_node
+from infra.web.packages import WEB, PackagesMissing, install_packages, run_package
+
+VITE = "vite/bin/vite.js"
+VITEST = "vitest/vitest.mjs"
+OPENAPI_TYPESCRIPT = "openapi-typescript/bin/cli.js"
+TSC = "typescript/bin/tsc"
+BIOME = "@biomejs/biome/bin/biome"
+SCHEMA = WEB / "generated/schema.d.ts"
+CONTRACT = Path("contracts/openapi.json")
+CANARY_ERRORS = 3  # planted in web/canary.ts
+
+
+def build() -> int:
+    """Build the page. Without a network the rest of Headrace works, so a failed installation is no error here."""
+    try:
+        node = require_node()
+        sys.stdout.write("Building the web console ...\n")
+        install_packages(node, for_checks=False)
+    except (NodeMissing, PackagesMissing) as error:
+        sys.stderr.write(f"The web console is not built: {error}. The API works; `make setup` tries again.\n")
+        return 0
+    return _report(run_package(node, VITE, ("build", "--logLevel", "warn")))
+
+
+def check() -> int:
+    """Check types against the API's contract, and style."""
+
+    def check_with(node: Node) -> int:
+        write_types(node)
+        return check_types(node) or _report(run_package(node, BIOME, ("check", "--error-on-warnings")))
+
+    return _with_all_packages("The web console is not checked", check_with)
+
+
+def test() -> int:
+    """Run the unit tests. Without their packages they are skipped; `make check`, which needs them, too, fails then."""
+    return _with_all_packages(
+        "The unit tests of the web console are skipped",
+        lambda node: _report(run_package(node, VITEST, ("run",))),
+        without_packages=0,
+    )
+
+
+def write_types(node: Node) -> None:
+    """Generate TypeScript types from the OpenAPI document, if it has changed."""
+    if not SCHEMA.is_file() or SCHEMA.stat().st_mtime < CONTRACT.stat().st_mtime:
+        result = run_package(node, OPENAPI_TYPESCRIPT, (f"../{CONTRACT}", "-o", "generated/schema.d.ts"))
+        if result.returncode:
+            raise SystemExit(result.stdout)
+
+
+def check_types(node: Node) -> int:
+    """Type-check the sources and a file of planted errors, all of which must be found and no others."""
+    result = run_package(node, TSC, ("-p", "tsconfig.canary.json", "--pretty", "false"))
+    errors = [line for line in result.stdout.splitlines() if re.match(r"\S.*error TS\d+:", line)]
+    planted = [error for error in errors if error.startswith("canary.ts(")]
+    if len(planted) == len(errors) == CANARY_ERRORS:
+        return 0
+    sys.stdout.write("\n".join(error for error in errors if error not in planted) + "\n")
+    if len(planted) != CANARY_ERRORS:
+        sys.stdout.write(f"web/canary.ts: {len(planted)} of {CANARY_ERRORS} planted errors found.\n{result.stdout}")
+    return 1
+
+
+def _with_all_packages(consequence: str, command: Callable[[Node], int], without_packages: int = 1) -> int:
+    """Run a check. Without a Node.js it is skipped; without its packages, return the given exit status."""
+    try:
+        node = require_node()
+    except NodeMissing as error:
+        sys.stderr.write(f"{consequence}: {error}.\n")
+        return 0
+    try:
+        install_packages(node, for_checks=True)
+    except PackagesMissing as error:
+        sys.stderr.write(f"{consequence}: {error}.\n")
+        return without_packages
+    return command(node)
+
+
+def _report(result: subprocess.CompletedProcess[str]) -> int:
+    if result.returncode:
+        sys.stdout.write(result.stdout)
+    return result.returncode
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m infra.web", description=__doc__)
+    parser.add_argument("command", choices=("build", "check", "test"))
+    sys.exit({"build": build, "check": check, "test": test}[parser.parse_args().command]())

@@ -1,0 +1,1 @@
+"""Retention of the event log: streams that are removed from it, and what remains of them."""

@@ -1,0 +1,59 @@
+"""Sizes of what a service stores, and the free space of the database's disk."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bson import ObjectId
+from pymongo.asynchronous.database import AsyncDatabase
+
+from libs.documents import Document
+
+EVENT_LOG, ROWS, PROJECTIONS, OTHER, STREAM = "event_log", "rows", "projections", "other", "stream"
+KINDS = {"commits": EVENT_LOG, "streams": ROWS}
+GROWTH_PERIOD = timedelta(days=7)  # from which the growth is estimated
+# append-only collections of large documents, with the field that has the time of a document
+GROWING_COLLECTIONS: Mapping[str, str] = {"commits": "at", "log_chunks": "_id", "file_pieces": "_id"}
+
+
+@dataclass(frozen=True)
+class DiskSpace:
+    """The file system of the database server."""
+
+    free_bytes: float
+    total_bytes: float
+
+
+async def measure_collections(database: AsyncDatabase[Document]) -> Mapping[str, int]:
+    """Return the bytes on disk by kind, with indexes. MongoDB does not return the space of deleted documents."""
+    sizes = Counter({EVENT_LOG: 0, ROWS: 0, PROJECTIONS: 0, OTHER: 0})
+    for name in await database.list_collection_names(filter={"type": "collection"}):
+        if not name.startswith("system."):
+            stats = await _read_statistics(database, name)
+            kind = PROJECTIONS if name.startswith("view_") else KINDS.get(name, OTHER)
+            sizes[kind] += stats["storageSize"] + stats["totalIndexSize"]
+    return sizes
+
+
+async def measure_disk(database: AsyncDatabase[Document]) -> DiskSpace:
+    stats = await database.command("dbStats", freeStorage=0)
+    return DiskSpace(stats["fsTotalSize"] - stats["fsUsedSize"], stats["fsTotalSize"])
+
+
+async def estimate_daily_growth(database: AsyncDatabase[Document], now: datetime) -> float:
+    """Return the bytes per day that were added in the last days. What retention removed is not subtracted."""
+    since, growth = now - GROWTH_PERIOD, 0.0
+    for name in set(await database.list_collection_names()) & GROWING_COLLECTIONS.keys():
+        field = GROWING_COLLECTIONS[name]
+        start = ObjectId.from_datetime(since) if field == "_id" else since
+        added = await database[name].count_documents({field: {"$gte": start}})
+        stats = await _read_statistics(database, name)
+        growth += added * (stats["storageSize"] + stats["totalIndexSize"]) / max(stats["count"], 1)
+    return growth / GROWTH_PERIOD.days
+
+
+async def _read_statistics(database: AsyncDatabase[Document], collection: str) -> Document:
+    [found] = await (await database[collection].aggregate([{"$collStats": {"storageStats": {}}}])).to_list()
+    statistics: Document = found["storageStats"]
+    return statistics

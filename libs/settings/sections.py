@@ -1,0 +1,70 @@
+"""Groups of settings: each is one field of the settings, and its fields are variables with a common prefix."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from libs.settings.fields import Days, HttpUrl, Limit, MailSecurity, Port, Secret
+
+
+class MailSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, validate_by_name=True)
+
+    host: str = ""  # empty: notifications are recorded but not sent
+    port: Port = 587
+    sender: str = Field("headrace@localhost", validation_alias="from")
+    username: str = ""
+    password: Secret = ""
+    tls: Annotated[MailSecurity, BeforeValidator(str.lower)] = MailSecurity.STARTTLS
+
+
+class ApiSettings(BaseModel):
+    """Which APIs of other products the gateway serves."""
+
+    model_config = ConfigDict(frozen=True)
+
+    free_commit: bool = True
+    gitflic: bool = True
+    runners: bool = True
+
+
+class RateLimitSettings(BaseModel):
+    """Maximum requests per minute that one gateway process accepts. 0: no limit."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user: Limit = 60_000
+    address: Limit = 3_000  # per IP address; counts requests without valid credentials
+
+
+class RetentionSettings(BaseModel):
+    """How much data is kept: its age in days, and its number. 0: without limit."""
+
+    model_config = ConfigDict(frozen=True)
+
+    # of each project that has no limits of its own
+    build_days: Days = 0  # finished builds
+    build_count: Limit = 0
+    log_days: Days = 0  # logs of finished builds
+    log_count: Limit = 0  # finished builds with logs
+    artifact_days: Days = 0  # artifacts of finished builds, in addition to their `expire_in`
+    artifact_count: Limit = 0  # finished builds with artifacts
+    delivery_days: Days = 30  # records of webhook deliveries
+    delivery_count: Limit = 10_000  # of each project
+    notification_days: Days = 30  # records of mails that were sent or abandoned
+    notification_count: Limit = 10_000
+    event_days: Days = 7  # events in NATS; the event log keeps all
+    event_megabytes: Limit = 2048  # MiB of events in NATS per service; 0: no limit
+    deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 7  # until the events of deleted objects leave the log
+
+
+class S3Settings(BaseModel):
+    """An S3-compatible object store."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bucket: str = ""
+    endpoint: HttpUrl = ""  # empty: Amazon S3 of the region
+    region: str = "us-east-1"
+    access_key: Secret = ""  # empty: credentials of the host or pod
+    secret_key: Secret = ""

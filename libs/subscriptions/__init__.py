@@ -1,0 +1,1 @@
+"""Subscriptions to the events of a service: older events from its log, recent ones from its stream."""

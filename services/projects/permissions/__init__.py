@@ -1,0 +1,1 @@
+"""Who may send which message of this service, and the members of projects."""

@@ -1,0 +1,111 @@
+"""A user signs in, creates a project, launches builds and follows them in a browser."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.shared_stack.console.conftest import Console
+from tests.support.external.repositories import Gate, create_sample_repository
+from tests.support.stacks.running_stack import RunningStack
+
+
+async def test_signing_in_shows_the_page_that_was_opened(console: Console) -> None:
+    async with console.open("/projects?new=true", storage_state=None) as page:
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.locator("input:invalid")).to_have_count(2)
+        await console.sign_in(page, password="wrong")
+        await expect(page.get_by_role("alert")).to_be_visible()
+        await console.sign_in(page)
+        await expect(page.get_by_role("dialog")).to_contain_text("New project")
+        await page.keyboard.press("Escape")
+        await page.get_by_title("Account").click()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+        console.problems[:] = [one for one in console.problems if "401" not in one]  # of the wrong password
+
+
+async def test_a_new_project_is_built_and_its_log_followed(console: Console, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    script = f"echo before the gate\n{gate.script}echo after the gate\n"
+    repository = create_sample_repository(tmp_path / "repository", {"build": script})
+    async with console.open("/projects") as page:
+        await page.get_by_role("link", name="New project").first.click()
+        await page.get_by_label("Repository").fill(str(repository))
+        await page.get_by_label("Name", exact=True).fill("console")
+        await page.get_by_label("Pipeline file").fill("/headrace.yaml")
+        await page.get_by_role("button", name="Create project").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("console")
+        await page.keyboard.press("Shift+T")
+        await page.get_by_role("button", name="Launch build").click()
+        log = page.get_by_role("region", name="Lines of the log")
+        await expect(log).to_contain_text("before the gate")
+        await expect(log).not_to_contain_text("after the gate")
+        gate.open()
+        await expect(log).to_contain_text("after the gate")
+        await expect(page.locator(".page-header .status")).to_have_text("Passed")
+        assert re.search(r"/ui/builds/\d+$", page.url)
+
+
+async def test_a_pipeline_shows_its_failure_and_why_a_job_waits(console: Console, pipeline_build: int) -> None:
+    async with console.open(f"/builds/{pipeline_build}") as page:
+        log = page.get_by_role("region", name="Lines of the log")
+        graph = page.get_by_role("region", name="Job graph")
+        await expect(graph.get_by_role("link")).to_have_count(5)
+        await expect(graph.get_by_role("link", name=re.compile("Failed unit tests"))).to_be_visible()
+        await graph.get_by_role("link", name=re.compile("unit tests")).click()
+        await expect(log).to_contain_text("<b>FAILED</b> test_cart")
+        await expect(page.locator(".job-panel .notice")).to_contain_text("3")
+        await graph.get_by_role("link", name=re.compile("train")).click()
+        await expect(page.locator(".job-panel .notice")).to_contain_text("gpu")
+        await graph.get_by_role("link", name=re.compile("publish")).click()
+        await page.get_by_role("button", name="Play").click()
+        await expect(log).to_contain_text("published")
+        await page.get_by_role("button", name="Timeline").click()
+        assert "view=timeline" in page.url
+        await page.get_by_role("link", name=re.compile("unit tests")).click()
+        await page.get_by_role("button", name="Retry job").click()
+        await expect(page.get_by_role("navigation", name="Attempts").get_by_role("link")).to_have_count(2)
+        await page.keyboard.press("Shift+A")
+        await page.get_by_role("dialog").get_by_role("button", name="Cancel build").click()
+        await expect(page.locator(".page-header .status")).to_have_text("Canceled")
+
+
+async def test_a_password_manager_fills_in_the_form_without_events(console: Console) -> None:
+    async with console.open("/queue", storage_state=None) as page:
+        for field, value in (("Username", "admin"), ("Password", console.password)):
+            await page.get_by_label(field).evaluate("(field, value) => { field.value = value }", value)
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Queue")
+
+
+async def test_another_branch_can_be_launched(console: Console, stack: RunningStack, pipeline_build: int) -> None:
+    project = stack.get_build(pipeline_build)["project_id"]
+    async with console.open(f"/projects/{project}") as page:
+        await page.get_by_role("button", name="Launch").click()
+        await page.get_by_label("Branch").fill("of-a-colleague")
+        await page.get_by_role("button", name="Launch build").click()
+        await expect(page.locator(".page-header .status")).to_have_text("Failed")
+        await expect(page.locator("main")).to_contain_text("the branch of-a-colleague does not exist")
+
+
+@pytest.mark.usefixtures("pipeline_build")
+async def test_the_keyboard_alone_reaches_a_build(console: Console) -> None:
+    async with console.open("/projects") as page:
+        await expect(page.get_by_role("heading", level=1)).to_be_visible()
+        await page.keyboard.press("?")
+        await expect(page.get_by_role("dialog")).to_contain_text("Next or previous row")
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("g")
+        await page.keyboard.press("q")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Queue")
+        await page.keyboard.press("Control+k")
+        await page.keyboard.type("pipeline")
+        await expect(page.get_by_role("option", name=re.compile("pipeline"))).to_be_visible()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("pipeline")
+        await expect(page.locator("[data-row]").first).to_be_visible()
+        await page.keyboard.press("j")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(re.compile(r"/ui/builds/\d+$"))

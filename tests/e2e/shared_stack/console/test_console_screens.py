@@ -1,0 +1,120 @@
+"""Every screen in both themes and on a phone: accessible, without errors, and without scrolling sideways."""
+
+import os
+from typing import Any, Literal
+
+import pytest
+from playwright.async_api import Page, expect
+
+from infra.web.node import NodeMissing, require_node
+from infra.web.packages import WEB, install_packages
+from tests.e2e.shared_stack.console.conftest import SCREENSHOTS, Console
+from tests.support.stacks.running_stack import RunningStack
+
+AXE = WEB / "node_modules/axe-core/axe.min.js"
+ALL_RULES = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']"
+COLOR_RULES = "['color-contrast']"  # the other rules find the same in both themes
+SERIOUS = {"serious", "critical"}
+PHONE = {"width": 360, "height": 740}
+DESKTOP = {"width": 1280, "height": 900}
+FOLLOW_LINK = """path => new Promise(rendered => {
+    history.pushState(null, "", path)
+    dispatchEvent(new PopStateEvent("popstate"))
+    requestAnimationFrame(() => requestAnimationFrame(rendered))
+})"""
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """Return the script of axe-core, which `make test` has installed."""
+    if not AXE.is_file():
+        try:
+            install_packages(require_node(), for_checks=True)
+        except NodeMissing as missing:
+            pytest.skip(f"axe-core is not installed: {missing}")
+    return AXE.read_text()
+
+
+def list_screens(project: int, build: int, person: int) -> dict[str, str]:
+    return {
+        "projects": "/projects",
+        "new-project": "/projects?new=true",
+        "project": f"/projects/{project}",
+        "project-settings": f"/projects/{project}/settings",
+        "build-graph": f"/builds/{build}",
+        "build-timeline": f"/builds/{build}?view=timeline",
+        "build-list": f"/builds/{build}?view=list",
+        "queue": "/queue",
+        "home": "/",
+        "runners": "/runners",
+        "events": "/events",
+        "me": "/me",
+        "secrets": "/secrets",
+        "credentials": "/credentials",
+        "executors": "/executors",
+        "people": "/people",
+        "person": f"/people/{person}",
+        "companies": "/companies",
+        "webhooks": "/webhooks",
+        "statistics": "/statistics",
+        "history": "/history",
+        "project-history": f"/history/project/{project}",
+        "project-past": f"/history/project/{project}?v=1",
+        "system": "/system",
+        "settings": "/settings",
+        "not-found": "/no/such/page",
+    }
+
+
+@pytest.mark.parametrize(
+    ("scheme", "viewport", "rules"),
+    [("light", DESKTOP, ALL_RULES), ("dark", DESKTOP, COLOR_RULES), ("light", PHONE, ALL_RULES)],
+    ids=["light", "dark", "phone"],
+)
+async def test_screens_are_accessible_and_fit(
+    console: Console,
+    stack: RunningStack,
+    pipeline_build: int,
+    axe: str,
+    scheme: Literal["light", "dark"],
+    viewport: Any,
+    rules: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    project = stack.get_build(pipeline_build)["project_id"]
+    person = stack.admin.get("/admin/developers").raise_for_status().json()[0]["id"]
+    name = request.node.callspec.id
+    findings: list[str] = []
+    async with console.open("/queue", color_scheme=scheme, viewport=viewport) as page:
+        for screen, path in list_screens(project, pipeline_build, person).items():
+            if name == "light":
+                await page.goto(path.removeprefix("/"))
+            else:  # without loading the console again, which takes as much CPU time as all checks
+                await page.evaluate(FOLLOW_LINK, f"/ui{path}")
+            await expect(page.get_by_role("heading", level=1)).to_be_visible()
+            await expect(page.locator(".loading")).to_have_count(0)
+            if "CONSOLE_SCREENSHOTS" in os.environ:
+                await page.screenshot(path=SCREENSHOTS / f"{screen}-{name}.png", full_page=True)
+            width = await page.evaluate("document.documentElement.scrollWidth")
+            if width > viewport["width"]:
+                findings.append(f"{screen} is {width} pixels wide")
+            findings += [f"{screen}: {finding}" for finding in await find_violations(page, axe, rules)]
+    assert findings == []
+
+
+async def test_the_sign_in_form_is_accessible(console: Console, axe: str) -> None:
+    async with console.open("/", storage_state=None) as page:
+        await expect(page.get_by_role("heading", level=1)).to_be_visible()
+        assert await find_violations(page, axe) == []
+
+
+async def find_violations(page: Page, axe: str, rules: str = ALL_RULES) -> list[str]:
+    """Return serious findings of axe-core, each with the elements it is about."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(axe)
+    result = await page.evaluate(f"axe.run(document, {{resultTypes: ['violations'], runOnly: {rules}}})")
+    return [
+        f"{violation['id']}: {[node['target'] for node in violation['nodes'][:4]]}"
+        for violation in result["violations"]
+        if violation["impact"] in SERIOUS
+    ]

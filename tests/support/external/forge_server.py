@@ -1,0 +1,90 @@
+"""A forge on a loopback port: the APIs of commit statuses as GitHub, GitLab and Gitea document them."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+TOKEN = "canary-token"
+API_PATHS = {"github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1"}
+LOGINS = {
+    "github": ("Authorization", f"Bearer {TOKEN}"),
+    "gitlab": ("PRIVATE-TOKEN", TOKEN),
+    "gitea": ("Authorization", f"token {TOKEN}"),
+}
+STATES = {
+    "github": {"error", "failure", "pending", "success"},
+    "gitlab": {"pending", "running", "success", "failed", "canceled", "skipped"},
+    "gitea": {"pending", "success", "error", "failure", "warning"},
+}
+PATHS = {
+    "github": re.compile(r"/api/v3/repos/acme/shop/statuses/([0-9a-f]{40})"),
+    "gitlab": re.compile(r"/api/v4/projects/acme%2Fshop/statuses/([0-9a-f]{40})"),
+    "gitea": re.compile(r"/api/v1/repos/acme/shop/statuses/([0-9a-f]{40})"),
+}
+MAX_DESCRIPTION_LENGTH = 140
+
+
+@dataclass
+class ForgeServer:
+    kind: str
+    url: str = ""
+    statuses: list[Mapping[str, Any]] = field(default_factory=list)  # accepted bodies, with the commit as `sha`
+    failures: list[int] = field(default_factory=list)  # statuses of the next answers
+    request_count: int = 0
+
+    @property
+    def api_url(self) -> str:
+        return self.url + API_PATHS[self.kind]
+
+    @property
+    def states(self) -> list[str]:
+        return [status["state"] for status in self.statuses]
+
+    def answer(self, path: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[int, str]:
+        self.request_count += 1
+        if self.failures:
+            return self.failures.pop(0), "canary-answer"
+        name, login = LOGINS[self.kind]
+        if headers.get(name) != login:
+            return 401, "Bad credentials"
+        if not (found := PATHS[self.kind].fullmatch(path)):
+            return 404, "Not Found"
+        label = body.get("name" if self.kind == "gitlab" else "context")
+        if body["state"] not in STATES[self.kind] or not label or len(body["description"]) > MAX_DESCRIPTION_LENGTH:
+            return 422, "Validation Failed"
+        if self.kind == "gitlab" and self.states[-1:] == [body["state"]]:
+            return 400, f"Cannot transition status via :run from :{body['state']}"
+        self.statuses.append({**body, "sha": found[1]})
+        return 201, ""
+
+
+@contextmanager
+def forge_server(kind: str) -> Iterator[ForgeServer]:
+    forge = ForgeServer(kind)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            status, message = forge.answer(self.path, dict(self.headers), json.loads(body))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps({"message": message}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        forge.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield forge
+        finally:
+            server.shutdown()
+            thread.join()

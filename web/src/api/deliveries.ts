@@ -1,0 +1,35 @@
+/** Deliveries of webhooks, of one project or of all. */
+import { api, dataOf, type Schemas } from "./client.ts";
+import { listProjects, type Project } from "./projects.ts";
+
+export type Delivery = Schemas["Delivery"];
+
+export interface Deliveries {
+  projects: Project[];
+  deliveries: Delivery[];
+  /** Whether there may be older deliveries than these. */
+  hasMore: boolean;
+}
+
+const AT_A_TIME = 4; // requests for the deliveries of all projects
+const PER_PROJECT = 20;
+
+/** The last deliveries, newest first. `projectId` null: of all projects. */
+export async function loadDeliveries(projectId: number | null, decision: string, count: number): Promise<Deliveries> {
+  const projects = await listProjects();
+  const asked = projectId === null ? projects.map(({ id }) => id) : [projectId];
+  const each = projectId === null ? PER_PROJECT : count;
+  const pages: { data: Delivery[]; total: number }[] = [];
+  for (let i = 0; i < asked.length; i += AT_A_TIME)
+    pages.push(...(await Promise.all(asked.slice(i, i + AT_A_TIME).map((id) => loadPage(id, decision, each)))));
+  const deliveries = pages.flatMap(({ data }) => data);
+  deliveries.sort((one, other) => other.received_at.localeCompare(one.received_at));
+  return { projects, deliveries: deliveries.slice(0, count), hasMore: pages.some(({ total }) => total > each) };
+}
+
+async function loadPage(project_id: number, decision: string, per_page: number) {
+  const query = { page: 1, per_page, ...(decision ? { "decision[eq]": decision } : {}) };
+  return await dataOf(
+    api.GET("/api/admin/projects/{project_id}/deliveries", { params: { path: { project_id }, query } }),
+  );
+}

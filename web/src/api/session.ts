@@ -1,0 +1,76 @@
+/** Who is signed in. The session is renewed while the page is open. */
+import { signal } from "@preact/signals";
+import { ApiError, api, dataOf, type Schemas, whenSignedOut } from "./client.ts";
+
+export type User = Schemas["User"];
+type Session = Schemas["SessionView"];
+
+export type SessionState =
+  | { status: "unknown" }
+  | { status: "signed-out"; hasEnded: boolean }
+  | { status: "signed-in"; user: User };
+
+/** Set while this browser probably has a session cookie, which scripts cannot read. Shared by all tabs. */
+const MARK = "headrace.session";
+const MIN_RENEWAL_SECONDS = 30;
+const RETRY_SECONDS = 15;
+
+export const session = signal<SessionState>({ status: "unknown" });
+let timer = 0;
+
+/** Load the signed-in user. Without a mark in the browser there is no session, and no request is sent. */
+export async function restoreSession(): Promise<void> {
+  if (localStorage.getItem(MARK) === null) session.value = { status: "signed-out", hasEnded: false };
+  else await renew();
+}
+
+export async function signIn(username: string, password: string): Promise<void> {
+  const auth = { username, password };
+  begin(await dataOf(api.POST("/api/auth/session", { body: { auth } })));
+}
+
+export async function signOut(): Promise<void> {
+  await api.DELETE("/api/auth/session");
+  end(false);
+}
+
+export function isAdministrator(): boolean {
+  const state = session.value;
+  return state.status === "signed-in" && state.user.roles.includes("ROLE_ADMIN");
+}
+
+export function isMe(userId: number): boolean {
+  const state = session.value;
+  return state.status === "signed-in" && state.user.id === userId;
+}
+
+function begin({ user, expires_in, renewable_for }: Session): void {
+  localStorage.setItem(MARK, String(user.id));
+  const known = session.peek();
+  const isSame = known.status === "signed-in" && JSON.stringify(known.user) === JSON.stringify(user);
+  if (!isSame) session.value = { status: "signed-in", user };
+  clearTimeout(timer);
+  if (renewable_for > 0) timer = window.setTimeout(renew, Math.max(expires_in / 2, MIN_RENEWAL_SECONDS) * 1000);
+}
+
+function end(hasEnded: boolean): void {
+  clearTimeout(timer);
+  localStorage.removeItem(MARK);
+  if (session.peek().status !== "signed-out") session.value = { status: "signed-out", hasEnded };
+}
+
+async function renew(): Promise<void> {
+  try {
+    begin(await dataOf(api.POST("/api/auth/session/renew")));
+  } catch (error) {
+    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) end(true);
+    else timer = window.setTimeout(renew, RETRY_SECONDS * 1000);
+  }
+}
+
+whenSignedOut(() => end(session.peek().status === "signed-in"));
+window.addEventListener("storage", ({ key, newValue }) => {
+  if (key !== MARK && key !== null) return;
+  if (newValue === null) end(false);
+  else if (session.peek().status !== "signed-in") void renew();
+});

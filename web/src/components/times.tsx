@@ -1,0 +1,23 @@
+import { formatDuration, formatExact, formatRelative, secondsBetween } from "../format/time.ts";
+import { now } from "./clock.ts";
+
+/** A relative time. The exact one is shown on hover and copied. */
+export function RelativeTime({ time, none = "never" }: { time: string | null | undefined; none?: string }) {
+  if (!time) return <span class="muted">{none}</span>;
+  return (
+    <time dateTime={time} title={formatExact(time)}>
+      {formatRelative(time, now.value)}
+    </time>
+  );
+}
+
+/** How long something took, or takes so far if it has no end. */
+export function Duration({ start, end }: { start: string | null; end: string | null }) {
+  const seconds = secondsBetween(start, end, end ? 0 : now.value);
+  if (seconds === null) return <span class="muted">–</span>;
+  return (
+    <span class="number" title={start ? `Started ${formatExact(start)}` : ""}>
+      {formatDuration(seconds)}
+    </span>
+  );
+}

@@ -1,0 +1,114 @@
+/**
+ * A block of lines in the document.
+ *
+ * Far from the viewport it is one text, which costs little and which the browser's search finds. Near it, each line is an
+ * element with colored parts.
+ */
+import { AnsiReader, type AnsiState, plainText } from "./ansi.ts";
+import { BLOCK_LINES } from "./log_model.ts";
+
+export class LogChunk {
+  readonly element = document.createElement("div");
+  private reader: AnsiReader | null = null; // null: plain text
+  private start: AnsiState | null = null;
+  private shown = 0;
+  private first = 0;
+  private height = 0;
+
+  constructor(
+    private readonly lines: () => readonly string[],
+    private readonly startState: () => AnsiState,
+    private readonly timeText: (offset: number) => string,
+  ) {
+    this.element.className = "log-chunk plain";
+  }
+
+  get isColored(): boolean {
+    return this.reader !== null;
+  }
+
+  /** The number of the first line, and how many lines the chunk will have. */
+  place(first: number, expected: number): void {
+    const height = Math.min(Math.max(expected, this.lines().length), BLOCK_LINES);
+    if (height !== this.height) this.element.style.setProperty("--lines", String(height));
+    this.height = height;
+    if (first === this.first) return;
+    this.first = first;
+    this.element.dataset.first = String(first);
+    this.placeCounter();
+  }
+
+  /** The counter of line numbers is scoped to the chunk, because it is laid out on its own. */
+  private placeCounter(): void {
+    if (this.reader && this.shown) (this.element.firstChild as HTMLElement).style.counterSet = `line ${this.first}`;
+  }
+
+  /** Show the lines that have arrived since. */
+  update(): void {
+    const lines = this.lines();
+    if (lines.length === this.shown) return;
+    const added = lines.slice(this.shown);
+    if (this.reader) {
+      const fragment = document.createDocumentFragment();
+      for (const line of added) fragment.append(this.createLine(line, this.reader));
+      this.element.append(fragment);
+    } else this.element.append(`${plainText(added.join("\n"))}\n`);
+    const isFirst = this.shown === 0;
+    this.shown = lines.length;
+    if (isFirst) this.placeCounter();
+  }
+
+  /** Make an element of each line. Returns false if that has been done. */
+  color(): boolean {
+    if (this.reader) return false;
+    this.start = this.startState();
+    this.reader = new AnsiReader(this.start);
+    this.element.classList.remove("plain");
+    this.element.replaceChildren();
+    this.shown = 0;
+    this.update();
+    return true;
+  }
+
+  /** Color the lines again if the lines before them turned out to end with other colors. */
+  recolor(isSame: (start: AnsiState) => boolean): void {
+    if (!this.start || isSame(this.start)) return;
+    this.reader = null;
+    this.color();
+  }
+
+  /** The element of a line. */
+  line(offset: number): HTMLElement | null {
+    this.color();
+    return (this.element.children[offset] as HTMLElement | undefined) ?? null;
+  }
+
+  showTimes(): void {
+    if (!this.reader) return;
+    let offset = 0;
+    for (const line of this.element.children) (line as HTMLElement).dataset.time = this.timeText(offset++);
+  }
+
+  private createLine(text: string, reader: AnsiReader): HTMLElement {
+    const line = document.createElement("span");
+    line.className = "log-line";
+    const segments = reader.read(text);
+    if (segments === null) {
+      line.textContent = text;
+      return line;
+    }
+    for (const { text: part, className, color, background } of segments) {
+      if (!className && !color && !background) {
+        line.append(part);
+        continue;
+      }
+      const span = document.createElement("span");
+      if (className) span.className = className;
+      if (color) span.style.color = color;
+      if (background) span.style.backgroundColor = background;
+      span.textContent = part;
+      line.append(span);
+    }
+    return line;
+  }
+}

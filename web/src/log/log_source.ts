@@ -1,0 +1,104 @@
+/** Where the lines of a log come from: pages of what is there, then a stream of what is written. */
+import {
+  getLogLines,
+  type LogChunk,
+  type LogPage,
+  type LogPosition,
+  type LogSection,
+  logStreamUrl,
+} from "../api/logs.ts";
+import { openEventStream } from "../live/event_stream.ts";
+import { type Batch, includes, isBefore, planBatches } from "./log_batches.ts";
+
+const FIRST_LINES = 3000; // enough for most logs, and soon there for long ones
+const MAX_LINES = 10_000; // in one response
+const CONCURRENT_READS = 3;
+
+export interface LogHandlers {
+  onPage: (page: Pick<LogPage, "finished" | "chunks"> & { sections?: LogSection[] }) => void;
+  /** The position that the reader sees first. Asked when the sections are known. */
+  target: () => LogPosition | null;
+  /** The lines around the target have been passed on. */
+  onTarget: () => void;
+  /** All lines that existed have been passed on. */
+  onLoaded: () => void;
+  onError: (error: unknown) => void;
+}
+
+interface StreamedLines {
+  attempt: number;
+  finished: boolean;
+  chunks: LogChunk[];
+}
+
+/** Read the log of an attempt of a job until the returned function is called or the log is complete. */
+export function readLog(jobId: number, attempt: number, handlers: LogHandlers): () => void {
+  let isClosed = false;
+  let closeStream = () => {};
+
+  async function read(): Promise<void> {
+    const first = await getPage({ section: 0, from: 0 }, FIRST_LINES);
+    let { next, finished } = first;
+    if (first.more && !isClosed) {
+      const batches = planBatches(first.sections, next);
+      const target = handlers.target();
+      const wanted = batches.findIndex((batch) => target && includes(batch, target));
+      if (wanted > 0) batches.unshift(...batches.splice(wanted, 1));
+      const ends = wanted >= 0 ? [await readBatch(batches.shift() as Batch)] : [];
+      if (!isClosed) handlers.onTarget();
+      await Promise.all(
+        Array.from({ length: CONCURRENT_READS }, async () => {
+          for (let batch = batches.shift(); batch && !isClosed; batch = batches.shift())
+            ends.push(await readBatch(batch));
+        }),
+      );
+      for (const end of ends) if (isBefore(next, end.next)) ({ next, finished } = end);
+    } else if (!isClosed) handlers.onTarget();
+    if (isClosed) return;
+    handlers.onLoaded();
+    if (!finished) follow(next);
+  }
+
+  async function readBatch({ start, end, lines }: Batch): Promise<LogPage> {
+    let page = await getPage(start, lines + 1);
+    while (page.more && isBefore(page.next, end) && !isClosed) page = await getPage(page.next, end ? lines : MAX_LINES);
+    return page;
+  }
+
+  async function getPage(position: LogPosition, limit: number): Promise<LogPage> {
+    const page = await getLogLines(jobId, { attempt, ...position, limit: Math.min(limit, MAX_LINES) });
+    if (!isClosed) handlers.onPage(page);
+    return page;
+  }
+
+  function follow({ section, from }: LogPosition): void {
+    closeStream = openEventStream(logStreamUrl(jobId, attempt, section, from), {
+      onEvent({ name, data }) {
+        if (name === "lines") handlers.onPage(JSON.parse(data) as StreamedLines);
+        else if (name === "sections")
+          handlers.onPage({
+            finished: false,
+            chunks: [],
+            sections: (JSON.parse(data) as { sections: LogSection[] }).sections,
+          });
+        else if (name === "end") {
+          handlers.onPage({ finished: true, chunks: [] });
+          closeStream();
+        }
+      },
+      onClose(error) {
+        if (error && error.status >= 400 && error.status < 500) {
+          handlers.onError(error);
+          return false;
+        }
+        return true;
+      },
+    });
+  }
+
+  read().catch((error: unknown) => !isClosed && handlers.onError(error));
+  return () => {
+    isClosed = true;
+    closeStream();
+  };
+}

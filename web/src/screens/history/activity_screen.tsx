@@ -1,0 +1,215 @@
+import { useState } from "preact/hooks";
+import { type Activity, type ActivityEntry, type ActivityFilter, loadActivity } from "../../api/history.ts";
+import { listPeople } from "../../api/people.ts";
+import { listProjects } from "../../api/projects.ts";
+import { toApiError, useResource } from "../../api/resource.ts";
+import { ActionButton } from "../../components/button.tsx";
+import { StatusShape } from "../../components/icons.tsx";
+import { Page } from "../../components/page.tsx";
+import { Empty, ErrorState, Loading } from "../../components/states.tsx";
+import { Table } from "../../components/table.tsx";
+import { RelativeTime } from "../../components/times.tsx";
+import { location, navigate, setQuery, url } from "../../router/location.ts";
+import { requestLink } from "./history_link.tsx";
+import { entryTitle, entryTone } from "./story.ts";
+import { KINDS, kindName, thingTitle } from "./things.ts";
+
+/** What has been done to all things, newest first, and the way to the history of each. */
+export default function ActivityScreen() {
+  const { query } = location.value;
+  const filter = {
+    kind: query.get("kind"),
+    actor: query.get("actor"),
+    project: query.get("project"),
+    trace: query.get("trace"),
+    until: query.get("until"),
+  };
+  const key = JSON.stringify(["activity", filter]);
+  const first = useResource(key, () => loadActivity(filter));
+  const [older, setOlder] = useState<(Activity & { key: string }) | null>(null);
+  const added = older?.key === key ? older : null;
+  const entries = [...(first.data?.entries ?? []), ...(added?.entries ?? [])];
+  const next = added ? added.next : (first.data?.next ?? null);
+  const loadOlder = async () => {
+    const page = await loadActivity(filter, next);
+    setOlder({ key, entries: [...(added?.entries ?? []), ...page.entries], next: page.next });
+    return undefined;
+  };
+  const isFiltered = Object.values(filter).some(Boolean);
+  return (
+    <Page title="History">
+      <div class="filters">
+        <LookUp />
+        <Filters filter={filter} />
+      </div>
+      {first.error && !first.data ? (
+        <ErrorState error={toApiError(first.error)} retry={first.reload} />
+      ) : first.data ? (
+        <ActivityTable entries={entries} isFiltered={isFiltered} hasMore={next !== null} />
+      ) : (
+        <Loading />
+      )}
+      {next && (
+        <p class="more">
+          <ActionButton action={loadOlder}>Show older</ActionButton>
+        </p>
+      )}
+    </Page>
+  );
+}
+
+function Filters({ filter }: { filter: ActivityFilter }) {
+  const projects = useResource("projects", listProjects);
+  const people = useResource("people", listPeople);
+  return (
+    <>
+      <Choice
+        label="Kind"
+        name="kind"
+        value={filter.kind}
+        all="All kinds"
+        options={KINDS.map((kind) => [kind, kindName(kind)])}
+      />
+      <Choice
+        label="By"
+        name="actor"
+        value={filter.actor}
+        all="By everyone"
+        options={[
+          ["0", "runners and the system"],
+          ...(people.data ?? []).map(({ id, username }): Option => [String(id), username]),
+        ]}
+      />
+      <Choice
+        label="Project"
+        name="project"
+        value={filter.project}
+        all="All projects"
+        options={(projects.data ?? []).map(({ id, name }): Option => [String(id), name])}
+      />
+      {filter.trace && (
+        <span class="tag">
+          one request <a href={url("/history", { kind: filter.kind })}>show all</a>
+        </span>
+      )}
+    </>
+  );
+}
+
+type Option = [value: string, name: string];
+
+interface ChoiceProps {
+  label: string;
+  name: string;
+  value: string | null;
+  all: string;
+  options: Option[];
+}
+
+function Choice({ label, name, value, all, options }: ChoiceProps) {
+  const isKnown = !value || options.some(([each]) => each === value);
+  return (
+    <select
+      aria-label={label}
+      value={value ?? ""}
+      onChange={({ currentTarget }) => setQuery({ [name]: currentTarget.value })}
+    >
+      <option value="">{all}</option>
+      {!isKnown && <option value={value}>{value}</option>}
+      {options.map(([each, title]) => (
+        <option key={each} value={each}>
+          {title}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+function LookUp() {
+  const [kind, setKind] = useState("project");
+  const [id, setId] = useState("");
+  const go = (event: Event) => {
+    event.preventDefault();
+    if (id.trim()) navigate(url(`/history/${kind}/${encodeURIComponent(id.trim())}`));
+  };
+  return (
+    <form class="look-up" onSubmit={go}>
+      <select aria-label="Kind of thing" value={kind} onChange={({ currentTarget }) => setKind(currentTarget.value)}>
+        {KINDS.map((each) => (
+          <option key={each} value={each}>
+            {kindName(each)}
+          </option>
+        ))}
+      </select>
+      <input
+        type="search"
+        aria-label="Number"
+        placeholder="number"
+        value={id}
+        onInput={({ currentTarget }) => setId(currentTarget.value)}
+      />
+      <button type="submit" class="button">
+        Look up
+      </button>
+    </form>
+  );
+}
+
+interface TableProps {
+  entries: ActivityEntry[];
+  isFiltered: boolean;
+  hasMore: boolean;
+}
+
+function ActivityTable({ entries, isFiltered, hasMore }: TableProps) {
+  if (entries.length === 0)
+    return (
+      <Empty icon="history" title={isFiltered ? "Nothing found" : "Nothing has happened yet"}>
+        <p>
+          {hasMore
+            ? "None of the newer entries match. Show older ones to search on."
+            : "Every change is recorded with its time and the user who made it."}
+        </p>
+      </Empty>
+    );
+  return (
+    <Table
+      caption="Activity"
+      rows={entries}
+      rowKey={({ kind, id, version }) => `${kind}-${id}/${version}`}
+      columns={[
+        {
+          name: "What",
+          kind: "wide",
+          cell: ({ events, command }) => {
+            const names = events.map(({ name }) => name);
+            return (
+              <span class={`activity-what tone-${entryTone(names)}`}>
+                <StatusShape shape="dot" /> {entryTitle(command, names)}
+              </span>
+            );
+          },
+        },
+        {
+          name: "Of",
+          kind: "narrow",
+          cell: ({ kind, id, version }) => (
+            <a href={url(`/history/${kind}/${id}`, { v: version })}>{thingTitle(kind, id)}</a>
+          ),
+        },
+        { name: "By", kind: "narrow", cell: ({ actor }) => actor.name || "the system" },
+        { name: "When", kind: "narrow", cell: ({ at }) => <RelativeTime time={at} /> },
+        {
+          name: "Request",
+          kind: "narrow",
+          cell: ({ trace_id, at }) =>
+            trace_id && (
+              <a href={requestLink(trace_id, at)} title="What else did this request do?">
+                Same request
+              </a>
+            ),
+        },
+      ]}
+    />
+  );
+}

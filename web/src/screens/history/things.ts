@@ -1,0 +1,42 @@
+/** What the kinds of things are called, and where each is shown. */
+import { url } from "../../router/location.ts";
+import { splitWords } from "./story.ts";
+
+const NAMES: Record<string, string> = {
+  lane: "Concurrency group",
+  notification: "Mail",
+  outgoing: "Request to a forge",
+  user: "User",
+};
+
+/** Kinds whose histories can be looked up by number. */
+export const KINDS = [
+  "project",
+  "build",
+  "job",
+  "runner",
+  "user",
+  "company",
+  "secret",
+  "credential",
+  "executor",
+  "delivery",
+  "notification",
+  "outgoing",
+];
+
+export function kindName(kind: string): string {
+  return NAMES[kind] ?? splitWords(kind);
+}
+
+export function thingTitle(kind: string, id: string): string {
+  const short = id.length > 12 && /^[0-9a-f-]+$/.test(id) ? id.slice(0, 8) : id;
+  return `${kindName(kind)} ${short}`;
+}
+
+/** The screen of a thing as it is now, if it has one. */
+export function thingLink(kind: string, id: string): string | null {
+  if (kind === "project" || kind === "build") return url(`/${kind}s/${id}`);
+  if (kind === "user") return url(`/people/${id}`);
+  return null;
+}

@@ -1,0 +1,69 @@
+import { useState } from "preact/hooks";
+import { type BuildPlan, planBuild } from "../../api/builds.ts";
+import type { Project } from "../../api/projects.ts";
+import { ActionButton } from "../../components/button.tsx";
+import { StatusShape } from "../../components/icons.tsx";
+import { plural } from "../../format/text.ts";
+
+const REMEDIES: Record<string, string> = {
+  REPOSITORY_UNREACHABLE: "Check the address of the repository and its login or SSH key.",
+  REF_NOT_FOUND: "Check the name of the branch.",
+  SPEC_NOT_FOUND: "Commit the file, or change its path in the settings of the project.",
+};
+
+interface Props {
+  project: Project;
+  /** null: the branch of the project. */
+  branch: string | null;
+  label: string;
+}
+
+/** A button that compiles the project's file without launching a build, and what came out. */
+export function PlanCheck({ project, branch, label }: Props) {
+  const [result, setResult] = useState<{ branch: string | null; plan: BuildPlan } | null>(null);
+  const check = async () => {
+    setResult({ branch, plan: await planBuild(project.id, branch) });
+    return undefined;
+  };
+  return (
+    <div class="plan-check">
+      <ActionButton action={check}>{label}</ActionButton>
+      <div role="status">{result?.branch === branch && <PlanView plan={result.plan} />}</div>
+    </div>
+  );
+}
+
+function PlanView({ plan }: { plan: BuildPlan }) {
+  if (plan.errors.length > 0)
+    return (
+      <ul class="plan-problems">
+        {plan.errors.map(({ code, message }) => (
+          <li key={message}>
+            <StatusShape shape="cross" /> {message} {REMEDIES[code]}
+          </li>
+        ))}
+      </ul>
+    );
+  return (
+    <>
+      <p>
+        The repository answers, and <code>{plan.spec_file_path}</code> at <code>{plan.sha?.slice(0, 8)}</code> is valid:{" "}
+        {plural(plan.jobs.length, "job")}.
+      </p>
+      <ul>
+        {plan.jobs.map(({ name, stage, when, steps, tags }) => (
+          <li key={name}>
+            <strong>{name}</strong>{" "}
+            <span class="muted">{[stage, when === "manual" ? when : "", ...tags].filter(Boolean).join(", ")}</span>
+            {steps.length > 0 && <> {steps.join(" ")}</>}
+          </li>
+        ))}
+      </ul>
+      {plan.warnings.map((warning) => (
+        <p key={warning} class="muted">
+          {warning}
+        </p>
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,182 @@
+import { useState } from "preact/hooks";
+import { LIMITS, type Limits, type Settings, saveSettings, settingsOf } from "../../api/project_settings.ts";
+import { deleteProject, type Project } from "../../api/projects.ts";
+import { ConfirmButton } from "../../components/dialog.tsx";
+import { CheckBox, Form, SelectField, TextArea, TextField } from "../../components/form.tsx";
+import { Section } from "../../components/page.tsx";
+import { showToast } from "../../components/toasts.tsx";
+import { navigate, url } from "../../router/location.ts";
+import { BadgeLinks } from "./badge_links.tsx";
+import { ForgeSettings } from "./forge_settings.tsx";
+import { WebhookSettings } from "./webhook_settings.tsx";
+
+const LIMIT_LABELS: Record<keyof Limits, string> = {
+  keep_build_days: "Days to keep builds",
+  keep_log_days: "Days to keep logs",
+  keep_number_log: "Builds that keep their logs",
+  keep_artifact_days: "Days to keep artifacts",
+  keep_number_artifact: "Builds that keep their artifacts",
+};
+
+interface Props {
+  project: Project;
+  reload: () => void;
+}
+
+/** The settings of a project, a form per group. */
+export function ProjectSettings({ project, reload }: Props) {
+  return (
+    <div class="settings">
+      <SettingsForm title="General" project={project} reload={reload}>
+        {(settings, change) => (
+          <>
+            <TextField label="Name" required value={settings.name} onInput={(name) => change({ name })} />
+            <TextField
+              label="Description"
+              value={settings.description}
+              onInput={(description) => change({ description })}
+            />
+            <SelectField
+              label="Visibility"
+              hint="A private project answers as if it did not exist to all others."
+              value={settings.visibility}
+              options={[
+                ["internal", "Internal: all signed-in users see it"],
+                ["private", "Private: members, the owner and administrators see it"],
+              ]}
+              onChange={(visibility) => change({ visibility })}
+            />
+          </>
+        )}
+      </SettingsForm>
+      <SettingsForm title="Source" project={project} reload={reload}>
+        {(settings, change) => (
+          <>
+            <TextField
+              label="Repository"
+              required
+              value={settings.repository}
+              onInput={(repository) => change({ repository })}
+            />
+            <div class="field-row">
+              <TextField
+                label="Branch"
+                required
+                hint="* builds every branch"
+                value={settings.branch}
+                onInput={(branch) => change({ branch })}
+              />
+              <TextField
+                label="Pipeline file"
+                required
+                hint="Path in the repository"
+                value={settings.spec_file_path}
+                onInput={(spec_file_path) => change({ spec_file_path })}
+              />
+            </div>
+            <TextArea
+              label="Protected branches"
+              rows={3}
+              hint="One per line; * matches any text. Protected runners and secrets serve only these."
+              value={settings.protected_branches.join("\n")}
+              onInput={(text) => change({ protected_branches: text.split("\n") })}
+            />
+          </>
+        )}
+      </SettingsForm>
+      <SettingsForm title="Builds" project={project} reload={reload}>
+        {(settings, change) => (
+          <>
+            <TextField
+              label="Builds to keep"
+              type="number"
+              min={1}
+              hint="Older finished builds are deleted with their logs and artifacts. Empty: the setting of the server."
+              value={settings.keep_number_build === null ? "" : String(settings.keep_number_build)}
+              onInput={(value) => change({ keep_number_build: value === "" ? null : Number(value) })}
+            />
+            {LIMITS.map((name) => (
+              <TextField
+                key={name}
+                label={LIMIT_LABELS[name]}
+                type="number"
+                min={1}
+                hint="Empty: the setting of the server."
+                value={settings[name] === 0 ? "" : String(settings[name])}
+                onInput={(value) => change({ [name]: Number(value) })}
+              />
+            ))}
+            <CheckBox
+              label="Run builds at the same time"
+              hint="Otherwise a build waits until the one before it has finished."
+              checked={settings.allow_concurrent_execution}
+              onChange={(allow_concurrent_execution) => change({ allow_concurrent_execution })}
+            />
+          </>
+        )}
+      </SettingsForm>
+      <SettingsForm title="Badge" project={project} reload={reload}>
+        {(settings, change) => (
+          <>
+            <CheckBox
+              label="Publish the result of the last build"
+              hint="Everybody can see the badge and the entry in cc.xml without a sign-in, also of a private project."
+              checked={settings.badges}
+              onChange={(badges) => change({ badges })}
+            />
+            {project.badges && <BadgeLinks project={project} />}
+          </>
+        )}
+      </SettingsForm>
+      <WebhookSettings project={project} reload={reload} />
+      <ForgeSettings project={project} reload={reload} />
+      <Section title="Delete">
+        <p>All builds of the project with their logs and artifacts are deleted. Its history stays.</p>
+        <ConfirmButton
+          label="Delete project"
+          kind="danger"
+          title={`Delete ${project.name}?`}
+          confirm="Delete"
+          action={() => remove(project)}
+        >
+          <p>All its builds, logs and artifacts are deleted. This cannot be undone.</p>
+        </ConfirmButton>
+      </Section>
+    </div>
+  );
+}
+
+async function remove(project: Project): Promise<string> {
+  await deleteProject(project.id);
+  navigate(url("/projects"));
+  return `Project ${project.name} deleted`;
+}
+
+interface SettingsFormProps extends Props {
+  title: string;
+  children: (settings: Settings, change: (changes: Partial<Settings>) => void) => preact.ComponentChildren;
+}
+
+function SettingsForm({ title, project, reload, children }: SettingsFormProps) {
+  const saved = settingsOf(project);
+  const [changes, setChanges] = useState<Partial<Settings>>({});
+  const settings = { ...saved, ...changes };
+  const isChanged = JSON.stringify(settings) !== JSON.stringify(saved);
+  const submit = async () => {
+    const protected_branches = settings.protected_branches.map((branch) => branch.trim()).filter(Boolean);
+    try {
+      await saveSettings(project.id, saved, { ...settings, protected_branches });
+      setChanges({});
+      showToast(`${title} settings saved`);
+    } finally {
+      reload(); // some may have been saved before an error
+    }
+  };
+  return (
+    <Section title={title}>
+      <Form submit="Save" onSubmit={submit} disabled={!isChanged}>
+        {children(settings, (changed) => setChanges({ ...changes, ...changed }))}
+      </Form>
+    </Section>
+  );
+}

@@ -1,0 +1,58 @@
+import { useEffect, useState } from "preact/hooks";
+import { ApiError } from "../../api/client.ts";
+import { session, signIn } from "../../api/session.ts";
+import { Form, TextField } from "../../components/form.tsx";
+import { Brand } from "../../layout/frame.tsx";
+
+/** The sign-in form. After it, the address that was opened is shown. */
+export function SignIn() {
+  const [wait, setWait] = useState(0);
+  useEffect(() => {
+    document.title = "Sign in · Headrace";
+  }, []);
+  useEffect(() => {
+    if (wait <= 0) return;
+    const timer = setTimeout(() => setWait(wait - 1), 1000);
+    return () => clearTimeout(timer);
+  }, [wait]);
+  const state = session.value;
+  const submit = async (fields: FormData) => {
+    try {
+      await signIn(String(fields.get("username")), String(fields.get("password")));
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 429 && error.retryAfter > 0) {
+        setWait(Math.ceil(error.retryAfter));
+        return;
+      }
+      throw error;
+    }
+  };
+  return (
+    <main class="sign-in">
+      <div class="sign-in-card">
+        <Brand />
+        <h1>Sign in to Headrace</h1>
+        {state.status === "signed-out" && state.hasEnded && (
+          <p class="notice tone-warning">Your session has ended. Sign in to go on where you were.</p>
+        )}
+        {wait > 0 && (
+          <p class="notice tone-warning" role="status">
+            Too many attempts. You can try again in {wait} s.
+          </p>
+        )}
+        <Form submit="Sign in" onSubmit={submit} disabled={wait > 0}>
+          <TextField
+            label="Username"
+            name="username"
+            autocomplete="username"
+            autocapitalize="none"
+            spellcheck={false}
+            required
+            autofocus
+          />
+          <TextField label="Password" name="password" type="password" autocomplete="current-password" required />
+        </Form>
+      </div>
+    </main>
+  );
+}

@@ -1,0 +1,51 @@
+/** Sums and series of the statistics. */
+import type { Bucket, JobStatistics } from "../../api/statistics.ts";
+
+export interface Totals {
+  builds: number;
+  succeeded: number;
+  failed: number;
+  killed: number;
+  /** Of the builds that ended by themselves, 0 to 1; null if there are none. */
+  successRate: number | null;
+}
+
+export function sumBuckets(buckets: readonly Bucket[]): Totals {
+  const sum = (name: "succeeded" | "failed" | "killed") => buckets.reduce((total, bucket) => total + bucket[name], 0);
+  const [succeeded, failed, killed] = [sum("succeeded"), sum("failed"), sum("killed")];
+  const ended = succeeded + failed;
+  return { builds: ended + killed, succeeded, failed, killed, successRate: ended ? succeeded / ended : null };
+}
+
+/** Buckets of every day between the first and the last one. Days without builds are missing in the data. */
+export function fillDays(buckets: readonly Bucket[]): Bucket[] {
+  const first = buckets[0];
+  const last = buckets.at(-1);
+  if (!first || !last) return [];
+  const byDay = new Map(buckets.map((bucket) => [bucket.at.slice(0, 10), bucket]));
+  const filled: Bucket[] = [];
+  for (let time = startOf(first); time <= startOf(last); time += 86_400_000) {
+    const at = new Date(time).toISOString().slice(0, 10);
+    filled.push(byDay.get(at) ?? { ...EMPTY, at });
+  }
+  return filled;
+}
+
+const EMPTY = {
+  succeeded: 0,
+  failed: 0,
+  killed: 0,
+  run_p50: null,
+  run_p95: null,
+  wait_p50: null,
+  wait_p95: null,
+};
+
+function startOf({ at }: Bucket): number {
+  return Date.parse(`${at.slice(0, 10)}T00:00:00Z`);
+}
+
+/** The jobs that failed and then passed most often, then those that take longest. */
+export function slowestAndFlakiest(jobs: readonly JobStatistics[], count: number): JobStatistics[] {
+  return [...jobs].sort((one, other) => other.flaky - one.flaky || (other.p95 ?? 0) - (one.p95 ?? 0)).slice(0, count);
+}

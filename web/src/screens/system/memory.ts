@@ -1,0 +1,73 @@
+/** What the page remembers of a system: processes that stopped answering, and ten minutes of its numbers. */
+import type { Process, System } from "../../api/system.ts";
+
+export interface KnownProcess extends Process {
+  /** When it answered last, as milliseconds; null: it answered now. */
+  missingSince: number | null;
+}
+
+export interface Sample {
+  time: number;
+  jobs: number;
+  loopLagMs: number;
+  behind: number;
+  /** Sum of the last sequence numbers of all streams. */
+  sequence: number;
+}
+
+export interface Memory {
+  processes: KnownProcess[];
+  samples: Sample[];
+}
+
+export const NOTHING: Memory = { processes: [], samples: [] };
+const FORGOTTEN_MS = 600_000;
+
+/** Add a sample of the system state, and drop the processes that others have replaced. */
+export function remember(memory: Memory, system: System, now: number): Memory {
+  const present = system.processes.map((process) => ({ ...process, missingSince: null }));
+  const isPresent = ({ service, instance }: Process) =>
+    present.some((process) => process.service === service && process.instance === instance);
+  const missing = memory.processes
+    .filter((process) => !isPresent(process))
+    .map((process) => ({ ...process, leading: false, missingSince: process.missingSince ?? now }))
+    .filter(({ missingSince }) => now - missingSince < FORGOTTEN_MS)
+    .filter(({ service, missingSince }) => !isReplaced(memory, present, service, missingSince, now));
+  const sample = {
+    time: now,
+    jobs: system.queue.jobs,
+    loopLagMs: Math.max(0, ...present.map(({ loop_lag_ms }) => loop_lag_ms)),
+    behind: Math.max(0, ...present.map(maxLag)),
+    sequence: system.streams.reduce((sum, { last_seq }) => sum + last_seq, 0),
+  };
+  const samples = [...memory.samples.filter(({ time }) => now - time < FORGOTTEN_MS), sample];
+  return { processes: sortProcesses([...present, ...missing]), samples };
+}
+
+/** Whether a replica of the service has appeared that was not there when this one went away. */
+function isReplaced(memory: Memory, present: Process[], service: string, missingSince: number, now: number): boolean {
+  if (missingSince === now) return false;
+  const before = memory.processes.filter((process) => process.service === service && process.missingSince === null);
+  const known = new Set(before.map(({ instance }) => instance));
+  const isNew = ({ instance, started_at }: Process) => !known.has(instance) || Date.parse(started_at) > missingSince;
+  return present.some((process) => process.service === service && isNew(process));
+}
+
+export function maxLag({ lags }: Process): number {
+  return Math.max(0, ...Object.values(lags));
+}
+
+/** Events a second between each sample and the one before it. */
+export function eventRates(samples: readonly Sample[]): number[] {
+  return samples.slice(1).map((sample, i) => {
+    const before = samples[i] as Sample;
+    const seconds = (sample.time - before.time) / 1000;
+    return seconds > 0 ? Math.max(0, (sample.sequence - before.sequence) / seconds) : 0;
+  });
+}
+
+function sortProcesses(processes: KnownProcess[]): KnownProcess[] {
+  return processes.sort(
+    (one, other) => one.service.localeCompare(other.service) || one.instance.localeCompare(other.instance),
+  );
+}

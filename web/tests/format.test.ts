@@ -1,0 +1,45 @@
+import { describe, expect, test } from "vitest";
+import { formatBytes, formatRef, plural } from "../src/format/text.ts";
+import { formatDuration, formatRelative, secondsBetween } from "../src/format/time.ts";
+import { axisTicks } from "../src/screens/build/time_axis.ts";
+
+test.each([
+  [0, "0 s"],
+  [0.4, "0.4 s"],
+  [59.4, "59 s"],
+  [72, "1 m 12 s"],
+  [120, "2 m"],
+  [7500, "2 h 5 m"],
+  [273600, "3 d 4 h"],
+])("%d seconds are %s", (seconds, text) => {
+  expect(formatDuration(seconds)).toBe(text);
+});
+
+describe("relative times", () => {
+  const now = Date.parse("2026-06-15T12:00:00Z");
+  test.each([
+    [5, "just now"],
+    [60, "1 minute ago"],
+    [7200, "2 hours ago"],
+    [172800, "2 days ago"],
+    [-3600, "in 1 hour"],
+  ])("%d seconds before now is %s", (seconds, text) => {
+    expect(formatRelative(new Date(now - seconds * 1000).toISOString(), now)).toBe(text);
+  });
+});
+
+test("an open end is now", () => {
+  expect(secondsBetween("2026-01-01T00:00:00Z", null, Date.parse("2026-01-01T00:01:00Z"))).toBe(60);
+  expect(secondsBetween(null, null)).toBeNull();
+});
+
+test("sizes, refs and counts", () => {
+  expect([formatBytes(12), formatBytes(2_400_123)]).toEqual(["12 B", "2.3 MB"]);
+  expect([formatRef("refs/heads/main"), formatRef("refs/tags/v1"), formatRef(null)]).toEqual(["main", "tag v1", ""]);
+  expect([plural(1, "line"), plural(12345, "line")]).toEqual(["1 line", "12,345 lines"]);
+});
+
+test("a time axis has few ticks, and none at its end", () => {
+  expect(axisTicks(50)).toEqual([10, 20, 30, 40]);
+  expect(axisTicks(1_000_000).length).toBeLessThanOrEqual(12);
+});
