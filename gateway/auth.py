@@ -22,7 +22,7 @@ from contracts.identity import (
 )
 from gateway.access_cache import StaleIfErrorCache
 from libs.eventstore.decider import Actor
-from libs.messaging.request_reply import MessageClient
+from libs.messaging.request_reply import REQUEST_TIMEOUT_SECONDS, MessageClient
 from libs.security.tokens import ExpiredToken, InvalidToken, TokenClaims, UnknownKey, hash_token, verify_token
 from libs.tasks import SharedTasks
 
@@ -31,7 +31,7 @@ KEY_MAX_AGE_SECONDS = 60.0  # older keys are reloaded, so a withdrawn key is acc
 MAX_CACHED_CLAIMS = 10_000  # limit of cached verified login tokens
 MAX_TOKEN_LENGTH = 4096  # characters; tokens issued by identity have about 400
 PERSONAL_TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
-TIMEOUT_SECONDS = 1.0
+REFRESH_TIMEOUT_SECONDS = 1.0  # for access that is cached, so that a service that hangs does not delay every request
 
 
 class Role(StrEnum):
@@ -156,7 +156,7 @@ class Authenticator:
         if self._keys:
             await asyncio.sleep(self._keys_requested_at + KEY_REQUEST_INTERVAL_SECONDS - self._clock())
         self._keys_requested_at = self._clock()
-        answer = await self._bus.query(GetVerificationKeys(), timeout=TIMEOUT_SECONDS)
+        answer = await self._bus.query(GetVerificationKeys())
         keys = VerificationKeys.model_validate_json(answer).keys
         if not self._keys.keys() <= keys.keys():
             self._claims.clear()  # some tokens may be signed with a withdrawn key
@@ -164,7 +164,8 @@ class Authenticator:
 
     async def _fetch_access(self, user_id: int) -> Access:
         try:
-            answer = await self._bus.query(GetAccess(user_id=user_id), timeout=TIMEOUT_SECONDS)
+            timeout = _timeout(user_id in self._access_by_user)
+            answer = await self._bus.query(GetAccess(user_id=user_id), timeout=timeout)
         except RequestRejected as rejection:
             if rejection.code == "DEVELOPER_NOT_FOUND":
                 raise RequestRejected("TOKEN_INVALID", "The user of this token was deleted.") from None
@@ -172,5 +173,10 @@ class Authenticator:
         return Access.model_validate_json(answer)
 
     async def _fetch_token_access(self, token_hash: str) -> TokenAccess:
-        answer = await self._bus.send(AuthenticateToken(token_hash=token_hash), timeout=TIMEOUT_SECONDS)
+        timeout = _timeout(token_hash in self._access_by_token)
+        answer = await self._bus.send(AuthenticateToken(token_hash=token_hash), timeout=timeout)
         return TokenAccess.model_validate_json(answer)
+
+
+def _timeout(cached: bool) -> float:
+    return REFRESH_TIMEOUT_SECONDS if cached else REQUEST_TIMEOUT_SECONDS

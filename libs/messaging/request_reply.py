@@ -23,6 +23,7 @@ FINGERPRINT_HEADER = "Headrace-Fingerprint"
 ACTOR_HEADER = "Headrace-Actor"
 TRACE_HEADER = "traceparent"
 FAILURE_HEADER = "Failure"
+REQUEST_TIMEOUT_SECONDS = 8.0  # allows for a busy machine, and for the election of a primary in the database
 
 Headers = Mapping[str, str]
 
@@ -76,7 +77,7 @@ class MessageClient:
         self._client = client
         self._allowed = allowed
 
-    async def query(self, query: Query, *, actor: Actor = SYSTEM, timeout: float = 2.0) -> bytes:
+    async def query(self, query: Query, *, actor: Actor = SYSTEM, timeout: float = REQUEST_TIMEOUT_SECONDS) -> bytes:
         """Send a query and return the answer's JSON.
 
         Raises RequestRejected with the service's error code, or with SERVICE_UNAVAILABLE, SERVICE_TIMEOUT or
@@ -93,7 +94,7 @@ class MessageClient:
         fingerprint: str = "",
         may_be_duplicate: bool = True,
         return_message: ReturnMessage | None = None,
-        timeout: float = 5.0,
+        timeout: float = REQUEST_TIMEOUT_SECONDS,
     ) -> bytes:
         """Send a command and return the answer's JSON. With a `command_id`, the command can be sent again safely.
 

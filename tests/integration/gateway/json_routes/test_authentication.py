@@ -8,6 +8,7 @@ import pytest
 
 from contracts.errors import RequestRejected
 from contracts.identity import GetAccess, LogIn, Session
+from gateway import auth
 from gateway.auth import Authenticator, Role
 from libs.messaging.request_reply import MessageClient
 from libs.security.tokens import generate_signing_key
@@ -131,3 +132,17 @@ async def test_cached_access_is_used_for_a_minute_while_identity_is_unavailable(
     with pytest.raises(RequestRejected, match="SERVICE_UNAVAILABLE"):
         await authenticator.authenticate(token, Role.DEVELOPER, None)
     await stage.services.serve(GetAccess, stage.users.get)
+
+
+async def test_only_a_refresh_of_cached_access_has_a_short_timeout(
+    stage: GatewayStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "REFRESH_TIMEOUT_SECONDS", 0.0001)
+    clock = ManualClock()
+    authenticator = Authenticator(MessageClient(stage.client), clock)
+    stage.users.add(5, "ROLE_DEVELOPER")
+    token = stage.users.token(5)
+    assert (await authenticator.authenticate(token, Role.DEVELOPER, None)).id == 5
+    stage.users.add(5, "ROLE_DEVELOPER", enabled=False, epoch=2)
+    clock.now = 2  # the cached access is older than its time to live
+    assert (await authenticator.authenticate(token, Role.DEVELOPER, None)).id == 5

@@ -29,6 +29,7 @@ from tests.support.infrastructure.nats_cluster import NatsCluster, frozen, nats_
 from tests.support.waiting import eventually
 
 GET_QUERY = GetCounter(counter_id="1")
+LOST_REQUEST_SECONDS = 2.0  # after which a request to an unreachable replica is repeated
 
 
 async def echo(body: bytes, _headers: Headers) -> bytes:
@@ -37,7 +38,7 @@ async def echo(body: bytes, _headers: Headers) -> bytes:
 
 async def is_answered(caller: MessageClient) -> bool:
     try:
-        return bool(await caller.query(GET_QUERY))
+        return bool(await caller.query(GET_QUERY, timeout=LOST_REQUEST_SECONDS))
     except RequestRejected:
         return False
 
