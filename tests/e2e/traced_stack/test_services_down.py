@@ -18,7 +18,7 @@ from tests.support.external.repositories import create_sample_repository
 from tests.support.stacks.running_stack import JsonObject, RunningStack
 from tests.support.waiting import wait_until
 
-MAX_FAILURE_SECONDS = 4.0  # less than the request timeout of five seconds
+MAX_FAILURE_SECONDS = 7.0  # less than the request timeout of eight seconds
 HANGING_SCRIPT = """
 sleep 77000 &
 (trap '' TERM INT HUP; exec setsid sleep 77001) &

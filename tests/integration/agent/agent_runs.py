@@ -12,7 +12,7 @@ from agent.config import Config
 from agent.runner import run
 from tests.support.in_process.fake_gitlab import FakeGitLabServer, read_command_lines
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 60.0
 GIT_COMMAND = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
 
 

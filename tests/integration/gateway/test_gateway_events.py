@@ -128,7 +128,7 @@ async def publish_until_stream_ends(
 async def test_event_streams_end_when_the_gateway_stops(stage: GatewayStage) -> None:
     async with open_event_stream(stage) as source:
         stage.server.begin_shutdown()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert [event async for event in source] == []
 
 
@@ -160,7 +160,7 @@ async def test_concurrent_event_streams_per_user_are_limited(
         async with stage.http.stream("GET", "/api/events", headers=stage.developer) as response:
             return response.status_code == 200
 
-    assert await eventually(is_free, bool, within=10)
+    assert await eventually(is_free)
 
 
 async def test_a_stalled_event_stream_does_not_block_gateway_shutdown(

@@ -142,7 +142,7 @@ async def running_gateway(settings: Settings, clock: Clock | None = None) -> Asy
             server = Server(gateway)
             task = asyncio.create_task(server.serve(sockets=[sock]))
             try:
-                await eventually(lambda: asyncio.sleep(0, server.started), bool, within=10)
+                await eventually(lambda: asyncio.sleep(0, server.started))
                 scheme = "https" if settings.tls_certificate else "http"
                 yield gateway, server, f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
             finally:

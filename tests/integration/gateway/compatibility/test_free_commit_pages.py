@@ -53,9 +53,7 @@ async def publish_finished_build(
             cloudevents.to_body(recorded),
             headers=cloudevents.to_headers("builds", recorded),
         )
-    await eventually(
-        lambda: free_commit.get("project", project["id"]), lambda shown: shown["builds_id"] == [number], within=10
-    )
+    await eventually(lambda: free_commit.get("project", project["id"]), lambda shown: shown["builds_id"] == [number])
 
 
 async def get_page(free_commit: FreeCommitSystem, listing: str, query: str) -> dict[str, Any]:

@@ -81,7 +81,7 @@ async def wait_for_held_requests(stage: GatewayStage, count: int = 1) -> None:
     async def all_held() -> bool:
         return len(stage.gateway.state.long_polls) == count and len(stage.services.received_of(ClaimJob)) >= count
 
-    await eventually(all_held, bool, within=5)
+    await eventually(all_held)
 
 
 async def publish_queued_job(stage: GatewayStage, job: JobQueued = QUEUED_JOB) -> None:

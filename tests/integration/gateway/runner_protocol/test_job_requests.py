@@ -36,7 +36,7 @@ async def hang_up(stage: GatewayStage, requests: "list[asyncio.Task[httpx.Respon
     for request in requests:
         request.cancel()
     await asyncio.gather(*requests, return_exceptions=True)
-    await eventually(lambda: asyncio.sleep(0, len(stage.gateway.state.long_polls)), lambda count: count == 0, within=10)
+    await eventually(lambda: asyncio.sleep(0, len(stage.gateway.state.long_polls)), lambda count: count == 0)
 
 
 async def test_a_queued_job_is_assigned_at_once(stage: GatewayStage) -> None:
@@ -86,7 +86,7 @@ async def test_a_held_job_request_gets_a_newly_queued_job_at_once(long_poll_stag
     await wait_for_held_requests(long_poll_stage)
     await long_poll_stage.services.serve(ClaimJob, lambda _: ClaimResult(assignment=ASSIGNMENT))
     await publish_queued_job(long_poll_stage)
-    async with asyncio.timeout(5):  # far less than the hold time of one minute
+    async with asyncio.timeout(20):  # far less than the hold time of one minute
         response = await request
     assert response.json()["id"] == 11
 
@@ -98,7 +98,7 @@ async def test_one_queued_job_wakes_one_of_many_held_requests(
     await wait_for_held_requests(long_poll_stage, 50)
     stage.services.received.clear()
     await publish_queued_job(stage)
-    await eventually(lambda: count_claims(stage), bool, within=10)
+    await eventually(lambda: count_claims(stage))
     await asyncio.sleep(HOLD_SECONDS)  # a second request, if woken, would send its claim in this time
     assert await count_claims(stage) == 1
     await hang_up(long_poll_stage, requests)
@@ -115,11 +115,11 @@ async def test_each_gateway_wakes_at_most_one_held_request_per_job(
         requests = [start_job_request(long_poll_stage) for _ in range(10)]
         requests += [asyncio.create_task(other_http.post("/api/v4/jobs/request", json=request_body)) for _ in range(10)]
         await wait_for_held_requests(long_poll_stage, 10)
-        await eventually(lambda: count_claims(stage), lambda count: count == 20, within=5)
+        await eventually(lambda: count_claims(stage), lambda count: count == 20)
         assert len(second.state.long_polls) == 10
         stage.services.received.clear()
         await publish_queued_job(stage)
-        await eventually(lambda: count_claims(stage), lambda count: count == 2, within=10)
+        await eventually(lambda: count_claims(stage), lambda count: count == 2)
         await asyncio.sleep(HOLD_SECONDS)  # a third request, if woken, would send its claim in this time
         await hang_up(long_poll_stage, requests)
         assert await count_claims(stage) == 2
@@ -129,7 +129,7 @@ async def test_a_held_request_woken_in_vain_stays_held(long_poll_stage: GatewayS
     request = start_job_request(long_poll_stage)
     await wait_for_held_requests(long_poll_stage)
     await publish_queued_job(long_poll_stage)
-    await eventually(lambda: count_claims(long_poll_stage), lambda count: count == 2, within=10)
+    await eventually(lambda: count_claims(long_poll_stage), lambda count: count == 2)
     await long_poll_stage.services.serve(ClaimJob, lambda _: ClaimResult(assignment=ASSIGNMENT))
     await publish_queued_job(long_poll_stage)
     assert (await request).status_code == 201
@@ -170,9 +170,7 @@ async def test_a_disconnected_client_is_removed_from_the_held_requests(
     request.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await request
-    await eventually(
-        lambda: asyncio.sleep(0, len(long_poll_stage.gateway.state.long_polls)), lambda count: count == 0, within=10
-    )
+    await eventually(lambda: asyncio.sleep(0, len(long_poll_stage.gateway.state.long_polls)), lambda count: count == 0)
     stage.services.received.clear()
     await publish_queued_job(stage)
     assert (await start_job_request(stage)).status_code == 204

@@ -47,7 +47,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
 
-LEASE_SECONDS = 3.0  # duration of a job lease; also the time without requests after which a runner is offline
+LEASE_SECONDS = 5.0  # duration of a job lease; also the time without requests after which a runner is offline
 MAX_WAIT_SECONDS = 60.0  # shorter than the skew of 90 s, which would delay the loss of a job by as much
 SKEWED_PROCESS = "tests.integration.libs.leadership.skewed_process"
 SKEWED, CORRECT = "skewed", "right"

@@ -90,7 +90,7 @@ async def test_a_stock_client_pulls_with_a_subject_filter(consumer: Client, buil
     await publish(builds, "evt.builds.build-2.BuildQueued")
     await wait_until_copied(operator, "builds", await publish(builds, "evt.builds.build-2.BuildFinished"))
     pulling = await consumer.jetstream().pull_subscribe("evt.builds.build-2.BuildFinished")
-    assert [message.subject for message in await pulling.fetch(5, timeout=5)] == ["evt.builds.build-2.BuildFinished"]
+    assert [message.subject for message in await pulling.fetch(5, timeout=20)] == ["evt.builds.build-2.BuildFinished"]
 
 
 async def test_purging_a_stream_purges_its_mirror(builds: Client, operator: Client) -> None:

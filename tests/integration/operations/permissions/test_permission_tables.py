@@ -118,7 +118,7 @@ async def test_a_service_may_reply_once_to_each_request(servers: Servers, runner
     await runners.subscribe(GetRunner.subject(), cb=reply)
     await flush_to_server(runners)
     async with probe_login(servers, "gateway") as requester:
-        assert (await requester.client.request(GetRunner.subject(), timeout=5)).data == b"once"
+        assert (await requester.client.request(GetRunner.subject(), timeout=20)).data == b"once"
         async with probe_login(servers, "runners") as other:
             assert await other.publish(replies[0]) == [replies[0].lower()]
 

@@ -144,7 +144,7 @@ async def wait_until_rejected(gateways: Gateways, token: Mapping[str, Any]) -> N
     async def get_statuses() -> list[int]:
         return [await request_status(http, token) for http in gateways]
 
-    await eventually(get_statuses, lambda found: found == [401, 401], within=10)
+    await eventually(get_statuses, lambda found: found == [401, 401])
 
 
 @pytest.mark.parametrize(

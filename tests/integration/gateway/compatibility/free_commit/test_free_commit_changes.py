@@ -164,7 +164,7 @@ async def test_patching_the_projects_of_a_developer_replaces_them(free_commit: F
         others = [project for project in (first, second, third) if project not in wanted]
         assert await get_members(*others) == [[other["id"]]] * len(others)
         await eventually(
-            lambda: free_commit.get("developer", developer["id"]), (developer | {"projects_id": ids}).__eq__, within=10
+            lambda: free_commit.get("developer", developer["id"]), (developer | {"projects_id": ids}).__eq__
         )
 
 
@@ -207,4 +207,4 @@ async def test_each_reading_of_a_secret_is_recorded_despite_an_idempotency_key(f
             state = (await bus.jetstream().stream_info("projects", subjects_filter=subject)).state
             return (state.subjects or {}).get(subject, 0)
 
-        await eventually(count_accesses, (6).__eq__, within=10)
+        await eventually(count_accesses, (6).__eq__)

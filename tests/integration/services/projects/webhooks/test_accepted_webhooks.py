@@ -33,9 +33,7 @@ async def test_a_github_push_is_built_at_its_commit_by_its_sender(webhooks: Webh
     assert shown["body_size"] == len(body)
     single = await webhooks.gateways[1].get(f"/api/admin/deliveries/{answer['delivery_id']}", headers=webhooks.admin)
     assert single.json() == shown
-    await eventually(
-        lambda: webhooks.list_delivery_events(project.id), lambda names: names == ["DeliveryAccepted"], within=10
-    )
+    await eventually(lambda: webhooks.list_delivery_events(project.id), lambda names: names == ["DeliveryAccepted"])
 
 
 async def test_the_history_of_a_webhook_delivery_and_its_build_names_the_sender(webhooks: WebhookStage) -> None:

@@ -125,7 +125,7 @@ async def test_webhook_keys_and_sender_names_are_encrypted_in_the_event_log_and_
         project.id, gitlab_headers(project.key), gitlab_push_body(UNKNOWN_SHA, username="octo-canary")
     )
     await webhooks.deliver(project.id, gitlab_headers("token-canary"), gitlab_push_body(UNKNOWN_SHA))
-    await eventually(lambda: webhooks.list_delivery_events(project.id), lambda names: len(names) == 2, within=10)
+    await eventually(lambda: webhooks.list_delivery_events(project.id), lambda names: len(names) == 2)
     async with create_mongo_client(webhooks.stage.settings, "test") as client:
         database = get_database(client, webhooks.stage.settings, "projects")
         texts = [
