@@ -1,5 +1,6 @@
 """The build queue: sequential builds, concurrent builds and canceled builds."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -12,8 +13,10 @@ from tests.support.waiting import wait_until
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path / "gate")
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.open()  # the builds of a failed test would occupy the agent
 
 
 def list_queued(stack: RunningStack, project_id: int) -> list[JsonObject]:

@@ -1,5 +1,5 @@
 /** Keys that work on every screen, and keys that a screen adds while it is shown. */
-import { useEffect } from "preact/hooks";
+import { useEffect, useLayoutEffect } from "preact/hooks";
 import { navigate, url } from "../router/location.ts";
 import { isGoToOpen } from "./go_to.tsx";
 import { isHelpOpen } from "./key_help.tsx";
@@ -17,7 +17,8 @@ const screenKeys = new Set<Key[]>();
 
 /** Keys of a screen. They are listed in the help while the screen is shown. */
 export function useScreenKeys(keys: Key[]): void {
-  useEffect(() => {
+  // before the next event: effects run after painting, and a key pressed until then would see the state of before
+  useLayoutEffect(() => {
     screenKeys.add(keys);
     return () => void screenKeys.delete(keys);
   });

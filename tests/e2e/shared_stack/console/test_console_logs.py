@@ -18,7 +18,9 @@ def get_failed_job(stack: RunningStack, build: int) -> JsonObject:
 
     def find_job() -> JsonObject | None:
         jobs = stack.admin.get(f"/developer/builds/{build}/overview").raise_for_status().json()["jobs"]
-        return next((job for job in jobs if job["name"] == "unit tests" and job["attempts"][0]["completed_at"]), None)
+        failing = next((job for job in jobs if job["name"] == "unit tests"), None)
+        is_complete = failing and any(attempt["completed_at"] for attempt in failing["attempts"][:1])
+        return failing if is_complete else None
 
     job = wait_until(find_job, within=60)
     assert job is not None
@@ -37,6 +39,13 @@ async def is_in_view(page: Page, text: re.Pattern[str]) -> bool:
             }"""
         )
     )
+
+PRESS_N_TWICE = """async () => {
+    for (let presses = 0; presses < 2; presses++) {
+        document.dispatchEvent(new KeyboardEvent("keydown", { key: "n" }));
+        await new Promise(queueMicrotask);  // the page renders, but the browser does not paint yet
+    }
+}"""
 
 
 async def test_lines_of_a_log_are_linked_copied_and_searched(
@@ -77,6 +86,9 @@ async def test_lines_of_a_log_are_linked_copied_and_searched(
         await expect(matches).not_to_have_text(before or "")
         await page.keyboard.press("N")
         await expect(matches).to_have_text(before or "")
+        place, count = map(int, (before or "").split(" of "))
+        await page.evaluate(PRESS_N_TWICE)
+        await expect(matches).to_have_text(f"{(place + 1) % count + 1} of {count}")
 
 
 async def test_a_log_is_shown_in_several_ways(console: Console, stack: RunningStack, pipeline_build: int) -> None:
