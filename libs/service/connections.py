@@ -68,8 +68,8 @@ def create_mongo_client(settings: Settings, name: str, *, timeout: float = 20.0)
     return AsyncMongoClient(
         settings.mongodb_url,
         appname=f"headrace-{name}",
-        serverSelectionTimeoutMS=3000,
-        connectTimeoutMS=2000,
+        serverSelectionTimeoutMS=5000,
+        connectTimeoutMS=5000,  # with heartbeatFrequencyMS, also the silence after which a server counts as lost
         socketTimeoutMS=int(timeout * 1000),
         waitQueueTimeoutMS=3000,
         heartbeatFrequencyMS=2000,
