@@ -40,6 +40,7 @@ async def is_in_view(page: Page, text: re.Pattern[str]) -> bool:
         )
     )
 
+
 PRESS_N_TWICE = """async () => {
     for (let presses = 0; presses < 2; presses++) {
         document.dispatchEvent(new KeyboardEvent("keydown", { key: "n" }));
