@@ -143,7 +143,7 @@ class EventTail:
         try:
             newest = (await self._client.jetstream().stream_info(self._service)).state.last_seq
         except NotFoundError:
-            raise OperatorError(f"The stream {self._service} does not exist. Run `headrace migrate`.") from None
+            raise OperatorError(f"The stream {self._service} does not exist. Run `headrace server migrate`.") from None
         self._reader = await StreamReader.open(self._client, self._service, since=start)
         self._stored_count = await self._reader.count_pending()
         if not self._stored_count:
@@ -221,7 +221,7 @@ def follow_events(start: str, *, raw: bool = False) -> None:
 def require_nats(settings: Settings) -> Settings:
     if not settings.nats_url:
         raise SettingsError(
-            f"No stack runs on {settings.data}. Start one with `headrace up`, select its folder with --data, "
+            f"No stack runs on {settings.data}. Start one with `headrace server up`, select its folder with --data, "
             "or set HEADRACE_NATS_URL."
         )
     return settings
@@ -245,7 +245,7 @@ async def connect_to_nats(settings: Settings, name: str) -> Client:
     try:
         return await asyncio.wait_for(connect(settings, name), NATS_TIMEOUT_SECONDS)
     except (TimeoutError, OSError, NatsError) as error:
-        raise OperatorError("NATS does not respond. Check the stack with `headrace status`.") from error
+        raise OperatorError("NATS does not respond. Check the stack with `headrace server status`.") from error
 
 
 async def _follow_events(settings: Settings, since: datetime | None, console: Console, *, raw: bool) -> None:

@@ -1,4 +1,4 @@
-"""Migration of all services: run by `headrace up`, by `headrace migrate`, and by a Kubernetes Job before an upgrade."""
+"""Migration of all services, run by `headrace server up` and `migrate`, and by a Kubernetes Job before an upgrade."""
 
 import asyncio
 import sys
@@ -60,7 +60,7 @@ async def _migrate_once(settings: Settings) -> list[str]:
         nats = await connect(settings, "migrate", timeout=NATS_TIMEOUT_SECONDS)
         databases = [get_database(client, settings, service.name) for service in services]
         if await is_restore_interrupted(databases[0]):
-            raise OperatorError("A restore into these databases is incomplete; run `headrace restore` again.")
+            raise OperatorError("A restore into these databases is incomplete; run `headrace admin restore` again.")
         vaults = [create_vault(database, settings) for database in databases]
         return await migrate_services(services, databases, vaults, nats, replicas=settings.stream_replicas)
     except ConnectionFailure as error:

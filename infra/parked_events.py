@@ -1,4 +1,4 @@
-"""`headrace reactions`: lists the parked events, and requests their retry by the services."""
+"""`headrace admin reactions`: lists the parked events, and requests their retry by the services."""
 
 import asyncio
 import json
@@ -84,7 +84,7 @@ async def _retry(parked: Parked, ids: Sequence[str]) -> dict[str, str]:
     """Return the error of each retried event, empty if its reaction succeeded."""
     found = await _find_all(parked)
     if unknown := set(ids) - set(found):
-        raise OperatorError(f"No event is parked as {min(unknown)}. `headrace reactions list` shows the ids.")
+        raise OperatorError(f"No event is parked as {min(unknown)}. `headrace admin reactions list` shows the ids.")
     pending = {id_: id_.partition("/") for id_ in ids or found}
     for service, _, name in pending.values():
         await parked[service].request_retry(name)

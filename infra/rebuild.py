@@ -1,4 +1,4 @@
-"""`headrace rebuild`: rebuilds rows and projections from the event log, with a progress bar for each."""
+"""`headrace admin rebuild`: rebuilds rows and projections from the event log, with a progress bar for each."""
 
 import asyncio
 import os

@@ -30,7 +30,7 @@ export default defineConfig({
   build: {
     outDir: OUTPUT,
     emptyOutDir: true,
-    assetsInlineLimit: 0, // the content security policy allows no inline scripts
+    assetsInlineLimit: 0, // because the page's content security policy forbids inline scripts
     cssCodeSplit: false,
     license: { fileName: "licenses.md" },
     modulePreload: { polyfill: false },

@@ -1,4 +1,4 @@
-"""`headrace backup` and `headrace restore`: open the files and servers, show progress, and print the results."""
+"""`headrace admin backup` and `restore`: open the files and servers, show progress, and print the results."""
 
 import asyncio
 import os
@@ -180,7 +180,7 @@ def _open_output(file: str) -> Iterator[BinaryIO]:
     """Open the output. A file is readable by its owner only, and gets its final name when it is complete."""
     if file == STANDARD_STREAM:
         if sys.stdout.isatty():
-            raise SettingsError("A backup is binary data; redirect it, as in `headrace backup - > FILE`.")
+            raise SettingsError("A backup is binary data; redirect it, as in `headrace admin backup - > FILE`.")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return

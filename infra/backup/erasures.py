@@ -1,7 +1,7 @@
 """Erasures of users: listed outside of a backup, and applied again to a restored system.
 
 A backup contains the users who were erased after it was taken, with their keys. The erasures since then come from the
-identity stream in JetStream, which outlives the databases, and from a file that `headrace erasures` wrote.
+identity stream in JetStream, which outlives the databases, and from a file that `headrace admin erasures` wrote.
 """
 
 import json
@@ -59,11 +59,13 @@ async def read_stream(nats: Client) -> list[Erasure]:
 
 
 def read_file(path: Path) -> list[Erasure]:
-    """Return the erasures of a file that `headrace erasures` wrote. Raises OperatorError."""
+    """Return the erasures of a file that `headrace admin erasures` wrote. Raises OperatorError."""
     try:
         return [Erasure.model_validate_json(line) for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeError, ValidationError):
-        raise OperatorError(f"{path} is not a list of erasures. Write it with `headrace erasures > FILE`.") from None
+        raise OperatorError(
+            f"{path} is not a list of erasures. Write it with `headrace admin erasures > FILE`."
+        ) from None
 
 
 def to_documents(erasures: Iterable[Erasure], since: datetime) -> list[Document]:

@@ -83,8 +83,8 @@ async def require_empty_system(databases: Databases, nats: Client, *, purge: boo
     for service in databases:
         if await _is_service_running(nats, GetHistory.subject_at(service)):
             raise OperatorError(
-                f"The service {service} is running. Stop all services first (`headrace down`, or scale them to zero), "
-                "and start them after the restore."
+                f"The service {service} is running. Stop all services first (`headrace server down`, or scale them to "
+                "zero), and start them after the restore."
             )
     interrupted = await is_restore_interrupted(next(iter(databases.values())))
     if not interrupted:

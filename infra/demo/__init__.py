@@ -1,1 +1,1 @@
-"""`headrace demo`: build a sample repository over the HTTP API, and show the build in the terminal."""
+"""`headrace server demo`: build a sample repository over the HTTP API, and show the build in the terminal."""

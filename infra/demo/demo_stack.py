@@ -66,7 +66,9 @@ def _wait_until_ready(folder: DataFolder) -> str:
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while (state := StackState.read(folder)) is None or not state.ready:
         if find_supervisor(folder) is None or time.monotonic() > deadline:
-            raise OperatorError(f"The stack on {folder.path} did not become ready. Check it with `headrace status`.")
+            raise OperatorError(
+                f"The stack on {folder.path} did not become ready. Check it with `headrace server status`."
+            )
         time.sleep(0.1)
     return state.url
 

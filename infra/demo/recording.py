@@ -1,4 +1,4 @@
-"""`python -m infra.demo.recording` writes docs/images/demo.svg: the terminal output of a real `headrace demo`.
+"""`python -m infra.demo.recording` writes docs/images/demo.svg: the terminal output of a real `headrace server demo`.
 
 It starts a stack and takes some seconds, so `make docs` does not run it.
 """

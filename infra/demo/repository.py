@@ -60,7 +60,7 @@ SAMPLE_FILES = {
     "src/index.txt": "welcome to the web shop\n",
     "src/basket.txt": "your basket is empty\n",
     "src/payment.txt": "cards, cash and shells\n",
-    "README.md": "# Web shop\n\nThe sample that `headrace demo` builds; see headrace.yaml and ci/.\n",
+    "README.md": "# Web shop\n\nThe sample that `headrace server demo` builds; see headrace.yaml and ci/.\n",
 }
 
 

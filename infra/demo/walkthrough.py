@@ -1,4 +1,4 @@
-"""`headrace demo`: builds a repository on a local stack or on a remote system, and shows the build's log.
+"""`headrace server demo`: builds a repository on a local stack or on a remote system, and shows the build's log.
 
 On a local stack it also shows the build's events.
 """
@@ -118,7 +118,7 @@ def _create_project(ui: Ui, admin: Client, repository: Repository) -> DemoProjec
         {
             "project": {
                 "name": f"demo-{number}",
-                "description": "Created by `headrace demo`",
+                "description": "Created by `headrace server demo`",
                 "repository": repository.url,
                 "branch": repository.branch,
                 "spec_file_path": repository.spec,

@@ -72,9 +72,9 @@ SECTIONS: dict[str, dict[str, str]] = {
         "HEADRACE_INSTANCE": "Name of the replica in logs and metrics.",
         "HEADRACE_HEALTH_PORT": "Port of `/healthz`, `/readyz` and `/metrics`. 0: any free port.",
         "HEADRACE_REPLICAS": "Replicas of each service and of the gateway in the embedded stack.",
-        "HEADRACE_STREAM_REPLICAS": "Copies of each event in a NATS cluster. Applied by `headrace migrate`.",
+        "HEADRACE_STREAM_REPLICAS": "Copies of each event in a NATS cluster. Applied by `headrace server migrate`.",
         "HEADRACE_WAIT_SECONDS": (
-            "Maximum seconds `headrace migrate` and `headrace agent register` wait for servers that do not respond yet."
+            "Maximum seconds `headrace server migrate` and `headrace agent register` wait for servers that do not respond yet."
         ),
         "HEADRACE_CA_FILE": (
             "PEM file of certificate authorities to trust. Replaces the system's for NATS, MongoDB and, in agents, the gateway; "

@@ -30,7 +30,7 @@ MAX_LISTED_INDEXES = 5  # number of indexes that a finding names
 UNAUTHORIZED_CODES = {13, 18}
 FATAL_CHECKS = {"mongodb", "mongodb.replica_set"}  # if one of these fails, other database checks are skipped
 UNREACHABLE_CONSEQUENCE = "It stores all data. No service responds without it."
-MIGRATE_REMEDY = "Run `headrace migrate`; services can keep running."
+MIGRATE_REMEDY = "Run `headrace server migrate`; services can keep running."
 
 
 def invalid_setting_finding(error: SettingsError) -> Finding:
@@ -141,7 +141,7 @@ async def check_contents(
             "restore",
             "A restore is running or was interrupted.",
             "The databases are incomplete, and services wait for the end of the restore.",
-            "If no restore is running, run `headrace restore` again with the same file.",
+            "If no restore is running, run `headrace admin restore` again with the same file.",
         )
         return
     for service in services:
@@ -180,7 +180,8 @@ async def _check_parked_events(service: Service, database: AsyncDatabase[Documen
             f"{len(parked)} events of {service.name} are parked, because the reaction to them failed too often. The "
             f"last error: {parked[-1]['reaction']} on {parked[-1]['event_id']}: {parked[-1]['error']}.",
             "What follows from these events has not happened. Other events are handled.",
-            "List them with `headrace reactions list`, remove the cause, and run `headrace reactions retry`.",
+            "List them with `headrace admin reactions list`, remove the cause, and run "
+            "`headrace admin reactions retry`.",
         )
 
 

@@ -54,7 +54,7 @@ async def check_processes(settings: Settings) -> AsyncIterator[Finding]:
             "processes",
             f"The stack on {folder.path} is not running.",
             "It cannot be used.",
-            "Start it with `headrace up`.",
+            "Start it with `headrace server up`.",
         )
     elif down:
         yield Finding(

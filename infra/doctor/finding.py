@@ -31,13 +31,18 @@ async def run_check(name: str, check: Check) -> list[Finding]:
                 name,
                 f"The check took longer than {CHECK_TIMEOUT_SECONDS:g} s.",
                 UNKNOWN_CONSEQUENCE,
-                "Run `headrace doctor` again later.",
+                "Run `headrace admin doctor` again later.",
             )
         )
     except Exception as error:  # no error may prevent the other checks
         what = f"The check failed ({type(error).__name__})."
         findings.append(
-            Finding(name, what, UNKNOWN_CONSEQUENCE, "Fix the other findings first, then run `headrace doctor` again.")
+            Finding(
+                name,
+                what,
+                UNKNOWN_CONSEQUENCE,
+                "Fix the other findings first, then run `headrace admin doctor` again.",
+            )
         )
     return findings
 

@@ -245,7 +245,7 @@ async def check_subscriptions(
                 f"follower.{name}",
                 f"{name} of {service.name} waits for a rebuild.",
                 f"It does not process events of {source} until then.",
-                f"If no `headrace rebuild {service.name}` is running, run it again.",
+                f"If no `headrace admin rebuild {service.name}` is running, run it again.",
             )
         elif before.get("sequence", 0) < end and not await becomes_true(
             partial(_has_checkpoint_moved, database, name, before), within=CATCH_UP_SECONDS

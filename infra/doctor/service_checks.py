@@ -42,7 +42,7 @@ async def check_services(client: Client, declared: Sequence[Service]) -> AsyncIt
                 f"service.{service.name}",
                 f"The service {service.name} does not respond: {refused.failure.detail}",
                 "Its functions are not available, and requests to it fail with SERVICE_UNAVAILABLE.",
-                f"Start it with `headrace service {service.name}`, or see its logs for what it waits for.",
+                f"Start it with `headrace server service {service.name}`, or see its logs for what it waits for.",
             )
 
 

@@ -23,7 +23,7 @@ PYTHON_COMMAND = (sys.executable, "-m", "infra")
 MMAP_THRESHOLD_BYTES = str(1024 * 1024)
 BUCKET_PREFIX = "HEADRACE_S3_"
 LIMITED_LOGIN_MESSAGE = (
-    "The login in HEADRACE_NATS_URL lacks permissions. `headrace up` uses it for all processes, "
+    "The login in HEADRACE_NATS_URL lacks permissions. `headrace server up` uses it for all processes, "
     "so it must be a NATS user without restrictions (docs/operating/nats.md)."
 )
 # called for each start of a process, because each start takes a free health port
@@ -158,7 +158,7 @@ def reserve_gateway_port(settings: Settings) -> Iterator[None]:
     if ports.is_taken(host, port):
         raise OperatorError(
             f"Port {port} on {host} is used by another program. "
-            f"Stop that program, or select another port: HEADRACE_PORT={port + 1} headrace up"
+            f"Stop that program, or select another port: HEADRACE_PORT={port + 1} headrace server up"
         )
     with bind_reuse_port(host, port) as ours:  # receives no connections, because it does not listen
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # else Linux lets other programs listen

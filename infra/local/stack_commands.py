@@ -101,7 +101,7 @@ def _welcome_message(settings: Settings) -> Callable[[], str]:
             f"  API page   {settings.url}/api/docs\n"
             f"  sign in as {settings.admin_username}, {proof}\n"
             f"  logs       {folder.path / 'logs'}\n"
-            f"  stop       headrace down, or Ctrl-C in the foreground"
+            f"  stop       headrace server down, or Ctrl-C in the foreground"
         )
 
     return text

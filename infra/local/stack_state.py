@@ -66,7 +66,7 @@ def exclusive_lock(folder: DataFolder) -> Iterator[None]:
         deadline = time.monotonic() + 0.5
         while not _try_lock(lock.fileno(), fcntl.LOCK_EX):
             if time.monotonic() > deadline:  # `find_supervisor` takes the lock too, but for a shorter time
-                raise OperatorError(f"Headrace is already running on {folder.path}; see `headrace status`.")
+                raise OperatorError(f"Headrace is already running on {folder.path}; see `headrace server status`.")
             time.sleep(0.02)
         lock.truncate(0)
         lock.write(str(os.getpid()))

@@ -75,7 +75,7 @@ class ParkedEvents:
         }
         await self._events.replace_one({"_id": f"{failed.reaction}/{event_id}"}, document, upsert=True)
         log.error(
-            "%s failed %d times on %s; parked, see `headrace reactions list`",
+            "%s failed %d times on %s; parked, see `headrace admin reactions list`",
             failed.reaction,
             failed.tries,
             event_id,

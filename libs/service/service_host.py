@@ -182,11 +182,11 @@ async def _check_workers(pool: "WorkerPool", nats: Client) -> str | None:
     if not pool.is_connected:
         return "the workers' connection to NATS is lost"
     missing = await pool.find_missing_consumers(nats)
-    return f"consumers are missing, run `headrace migrate`: {', '.join(missing)}" if missing else None
+    return f"consumers are missing, run `headrace server migrate`: {', '.join(missing)}" if missing else None
 
 
 async def _wait_for_migration(service: Service, runtime: Runtime, nats: Client) -> None:
-    """Wait until `headrace migrate` has created streams and consumers and rebuilt rows. A start never does that."""
+    """Wait until `headrace server migrate` has created streams and consumers and rebuilt rows."""
     logged = ""
     while reason := await _find_missing(service, runtime, nats):
         if reason != logged:
@@ -202,7 +202,7 @@ async def _find_missing(service: Service, runtime: Runtime, nats: Client) -> str
         if reason := explain_untrusted("MongoDB", error):
             raise SettingsError(reason) from None
         return f"a server does not respond ({type(error).__name__})"
-    return reason and f"{reason}; run `headrace migrate`"
+    return reason and f"{reason}; run `headrace server migrate`"
 
 
 async def _backfill_rows(runtime: Runtime, _context: Context) -> None:

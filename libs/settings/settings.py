@@ -136,7 +136,7 @@ class Settings(BaseSettings):
             ("HEADRACE_MASTER_KEY", self.master_keys, not bus_alone),
         ):
             if needed and not value:
-                raise SettingsError(f"{variable} is not set; set it, or let `headrace up` start everything.")
+                raise SettingsError(f"{variable} is not set; set it, or let `headrace server up` start everything.")
 
     def database(self, service: str) -> str:
         return f"{self.database_prefix}_{service}"

@@ -9,7 +9,7 @@ from services.identity.projections import UserRow
 
 log = logging.getLogger("headrace.erasures")
 
-ERASURES_COLLECTION = "erasures"  # written by `headrace restore`
+ERASURES_COLLECTION = "erasures"  # written by `headrace admin restore`
 
 
 async def repeat_erasures(ctx: Context) -> None:

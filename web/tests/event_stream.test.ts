@@ -30,7 +30,7 @@ test("a position whose events are no longer stored is not asked for again", asyn
     new Response("{}", { status: 410 }),
     new Response(": hello\n\n"),
   ];
-  vi.stubGlobal("window", globalThis); // these tests run without a browser
+  vi.stubGlobal("window", globalThis); // the tests run in Node.js, which lacks parts of a browser
   vi.stubGlobal("fetch", async (_url: string, { headers }: { headers: Record<string, string> }) => {
     positions.push(headers["Last-Event-ID"]);
     return answers.shift();

@@ -43,7 +43,7 @@ def build_document(declared: Sequence[ServiceDeclaration]) -> Payload:
             "nats": {
                 "host": "{host}",
                 "protocol": "nats",
-                "description": "NATS; `headrace status --json` prints the URL of the embedded server.",
+                "description": "NATS; `headrace server status --json` prints the URL of the embedded server.",
                 "variables": {"host": {"default": "127.0.0.1:4222"}},
                 "security": [{"$ref": "#/components/securitySchemes/login"}],
             }

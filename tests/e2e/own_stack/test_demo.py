@@ -1,4 +1,4 @@
-"""`headrace demo`: output, exit status, and which processes keep running."""
+"""`headrace server demo`: output, exit status, and which processes keep running."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`headrace migrate` as an operator runs it."""
+"""`headrace server migrate` as an operator runs it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""`headrace reactions`: lists parked events, and has a service retry them."""
+"""`headrace admin reactions`: lists parked events, and has a service retry them."""
 
 import asyncio
 import base64

@@ -86,7 +86,7 @@ async def count_event_names(stage: ServiceStage) -> Counter[str]:
 
 
 async def run_migrate_command(servers: Servers, stage: ServiceStage) -> None:
-    """Run `headrace migrate` with the NATS login for migrations."""
+    """Run `headrace server migrate` with the NATS login for migrations."""
     environment = {
         "HEADRACE_MONGODB_URL": servers.mongodb_url,
         "HEADRACE_NATS_URL": servers.nats_url_for("migrate"),

@@ -36,7 +36,7 @@ class FakeStack:
         return subprocess.Popen(command, env=self._environ(), stdout=subprocess.PIPE, text=True)
 
     def processes(self) -> list[dict[str, Any]]:
-        """Read the processes from the state file, because `headrace status` takes half a second."""
+        """Read the processes from the state file, because `headrace server status` takes half a second."""
         file = self.data / "run" / "processes.json"
         state = json.loads(file.read_text()) if file.exists() else {"processes": []}
         return list(state["processes"])
@@ -45,7 +45,7 @@ class FakeStack:
         return next((process["pid"] for process in self.processes() if process["name"] == name), None)
 
     def is_ready(self) -> bool:
-        """Read the state file, because `headrace status` takes half a second."""
+        """Read the state file, because `headrace server status` takes half a second."""
         state = StackState.read(DataFolder(self.data))
         return state is not None and all(process.is_ready() for process in state.processes)
 

@@ -55,7 +55,7 @@ class RunningStack:
         return list(json.loads(self.run_headrace("status", "--json", check=False).stdout))
 
     def _read_processes(self) -> dict[str, JsonObject]:
-        """Read the processes from the state file, because `headrace status` takes half a second."""
+        """Read the processes from the state file, because `headrace server status` takes half a second."""
         state = json.loads((self.data / "run" / "processes.json").read_text())
         return {process["name"]: process for process in state["processes"]}
 

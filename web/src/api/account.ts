@@ -8,7 +8,7 @@ export async function listMyTokens(): Promise<ApiToken[]> {
   return await dataOf(api.GET("/api/user/tokens"));
 }
 
-/** Create a token. `scopes` is empty for all rights, `expires_at` null for no end. */
+/** Create a token. Without `scopes` it has all rights of the user; if `expires_at` is null it does not expire. */
 export async function createToken(name: string, scopes: string[], expires_at: string | null): Promise<NewApiToken> {
   return await dataOf(api.POST("/api/user/tokens", { body: { token: { name, scopes, expires_at } } }));
 }

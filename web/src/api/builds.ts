@@ -28,7 +28,7 @@ export async function listBuilds(filter: BuildFilter = {}): Promise<BuildPage> {
   return await dataOf(api.GET("/api/developer/builds", { params: { query: filter } }));
 }
 
-/** The newest builds of each of the projects, newest first. */
+/** The newest builds of each of these projects, newest first. */
 export async function listRecentBuilds(projects: number[], limit = 30): Promise<Map<number, ListedBuild[]>> {
   if (projects.length === 0) return new Map();
   const query = { project: projects, limit };
@@ -56,7 +56,7 @@ export interface LaunchOptions {
 
 export type BuildPlan = Schemas["BuildPlan"];
 
-/** The jobs that a build of the branch would have, or why it cannot be built. Launches nothing. */
+/** Return the jobs that a build of the branch would have, or the errors in its pipeline file. Launches nothing. */
 export async function planBuild(project_id: number, ref: string | null): Promise<BuildPlan> {
   const params = { path: { project_id } };
   return await dataOf(api.POST("/api/developer/projects/{project_id}/plan", { params, body: { build: { ref } } }));

@@ -50,7 +50,7 @@ export async function readError(response: Response): Promise<ApiError> {
 export const api = createClient<paths>({ baseUrl: "", credentials: "same-origin" });
 api.use(errors);
 
-/** Return the data of a response; errors were thrown by the client. */
+/** Return the data of a successful response. The client throws for all others. */
 export async function dataOf<T>(request: Promise<{ data?: T }>): Promise<T> {
   return (await request).data as T;
 }

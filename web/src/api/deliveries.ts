@@ -7,11 +7,11 @@ export type Delivery = Schemas["Delivery"];
 export interface Deliveries {
   projects: Project[];
   deliveries: Delivery[];
-  /** Whether there may be older deliveries than these. */
+  /** Whether the server may have older deliveries. */
   hasMore: boolean;
 }
 
-const AT_A_TIME = 4; // requests for the deliveries of all projects
+const AT_A_TIME = 4; // concurrent requests, one per project
 const PER_PROJECT = 20;
 
 /** The last deliveries, newest first. `projectId` null: of all projects. */

@@ -1,4 +1,4 @@
-/** Histories: the entries of a thing, and its state as of any version. */
+/** The history of an object: its entries, and its state at any version. */
 import { api, dataOf, type Schemas } from "./client.ts";
 
 export type Entry = Schemas["HistoryEntry"];
@@ -21,10 +21,10 @@ export async function loadStory(kind: string, id: string, after: number | null =
   return page as Schemas["History"];
 }
 
-const MAX_KEPT = 300; // states of versions, which never change
+const MAX_KEPT = 300; // the state at a version never changes
 const kept = new Map<string, Promise<State>>();
 
-/** The state of a thing at a version. It is asked for once. */
+/** The state of an object at a version. It is requested once and then cached. */
 export function loadState(kind: string, id: string, version: number): Promise<State> {
   const key = `${kind}/${id}/${version}`;
   const known = kept.get(key);
@@ -37,7 +37,7 @@ export function loadState(kind: string, id: string, version: number): Promise<St
   return state;
 }
 
-/** The state of a thing at a time. */
+/** The state of an object at a time. */
 export async function loadStateAt(kind: string, id: string, at: Date): Promise<State> {
   return await readState(kind, id, { at: at.toISOString() });
 }
@@ -54,15 +54,15 @@ export interface ActivityFilter {
   kind: string | null;
   actor: string | null;
   project: string | null;
-  /** The entries of one request. */
+  /** Trace id: only entries that one request caused. */
   trace: string | null;
   /** Only entries before this time. */
   until: string | null;
 }
 
-const MAX_EMPTY_PAGES = 10; // of a search for something rare, at 10,000 entries of each service a page
+const MAX_EMPTY_PAGES = 10; // limit of a search; each page examines up to 10,000 entries of each service
 
-/** What has been done to all things, newest first. A page without entries is skipped. */
+/** The changes of all objects, newest first. Pages without matching entries are skipped. */
 export async function loadActivity(filter: ActivityFilter, after: string | null = null): Promise<Activity> {
   const query = {
     ...(filter.kind && { kind: filter.kind }),

@@ -18,7 +18,7 @@ export async function getLogLines(job_id: number, query: LogQuery): Promise<LogP
   return await dataOf(api.GET("/api/developer/jobs/{job_id}/log/lines", { params: { path: { job_id }, query } }));
 }
 
-/** Address of the whole log as text. */
+/** URL of the whole log as plain text. */
 export function rawLogUrl(jobId: number, attempt: number): string {
   return `/api/developer/jobs/${jobId}/log?attempt=${attempt}`;
 }

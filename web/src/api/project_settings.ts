@@ -2,7 +2,7 @@
 import { api, dataOf, type Schemas } from "./client.ts";
 import type { Project } from "./projects.ts";
 
-/** How long data of finished builds is kept, or of how many builds. 0: the server's setting. */
+/** Limits in days, and in numbers of builds, for data of finished builds. 0: the server's setting. */
 export const LIMITS = [
   "keep_build_days",
   "keep_log_days",

@@ -9,7 +9,7 @@ export async function getFleet(): Promise<Fleet> {
   return await dataOf(api.GET("/api/developer/fleet"));
 }
 
-/** The address and the token with which runners of the whole installation register. */
+/** The URL and the token with which runners for all projects register. */
 export async function getRegistration() {
   return await dataOf(api.GET("/api/admin/runners/registration-info"));
 }

@@ -10,7 +10,7 @@ export type SessionState =
   | { status: "signed-out"; hasEnded: boolean }
   | { status: "signed-in"; user: User };
 
-/** Set while this browser probably has a session cookie, which scripts cannot read. Shared by all tabs. */
+/** Set after a sign-in, because scripts cannot read the session cookie itself. Shared by all tabs. */
 const MARK = "headrace.session";
 const MIN_RENEWAL_SECONDS = 30;
 const RETRY_SECONDS = 15;
@@ -18,7 +18,7 @@ const RETRY_SECONDS = 15;
 export const session = signal<SessionState>({ status: "unknown" });
 let timer = 0;
 
-/** Load the signed-in user. Without a mark in the browser there is no session, and no request is sent. */
+/** Load the signed-in user. Without the mark of a sign-in, no request is sent. */
 export async function restoreSession(): Promise<void> {
   if (localStorage.getItem(MARK) === null) session.value = { status: "signed-out", hasEnded: false };
   else await renew();

@@ -8,7 +8,7 @@ export interface System extends Omit<Schemas["SystemView"], "queue"> {
   queue: { builds: number; jobs: number; oldest_seconds: number | null };
 }
 
-/** The queue counts as empty while no leader of its service tells how long it is. */
+/** The queue counts as empty while the builds service has no leader that reports its length. */
 export async function loadSystem(): Promise<System> {
   const { queue, ...system } = await dataOf(api.GET("/api/admin/system"));
   return { ...system, queue: { ...queue, builds: queue.builds ?? 0, jobs: queue.jobs ?? 0 } };

@@ -48,11 +48,11 @@ export function Button({
 }
 
 interface ActionProps extends Omit<ButtonProps, "onClick" | "busy"> {
-  /** Runs on a click. Its error is shown; a returned text is shown as a message. */
+  /** Called on a click. An error, or the returned text, is shown as a message. */
   action: () => Promise<string | undefined>;
 }
 
-/** A button that is busy while its action runs, and shows the result. */
+/** A button that is disabled while its action runs, and that shows the result. */
 export function ActionButton({ action, ...props }: ActionProps) {
   const [busy, setBusy] = useState(false);
   const run = async () => {

@@ -1,4 +1,4 @@
-/** A choice of several things from a list, as check boxes with a filter for long lists. */
+/** A multiple choice: a list of check boxes, with a filter if the list is long. */
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { CheckBox } from "./form.tsx";

@@ -10,7 +10,7 @@ export async function copyText(text: string): Promise<void> {
   }
 }
 
-/** A text in a box with a button that copies it. */
+/** A read-only text with a button that copies it. */
 export function CopyField({ text, label, lines = false }: { text: string; label: string; lines?: boolean }) {
   return (
     <div class={lines ? "copy-field lines" : "copy-field"}>

@@ -42,7 +42,7 @@ export function Dialog({ title, onClose, wide = false, children }: DialogProps) 
 }
 
 interface ConfirmProps {
-  /** What the button that opens the dialog says. */
+  /** Label of the button that opens the dialog. */
   label: string;
   icon?: "cancel" | "retry" | "play";
   kind?: "plain" | "danger" | "quiet";

@@ -12,7 +12,7 @@ interface FieldProps {
 }
 
 interface InputProps extends FieldProps {
-  /** Absent: the form reads the field when it is sent. */
+  /** Absent: the field is uncontrolled, and the form reads it when it is submitted. */
   value?: string;
   onInput?: (value: string) => void;
   type?: "text" | "password" | "number" | "email" | "search" | "datetime-local";

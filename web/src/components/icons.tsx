@@ -1,4 +1,4 @@
-/** Icons: 16 × 16 line drawings in the color of the text. They are decoration; words stand beside them. */
+/** Icons: 16 × 16 line drawings in the color of the text. Screen readers ignore them, because each has a text beside it. */
 import type { Shape } from "../format/status.ts";
 
 const PATHS = {
@@ -65,7 +65,7 @@ const OUTLINES: Partial<Record<Shape, string>> = {
   cross: "M5.3 1.5h5.4l3.8 3.8v5.4l-3.8 3.8H5.3l-3.8-3.8V5.3z",
 };
 
-/** The shape of a status. Each has its own outline or sign, so that a status can be recognized without its color. */
+/** The symbol of a status. The symbols differ in shape, so that a status can be recognized without its color. */
 export function StatusShape({ shape }: { shape: Shape }) {
   const outline = OUTLINES[shape];
   return (

@@ -1,4 +1,4 @@
-/** The frame of a screen: title, what it is about, actions, content. */
+/** The layout of a screen: title, subtitle, actions and content. */
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { breadcrumbs, type Crumb } from "../layout/breadcrumbs.tsx";

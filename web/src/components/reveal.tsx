@@ -1,4 +1,4 @@
-/** A secret value that is fetched on a press and hidden again after 30 seconds. */
+/** A secret value, which is fetched when a button is pressed and hidden again after 30 seconds. */
 import { useEffect, useState } from "preact/hooks";
 import { Button, runAction } from "./button.tsx";
 import { CopyField } from "./copy.tsx";
@@ -35,7 +35,7 @@ export function Reveal({ label, load }: { label: string; load: () => Promise<str
       <Button icon="key" busy={busy} onClick={() => void show()}>
         Show for 30 seconds
       </Button>
-      <p class="hint">Looking at it is recorded in its history with your name.</p>
+      <p class="hint">Showing the value is recorded in the history with your name.</p>
     </div>
   );
 }

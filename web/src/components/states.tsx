@@ -1,4 +1,4 @@
-/** What a view shows instead of data: loading, empty, or an error. Each says what to do. */
+/** Placeholders that a view shows instead of data: loading, empty, and error, the latter two with a next step. */
 import type { ComponentChildren } from "preact";
 import type { ApiError } from "../api/client.ts";
 import type { Resource } from "../api/resource.ts";
@@ -62,7 +62,7 @@ export function ErrorState({ error, retry }: { error: ApiError; retry?: () => vo
   );
 }
 
-/** Show a resource: its data once there is some, else that it is loading or why it cannot be loaded. */
+/** Show the data of a resource once it is loaded, and until then a loading indicator or the error. */
 export function Loaded<T>({
   resource,
   rows,

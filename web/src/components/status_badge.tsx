@@ -1,7 +1,7 @@
 import { statusStyle } from "../format/status.ts";
 import { StatusShape } from "./icons.tsx";
 
-/** A status as shape, color and word. `compact` shows the shape alone; the word is read to screen readers. */
+/** A status as symbol, color and word. With `compact` only the symbol is visible; screen readers read the word. */
 export function StatusBadge({ status, compact = false, word }: { status: string; compact?: boolean; word?: string }) {
   const style = statusStyle(status);
   const text = word ?? style.word;

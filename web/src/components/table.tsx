@@ -1,4 +1,4 @@
-/** Tables whose rows can be walked through with `j` and `k`, and become cards on narrow screens. */
+/** Tables whose rows are selected with `j` and `k`, and are shown as cards on narrow screens. */
 import type { ComponentChildren } from "preact";
 
 export interface Column<Row> {

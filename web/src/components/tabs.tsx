@@ -18,7 +18,7 @@ export function Tabs({ tabs, selected, label }: { tabs: Tab[]; selected: string;
   );
 }
 
-/** A choice between a few views of the same thing. */
+/** A segmented control: it selects one of a few views of the same data. */
 export function Segmented<T extends string>({
   label,
   options,

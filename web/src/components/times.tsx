@@ -1,7 +1,7 @@
 import { formatDuration, formatExact, formatRelative, secondsBetween } from "../format/time.ts";
 import { now } from "./clock.ts";
 
-/** A relative time. The exact one is shown on hover and copied. */
+/** A relative time. Hovering shows the exact time, which is also what is copied. */
 export function RelativeTime({ time, none = "never" }: { time: string | null | undefined; none?: string }) {
   if (!time) return <span class="muted">{none}</span>;
   return (
@@ -11,7 +11,7 @@ export function RelativeTime({ time, none = "never" }: { time: string | null | u
   );
 }
 
-/** How long something took, or takes so far if it has no end. */
+/** The time from `start` to `end`, or to now without an end. */
 export function Duration({ start, end }: { start: string | null; end: string | null }) {
   const seconds = secondsBetween(start, end, end ? 0 : now.value);
   if (seconds === null) return <span class="muted">–</span>;

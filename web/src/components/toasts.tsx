@@ -1,4 +1,4 @@
-/** Short messages about what has just been done. Failures stay until they are dismissed. */
+/** Short messages about the result of an action. Errors stay until they are dismissed. */
 import { signal } from "@preact/signals";
 import { Icon } from "./icons.tsx";
 

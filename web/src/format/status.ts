@@ -1,4 +1,4 @@
-/** What each status of builds and jobs is called, and which shape and color it has. */
+/** Name, symbol and color of each status of builds and jobs. */
 export type Tone = "success" | "failure" | "warning" | "running" | "waiting" | "neutral";
 export type Shape = "check" | "cross" | "alert" | "ring" | "clock" | "slash" | "dot" | "play" | "skip";
 
@@ -32,7 +32,7 @@ export function statusStyle(status: string): StatusStyle {
 
 const ACTIVE = new Set(["QUEUED", "PLANNED", "ASSIGNED", "RUNNING", "CANCELING"]);
 
-/** Whether a build or job with this status will change by itself. */
+/** Whether a build or job with this status is unfinished. */
 export function isActive(status: string): boolean {
   return ACTIVE.has(status);
 }

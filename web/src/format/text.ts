@@ -1,4 +1,4 @@
-/** Numbers, sizes, and names from the API as people read them. */
+/** Readable forms of numbers, sizes, and names from the API. */
 export function plural(count: number, noun: string, nouns = `${noun}s`): string {
   return `${count.toLocaleString("en")} ${count === 1 ? noun : nouns}`;
 }

@@ -1,4 +1,4 @@
-/** Times and durations as people read them. */
+/** Readable forms of times and durations. */
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
@@ -20,7 +20,7 @@ function joined(large: number, largeUnit: string, small: number, smallUnit: stri
   return small ? `${large} ${largeUnit} ${small} ${smallUnit}` : `${large} ${largeUnit}`;
 }
 
-/** Seconds between two times. An open end is now. */
+/** Seconds between two times. A missing end is now. */
 export function secondsBetween(start: string | null, end: string | null, now = Date.now()): number | null {
   if (!start) return null;
   return Math.max(0, ((end ? Date.parse(end) : now) - Date.parse(start)) / 1000);

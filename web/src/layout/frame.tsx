@@ -1,4 +1,4 @@
-/** The frame around every screen: rail, top bar, dialogs that open with keys, messages. */
+/** The frame around every screen: navigation bar, top bar, dialogs that keys open, and messages. */
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { isAdministrator, session } from "../api/session.ts";
@@ -84,7 +84,7 @@ function Rail() {
   );
 }
 
-/** The sign of Headrace: water that flows to a mill. */
+/** The logo of Headrace: water that flows to a mill. */
 export function Brand() {
   return (
     <svg class="brand-sign" viewBox="0 0 24 24" aria-hidden="true" focusable="false">

@@ -24,7 +24,7 @@ export function GoTo() {
   const [selected, setSelected] = useState(0);
   const projects = useResource("projects", listProjects);
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => field.current?.focus(), []); // the dialog has focused its first button
+  useEffect(() => field.current?.focus(), []); // because the dialog has focused its first button
   const targets = findTargets(text, projects.data ?? []);
   const chosen = Math.min(selected, targets.length - 1);
   const close = () => (isGoToOpen.value = false);

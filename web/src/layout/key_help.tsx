@@ -5,7 +5,7 @@ import { DESTINATIONS } from "./navigation.ts";
 
 export const isHelpOpen = signal(false);
 
-/** All keys that work now. */
+/** The dialog that lists the keyboard shortcuts of the current screen. */
 export function KeyHelp() {
   const general: [string, string][] = [
     ["Ctrl K", "Go to a project, a build or a screen"],

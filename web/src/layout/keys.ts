@@ -1,4 +1,4 @@
-/** Keys that work on every screen, and keys that a screen adds while it is shown. */
+/** Keyboard shortcuts: those of every screen, and those that a screen adds while it is shown. */
 import { useEffect, useLayoutEffect } from "preact/hooks";
 import { navigate, url } from "../router/location.ts";
 import { isGoToOpen } from "./go_to.tsx";
@@ -6,18 +6,18 @@ import { isHelpOpen } from "./key_help.tsx";
 import { DESTINATIONS } from "./navigation.ts";
 
 export interface Key {
-  /** What the user presses, like `R` or `/`. */
+  /** The key, like `R` or `/`. */
   key: string;
   does: string;
   run: () => void;
 }
 
-const PREFIX_MS = 1500; // between `g` and the key that follows
+const PREFIX_MS = 1500; // maximum time between `g` and the next key
 const screenKeys = new Set<Key[]>();
 
-/** Keys of a screen. They are listed in the help while the screen is shown. */
+/** Add the keyboard shortcuts of a screen, which the help lists while the screen is shown. */
 export function useScreenKeys(keys: Key[]): void {
-  // before the next event: effects run after painting, and a key pressed until then would see the state of before
+  // because useEffect runs after painting: a key pressed before that would use the previous state
   useLayoutEffect(() => {
     screenKeys.add(keys);
     return () => void screenKeys.delete(keys);

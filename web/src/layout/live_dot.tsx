@@ -2,9 +2,9 @@ import { now } from "../components/clock.ts";
 import { formatDuration } from "../format/time.ts";
 import { liveStatus } from "../live/events.ts";
 
-const TOLERATED_LOSS_MS = 1500; // a connection that is restored at once is not reported
+const TOLERATED_LOSS_MS = 1500; // shorter interruptions are not shown
 
-/** Whether live events arrive. */
+/** The indicator that shows whether live events arrive. */
 export function LiveDot() {
   const { state, since } = liveStatus.value;
   const isShortLoss = state === "offline" && now.value - since < TOLERATED_LOSS_MS;

@@ -1,4 +1,4 @@
-/** The entries of the rail. A screen that others should find adds a line here. */
+/** The entries of the navigation bar. Add a screen here if users should find it there. */
 import type { IconName } from "../components/icons.tsx";
 
 export interface Destination {
@@ -8,7 +8,7 @@ export interface Destination {
   /** The key that follows `g`. */
   key?: string;
   forAdministrators?: boolean;
-  /** Paths of other screens that belong to this entry. */
+  /** Paths of further screens for which this entry is highlighted. */
   others?: string[];
 }
 

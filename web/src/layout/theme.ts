@@ -1,4 +1,4 @@
-/** Light or dark. The default follows the system. */
+/** The color theme: light or dark. The default is that of the operating system. */
 import { signal } from "@preact/signals";
 
 export type Theme = "system" | "light" | "dark";

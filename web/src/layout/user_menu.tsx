@@ -7,7 +7,7 @@ import { url } from "../router/location.ts";
 import { setTheme, type Theme, theme } from "./theme.ts";
 
 const THEMES: [Theme, string][] = [
-  ["system", "As the system"],
+  ["system", "System"],
   ["light", "Light"],
   ["dark", "Dark"],
 ];

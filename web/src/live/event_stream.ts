@@ -1,4 +1,4 @@
-/** Server-sent events over `fetch`: any event name, `Last-Event-ID` on reconnection, and the status of failures. */
+/** Server-sent events over `fetch`, which, unlike EventSource, allows any event name and reports the status of an error. */
 import { type ApiError, readError } from "../api/client.ts";
 
 export interface ServerEvent {
@@ -19,7 +19,7 @@ const MAX_PAUSE_MS = 15_000;
 const EXPIRED = 410;
 const SILENCE_MS = 40_000; // the server sends a comment every 15 seconds
 
-/** Split a stream of text into events. Returns what follows the last complete event. */
+/** Call the function with each complete event of a text. Returns the text after the last one. */
 export function parseEvents(text: string, onEvent: (event: ServerEvent) => void): string {
   const blocks = text.split(/\r?\n\r?\n/);
   const rest = blocks.pop() ?? "";
@@ -53,7 +53,7 @@ export function openEventStream(url: string, handlers: StreamHandlers): () => vo
       const headers: Record<string, string> = { Accept: "text/event-stream" };
       if (lastId) headers["Last-Event-ID"] = lastId;
       const response = await fetch(url, { headers, signal: connection.signal, credentials: "same-origin" });
-      if (response.status === EXPIRED) lastId = ""; // the events since then are gone: go on from now
+      if (response.status === EXPIRED) lastId = ""; // the server no longer has the events since then: continue from now
       if (!response.ok || !response.body) return await readError(response);
       handlers.onOpen?.();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -90,7 +90,7 @@ export function openEventStream(url: string, handlers: StreamHandlers): () => vo
   return () => closing.abort();
 }
 
-/** Wait for some time, or until the browser has a network again. */
+/** Wait for some time, or until the browser is online again. */
 async function waitForRetry(milliseconds: number): Promise<void> {
   await new Promise<void>((resolve) => {
     const end = () => {

@@ -5,7 +5,7 @@ import { openEventStream } from "./event_stream.ts";
 export interface LiveEvent {
   at: string;
   type: string;
-  /** Type and number of what has changed, like `build-17`. */
+  /** The event stream of the changed object, like `build-17`. */
   stream: string;
   version: number;
   actor: { id: number; name: string } | null;
@@ -20,7 +20,7 @@ type TabMessage = { event: LiveEvent } | { status: LiveStatus } | { question: "s
 const URL = "/api/events?envelope=1";
 const REPUBLISHED = "Emptied";
 const LOCK = "headrace-live-events";
-const POLL_SECONDS = 30; // while there are no events
+const POLL_SECONDS = 30; // between reloads of data while the connection is lost
 
 export const liveStatus = signal<LiveStatus>({ state: "connecting", since: Date.now() });
 const subscribers = new Set<Subscriber>();
@@ -101,12 +101,12 @@ function openConnection(share: (message: TabMessage) => void): () => void {
   });
 }
 
-/** Whether this is no event but a note that all events of a service are published again. */
+/** Return whether this is the marker before all events of a service are published again. */
 export function isRepublication(name: string): boolean {
   return name === REPUBLISHED;
 }
 
-/** Gateways of release 0.2 send the data without an envelope. */
+/** Read an event of a gateway of release 0.2, which sends the data without an envelope. */
 function readEvent(type: string, data: LiveEvent | Record<string, unknown>): LiveEvent {
   if ("stream" in data && "data" in data) return data as LiveEvent;
   const fields = data as Record<string, unknown>;

@@ -47,7 +47,7 @@ const ENDS: Record<number, string[]> = {
   29: ["strikethrough"],
 };
 
-/** The colors that are on at a place of a log. */
+/** The colors and styles that are active at a position of a log. */
 export interface AnsiState {
   readonly foreground: string;
   readonly background: string;
@@ -74,7 +74,7 @@ export function isSameState(one: AnsiState, other: AnsiState): boolean {
   );
 }
 
-/** Splits lines into segments. Colors go on from line to line, as in a terminal. */
+/** Splits lines into segments. As in a terminal, a color stays active in the next lines. */
 export class AnsiReader {
   private foreground: string;
   private background: string;
@@ -194,7 +194,7 @@ export function plainText(line: string): string {
   return line.replace(OTHER_SEQUENCES, "").replace(COLOR_SEQUENCES, "");
 }
 
-/** What a terminal shows of a line with carriage returns, such as a progress bar. */
+/** Return the part of a line with carriage returns that a terminal shows at the end, as for a progress bar. */
 export function lastState(line: string): string {
   const end = line.endsWith("\r") ? line.length - 1 : line.length;
   const start = line.lastIndexOf("\r", end - 1);

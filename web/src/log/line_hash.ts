@@ -1,4 +1,4 @@
-/** Addresses of lines: `#job-4-L12` or `#job-4-L12-L20`. */
+/** URL fragments that select lines: `#job-4-L12` or `#job-4-L12-L20`. */
 export interface LineRange {
   first: number;
   last: number;
@@ -16,7 +16,7 @@ export function lineHash(jobId: number, { first, last }: LineRange): string {
   return `#job-${jobId}-L${first}${last > first ? `-L${last}` : ""}`;
 }
 
-/** The job of a hash that names lines. */
+/** The job in a fragment that selects lines. */
 export function jobOfHash(hash = window.location.hash): number | null {
   const match = /^#job-(\d+)-L\d+/.exec(hash);
   return match ? Number(match[1]) : null;

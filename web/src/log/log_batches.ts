@@ -2,7 +2,7 @@
 import type { LogPosition, LogSection } from "../api/logs.ts";
 import { BLOCK_LINES } from "./log_model.ts";
 
-const BATCH_LINES = 5000; // lines of usual length that fit into one response
+const BATCH_LINES = 5000; // number of lines of usual length that fit into one response
 
 export interface Batch {
   start: LogPosition;
@@ -39,7 +39,7 @@ export function isBefore(one: LogPosition, other: LogPosition | null): boolean {
   return one.section < other.section || (one.section === other.section && one.from < other.from);
 }
 
-/** Whether a batch has the line at a position. */
+/** Whether a batch contains the line at a position. */
 export function includes({ start, end }: Batch, position: LogPosition): boolean {
   return !isBefore(position, start) && isBefore(position, end);
 }

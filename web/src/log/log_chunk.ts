@@ -1,15 +1,15 @@
 /**
- * A block of lines in the document.
+ * A block of lines of a log, as elements of the page.
  *
- * Far from the viewport it is one text, which costs little and which the browser's search finds. Near it, each line is an
- * element with colored parts.
+ * Far from the viewport it is one text node, which is cheap and which the browser's search finds. Near the viewport, each
+ * line is an element with colored parts.
  */
 import { AnsiReader, type AnsiState, plainText } from "./ansi.ts";
 import { BLOCK_LINES } from "./log_model.ts";
 
 export class LogChunk {
   readonly element = document.createElement("div");
-  private reader: AnsiReader | null = null; // null: plain text
+  private reader: AnsiReader | null = null; // null: the chunk is plain text
   private start: AnsiState | null = null;
   private shown = 0;
   private first = 0;
@@ -43,7 +43,7 @@ export class LogChunk {
     if (this.reader && this.shown) (this.element.firstChild as HTMLElement).style.counterSet = `line ${this.first}`;
   }
 
-  /** Show the lines that have arrived since. */
+  /** Show the lines that have arrived since the last call. */
   update(): void {
     const lines = this.lines();
     if (lines.length === this.shown) return;
@@ -58,7 +58,7 @@ export class LogChunk {
     if (isFirst) this.placeCounter();
   }
 
-  /** Make an element of each line. Returns false if that has been done. */
+  /** Replace the text by one element per line. Returns false if this was done before. */
   color(): boolean {
     if (this.reader) return false;
     this.start = this.startState();
@@ -70,7 +70,7 @@ export class LogChunk {
     return true;
   }
 
-  /** Color the lines again if the lines before them turned out to end with other colors. */
+  /** Color the lines again if other colors are active at the end of the lines before them than assumed. */
   recolor(isSame: (start: AnsiState) => boolean): void {
     if (!this.start || isSame(this.start)) return;
     this.reader = null;

@@ -1,4 +1,4 @@
-/** Connects the source of a log with its model and its view; paints at most once per frame. */
+/** Passes lines from the source of a log to its model and its view. Updates the view at most once per frame. */
 import { plainText } from "./ansi.ts";
 import { type LineRange, readLineHash } from "./line_hash.ts";
 import { LogModel, type SectionLines } from "./log_model.ts";
@@ -9,17 +9,17 @@ import { clearHighlights, paintMatches } from "./match_highlights.ts";
 
 export interface LogStatus {
   total: number;
-  /** Lines of the total that have arrived. */
+  /** Number of lines that have arrived. */
   received: number;
   isLoading: boolean;
   isFinished: boolean;
   isFollowing: boolean;
-  /** Lines that arrived since the reader scrolled away from the end. */
+  /** Number of lines that arrived since the reader scrolled away from the end. */
   newLines: number;
   error: unknown;
 }
 
-const NUMBER_WIDTH = 72; // pixels at the left where a click selects the line
+const NUMBER_WIDTH = 72; // width in pixels of the line numbers; a click there selects the line
 const STATUS_MS = 100;
 
 export class LogController {
@@ -98,7 +98,7 @@ export class LogController {
     window.removeEventListener("keydown", this.onKey);
   }
 
-  /** The line to see first: that of the address, the end of the first failure, or the end of a log that is written. */
+  /** The line to show first: the selected one, the end of the first failed section, or the end of an unfinished log. */
   private get targetNumber(): number | null {
     const range = readLineHash(this.jobId);
     if (range) return range.first;
@@ -107,7 +107,7 @@ export class LogController {
     return finished ? null : total;
   }
 
-  /** Go to the line to see first. */
+  /** Scroll to the line to show first. */
   private open(): void {
     this.isOpened = true;
     const range = readLineHash(this.jobId);
@@ -188,7 +188,7 @@ export class LogController {
     return this.view.lineNumber(target as Node);
   }
 
-  /** The text of some lines or of all. */
+  /** The text of a range of lines, or of all lines. */
   text(range: LineRange | null): string {
     const lines: string[] = [];
     this.model.forEachBlock((block, first) => {
@@ -204,7 +204,7 @@ export class LogController {
     return findMatches(this.model, text);
   }
 
-  /** Show one of the matches and paint those around it. */
+  /** Scroll to a match, and highlight the matches around it. */
   showMatch(matches: Match[], index: number): void {
     const match = matches[index];
     if (match) this.view.scrollToLine(match.line);

@@ -4,7 +4,7 @@ import { lastState } from "./ansi.ts";
 
 export const BLOCK_LINES = 500;
 
-/** Lines of a section. Blocks are loaded in any order; within a block, lines are complete from its start on. */
+/** Lines of a section, in blocks. Blocks are loaded in any order, the lines of a block in sequence. */
 export class SectionLines {
   readonly blocks: string[][] = [];
   /** Arrival times, by the index of the first line that arrived then. */
@@ -12,7 +12,7 @@ export class SectionLines {
 
   constructor(public info: LogSection) {}
 
-  /** Add lines and return the indexes of the blocks that grew. Known lines and lines after a gap are ignored. */
+  /** Add lines and return the indexes of the changed blocks. Ignores lines that exist, and lines after a gap. */
   append({ from, lines, times }: LogChunk): number[] {
     const grown: number[] = [];
     for (let at = 0; at < lines.length; ) {
@@ -50,13 +50,13 @@ export class SectionLines {
     return this.blocks.reduce((sum, block) => sum + block.length, 0);
   }
 
-  /** How many lines there are, as far as known. Lines may be missing that the server has. */
+  /** The number of lines that the server has reported. Not all of them need have arrived. */
   get length(): number {
     const last = this.blocks.length - 1;
     return Math.max(this.info.lines, last < 0 ? 0 : last * BLOCK_LINES + (this.blocks[last]?.length ?? 0));
   }
 
-  /** When a line arrived, or an empty text. */
+  /** The time at which a line arrived at the server, or an empty text. */
   timeOf(line: number): string {
     return this.times.findLast((time) => time.line <= line)?.at ?? "";
   }
@@ -66,7 +66,7 @@ export class LogModel {
   readonly sections: SectionLines[] = [];
   finished = false;
 
-  /** Take over what is known of sections. */
+  /** Update the names, results and lengths of sections. */
   update(infos: LogSection[]): void {
     for (const info of infos) {
       const section = this.sections.find((one) => one.info.index === info.index);
@@ -76,7 +76,7 @@ export class LogModel {
     this.sections.sort((one, other) => one.info.index - other.info.index);
   }
 
-  /** Add lines and return their section with the blocks that grew. */
+  /** Add lines and return their section with the changed blocks. */
   append(chunk: LogChunk): { section: SectionLines; blocks: number[] } {
     const section = this.require(chunk.section);
     return { section, blocks: section.append(chunk) };
@@ -101,7 +101,7 @@ export class LogModel {
     return number;
   }
 
-  /** The section of a line number, and the place of the line in it. */
+  /** The section that contains a line number, and the index of the line in the section. */
   positionOf(number: number): LogPosition | null {
     let first = 1;
     for (const { info, length } of this.sections) {
@@ -132,7 +132,7 @@ export class LogModel {
     }
   }
 
-  /** The section that failed first. */
+  /** The first failed section. */
   get failed(): SectionLines | undefined {
     return this.sections.find(({ info, length }) => info.success === false && length > 0);
   }

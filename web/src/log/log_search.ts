@@ -11,7 +11,7 @@ export interface Match {
 
 export const MAX_MATCHES = 100_000;
 
-/** All places of a text, in order. Upper and lower case are the same unless the text has upper case. */
+/** Return all matches of a text, in order. Case is ignored unless the text contains an upper-case letter. */
 export function findMatches(model: LogModel, text: string): Match[] {
   const matches: Match[] = [];
   if (!text) return matches;

@@ -10,7 +10,7 @@ export class LogSectionView {
   readonly element = document.createElement("details");
   readonly chunks: LogChunk[] = [];
   private readonly summary = document.createElement("summary");
-  private readonly ends: (AnsiState | undefined)[] = []; // colors at the end of complete blocks, as far as known
+  private readonly ends: (AnsiState | undefined)[] = []; // colors at the end of each complete block that was colored
 
   constructor(
     readonly lines: SectionLines,
@@ -22,7 +22,7 @@ export class LogSectionView {
     this.element.append(this.summary);
   }
 
-  /** Show what is known of the section, and make room for its lines. */
+  /** Update the heading of the section, and create the chunks for its lines. */
   update(firstNumber: number): void {
     const { info, length } = this.lines;
     const isHidden = length === 0 && info.start_at === null;
@@ -31,7 +31,7 @@ export class LogSectionView {
     this.place(firstNumber);
   }
 
-  /** Make room for all lines, and number them. */
+  /** Create a chunk for each block, with the number of its first line. */
   place(firstNumber: number): void {
     const { length } = this.lines;
     while (this.chunks.length * BLOCK_LINES < length) this.addChunk(this.chunks.length);
@@ -51,7 +51,7 @@ export class LogSectionView {
     this.onChunk(chunk);
   }
 
-  /** Show the lines of a block that have arrived since. */
+  /** Show the lines of a block that have arrived since the last call. */
   updateBlock(index: number): void {
     this.chunks[index]?.update();
     if (this.lines.blocks[index]?.length !== BLOCK_LINES) return;

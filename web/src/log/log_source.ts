@@ -1,4 +1,4 @@
-/** Where the lines of a log come from: pages of what is there, then a stream of what is written. */
+/** Reads the lines of a log: first those that exist, page by page, then new ones from a stream. */
 import {
   getLogLines,
   type LogChunk,
@@ -10,13 +10,13 @@ import {
 import { openEventStream } from "../live/event_stream.ts";
 import { type Batch, includes, isBefore, planBatches } from "./log_batches.ts";
 
-const FIRST_LINES = 3000; // enough for most logs, and soon there for long ones
-const MAX_LINES = 10_000; // in one response
+const FIRST_LINES = 3000; // all lines of most logs; short enough to show the start of a long log quickly
+const MAX_LINES = 10_000; // limit of one response
 const CONCURRENT_READS = 3;
 
 export interface LogHandlers {
   onPage: (page: Pick<LogPage, "finished" | "chunks"> & { sections?: LogSection[] }) => void;
-  /** The position that the reader sees first. Asked when the sections are known. */
+  /** Return the position to load first. Called when the sections are known. */
   target: () => LogPosition | null;
   /** The lines around the target have been passed on. */
   onTarget: () => void;

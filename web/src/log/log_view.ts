@@ -1,19 +1,19 @@
 /**
- * The lines of a log in the document: chunks of 500 lines with `content-visibility: auto`.
+ * The lines of a log as elements of the page: chunks of 500 lines with `content-visibility: auto`.
  *
- * The browser lays out only chunks near the viewport, yet finds all text with Ctrl+F. Layout is never read per line.
+ * The browser lays out only the chunks near the viewport, but its search finds all text. No code measures single lines.
  */
 import type { LineRange } from "./line_hash.ts";
 import type { LogChunk } from "./log_chunk.ts";
 import { BLOCK_LINES, type LogModel, type SectionLines } from "./log_model.ts";
 import { LogSectionView } from "./log_section.ts";
 
-const END_MARGIN = 12; // pixels below a line that is scrolled to the end
-const END_TOLERANCE = 40; // pixels from the end that count as the end
-const NEAR = "1500px 0px"; // chunks at this distance from the viewport get their colors
+const END_MARGIN = 12; // pixels left free below a line that is scrolled to the end of the view
+const END_TOLERANCE = 40; // a smaller distance from the end, in pixels, counts as the end
+const NEAR = "1500px 0px"; // margin around the viewport in which chunks are colored
 const MAX_MARKED = 5000;
-const MAX_COLORED_LINES = 150_000; // in longer logs, only what was near the viewport is colored
-const COLORING_MS = 8; // of a frame
+const MAX_COLORED_LINES = 150_000; // in longer logs, only chunks that were near the viewport are colored
+const COLORING_MS = 8; // milliseconds of a frame that may be used for coloring
 
 export class LogView {
   private readonly sections = new Map<number, LogSectionView>();
@@ -53,7 +53,7 @@ export class LogView {
     return true;
   }
 
-  /** Color all lines, so that the browser's search finds elements that do not change any more. */
+  /** Color all lines in the background. Changing a chunk later would lose a match of the browser's search in it. */
   colorAll(): void {
     if (this.model.total > MAX_COLORED_LINES) return;
     const waiting = [...this.chunks.values()].filter((chunk) => !chunk.isColored);
@@ -65,7 +65,7 @@ export class LogView {
     work();
   }
 
-  /** Show what the model knows of its sections, and make room for their lines. */
+  /** Update the headings of all sections, and create the chunks for their lines. */
   updateSections(): void {
     let number = 1;
     for (const lines of this.model.sections) {
@@ -74,7 +74,7 @@ export class LogView {
     }
   }
 
-  /** Show lines that have arrived: blocks of sections. */
+  /** Show the lines that have arrived in these blocks of sections. */
   append(grown: Map<SectionLines, Set<number>>): void {
     let number = 1;
     for (const lines of this.model.sections) {
@@ -131,7 +131,7 @@ export class LogView {
     return Number(chunk.dataset.first) + Array.prototype.indexOf.call(chunk.children, line);
   }
 
-  /** The number of the first line that is on screen. */
+  /** The number of the first visible line. */
   firstVisibleNumber(): number {
     const { left, top } = this.scroller.getBoundingClientRect();
     for (let offset = 4; offset < 200; offset += 16) {
@@ -154,7 +154,7 @@ export class LogView {
     }
   }
 
-  /** Scroll the log, not the page, so that a line is in its middle or at its end. */
+  /** Scroll the log, but not the page, so that a line is in the middle or at the end of the view. */
   scrollToLine(number: number, place: "middle" | "end" = "middle"): void {
     const line = this.lineElement(number);
     const section = line?.closest("details");
@@ -167,7 +167,7 @@ export class LogView {
       this.scroller.scrollTop += top - frame.top - wanted;
     };
     scroll();
-    requestAnimationFrame(scroll); // chunks near the target get their real height only now
+    requestAnimationFrame(scroll); // the chunks near the target are laid out, and change their height, only now
   }
 
   get isAtEnd(): boolean {
@@ -183,14 +183,14 @@ export class LogView {
     for (const { element } of this.sections.values()) element.open = isOpen;
   }
 
-  /** Color the last chunk, which is about to be seen. */
+  /** Color the last chunk, which is about to become visible. */
   colorEnd(): void {
     const section = this.model.sections.findLast(({ length }) => length > 0);
     const chunk = section && this.sections.get(section.info.index)?.chunks.at(-1);
     if (chunk) this.color(chunk);
   }
 
-  /** Show or hide when lines arrived. */
+  /** Show or hide the times at which lines arrived. */
   showTimes(isShown: boolean): void {
     this.withTimes = isShown;
     this.scroller.classList.toggle("with-times", isShown);

@@ -1,4 +1,4 @@
-/** The log of one attempt of a job: lines, search, links to lines, follow. */
+/** The log of one attempt of a job, with search, links to lines, and a button that follows new lines. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { rawLogUrl } from "../api/logs.ts";
 import { toApiError } from "../api/resource.ts";

@@ -1,7 +1,7 @@
-/** Paints matches with the CSS Custom Highlight API, which changes nothing in the document. */
+/** Highlights matches with the CSS Custom Highlight API, which leaves the elements of the page unchanged. */
 import type { Match } from "./log_search.ts";
 
-const MAX_PAINTED = 1000; // on each side of the current match
+const MAX_PAINTED = 1000; // number of matches highlighted on each side of the current one
 
 export function clearHighlights(): void {
   if (!("highlights" in CSS)) return;

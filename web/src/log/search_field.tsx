@@ -6,7 +6,7 @@ import { firstMatchFrom, MAX_MATCHES, type Match } from "./log_search.ts";
 
 const TYPING_MS = 150;
 
-/** Search in the log: `/` focuses it, Enter and `n` go to the next match, `N` to the one before. */
+/** Search in the log: `/` focuses it, Enter and `n` go to the next match, `N` to the previous one. */
 export function SearchField({ controller, lines }: { controller: RefObject<LogController | null>; lines: number }) {
   const field = useRef<HTMLInputElement>(null);
   const [text, setText] = useState("");
@@ -41,7 +41,7 @@ export function SearchField({ controller, lines }: { controller: RefObject<LogCo
   useScreenKeys([
     { key: "/", does: "Search in the log", run: () => field.current?.select() },
     { key: "n", does: "Next match", run: () => move(1) },
-    { key: "N", does: "Match before", run: () => move(-1) },
+    { key: "N", does: "Previous match", run: () => move(-1) },
   ]);
   const count =
     matches.length >= MAX_MATCHES ? `${MAX_MATCHES.toLocaleString("en")}+` : matches.length.toLocaleString("en");

@@ -1,4 +1,4 @@
-/** The address of the page. Every view has one; links are ordinary `<a href>` elements. */
+/** The current URL. Every view has a URL of its own, and links are ordinary `<a href>` elements. */
 import { signal } from "@preact/signals";
 
 export const BASE = "/ui";
@@ -16,7 +16,7 @@ function read(): Location {
   return { path: pathname.slice(BASE.length).replace(/\/+$/, "") || "/", query: new URLSearchParams(search) };
 }
 
-/** Return the address of a view, for `href`. Parameters without a value are left out. */
+/** Return the URL of a view, for `href`. Parameters without a value are left out. */
 export function url(
   path: string,
   parameters: Record<string, string | number | boolean | null | undefined> = {},
@@ -36,7 +36,7 @@ export function navigate(to: string, { replace = false } = {}): void {
   if (location.peek().path !== before) window.scrollTo(0, 0);
 }
 
-/** Change parameters of the query and keep the others. */
+/** Change parameters of the query. The others stay. */
 export function setQuery(changes: Record<string, string | number | null>, { replace = true } = {}): void {
   const parameters = Object.fromEntries(location.peek().query);
   navigate(url(location.peek().path === "/" ? "/" : location.peek().path, { ...parameters, ...changes }), { replace });

@@ -1,4 +1,4 @@
-/** Which screen a path shows. Screens are loaded when they are first shown. */
+/** The screens by path. The code of a screen is loaded when it is first shown. */
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { toApiError } from "../api/resource.ts";

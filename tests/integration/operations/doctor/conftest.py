@@ -1,4 +1,4 @@
-"""Fixtures: servers and a running system for `headrace doctor`."""
+"""Fixtures: servers and a running system for `headrace admin doctor`."""
 
 from collections.abc import AsyncIterator, Iterator
 

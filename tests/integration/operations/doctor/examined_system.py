@@ -1,4 +1,4 @@
-"""A system that `headrace doctor` examines."""
+"""A system that `headrace admin doctor` examines."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from tests.support.in_process.service_stage import ServiceStage
 
 @dataclass(frozen=True)
 class ExaminedSystem:
-    """A running system, its databases, and the findings of `headrace doctor` about it."""
+    """A running system, its databases, and the findings of `headrace admin doctor` about it."""
 
     settings: Settings
 

@@ -1,4 +1,4 @@
-"""`headrace doctor` on a healthy system and on systems with one real defect each."""
+"""`headrace admin doctor` on a healthy system and on systems with one real defect each."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,7 @@ async def test_doctor_reports_a_missing_consumer(system: ExaminedSystem) -> None
         found = await system.findings()
     await system.migrate()
     assert set(found) == {"consumer.builds-retention"}
-    assert "headrace migrate" in found["consumer.builds-retention"].todo
+    assert "headrace server migrate" in found["consumer.builds-retention"].todo
 
 
 async def test_doctor_reports_streams_with_other_settings(system: ExaminedSystem) -> None:

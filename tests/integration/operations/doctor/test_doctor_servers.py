@@ -1,4 +1,4 @@
-"""`headrace doctor` with unsuitable or unreachable servers and with invalid settings."""
+"""`headrace admin doctor` with unsuitable or unreachable servers and with invalid settings."""
 
 import json
 import os

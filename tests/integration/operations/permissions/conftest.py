@@ -23,7 +23,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture(scope="package", autouse=True)
 async def migrated(servers: Servers) -> None:
-    """Create all streams, mirrors and consumers with the login of `headrace migrate`."""
+    """Create all streams, mirrors and consumers with the login of `headrace server migrate`."""
     settings = Settings(
         mongodb_url=servers.mongodb_url,
         nats_url=servers.nats_url_for("migrate"),

@@ -13,7 +13,7 @@ import { HistoryLink } from "../history/history_link.tsx";
 import { AccessTabs } from "./access_tabs.tsx";
 import { formatVariables, parseVariables } from "./variables.ts";
 
-/** Executors: named sets of variables of which each project has one. */
+/** Executors: named sets of variables. Each project uses one of them. */
 export default function ExecutorsScreen() {
   const resource = useResource("executors", listExecutors);
   const [edited, setEdited] = useState<Executor | "new" | null>(null);

@@ -5,7 +5,7 @@ export function formatVariables(variables: Record<string, unknown>): string {
     .join("\n");
 }
 
-/** Read variables from lines. Throws with the first line that is not one. */
+/** Parse lines of text. The error for an invalid line quotes the line. */
 export function parseVariables(text: string): Record<string, string> {
   const variables: Record<string, string> = {};
   for (const line of text.split("\n")) {

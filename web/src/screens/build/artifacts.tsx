@@ -3,7 +3,7 @@ import { Icon } from "../../components/icons.tsx";
 import { RelativeTime } from "../../components/times.tsx";
 import { formatBytes } from "../../format/text.ts";
 
-/** The files that a job has left, to download. */
+/** The artifacts of a job, with links to download them. */
 export function Artifacts({
   jobId,
   artifacts,

@@ -7,7 +7,7 @@ import { Form, TextField } from "../../components/form.tsx";
 import { useScreenKeys } from "../../layout/keys.ts";
 import { navigate, url } from "../../router/location.ts";
 
-/** What can be done with a build: retry, cancel, priority, delete. */
+/** The actions on a build: retry, cancel, change the priority, delete. */
 export function BuildActions({ build, reload }: { build: Overview; reload: () => void }) {
   const [isChanging, setChanging] = useState(false);
   const [isCanceling, setCanceling] = useState(false);
@@ -15,7 +15,7 @@ export function BuildActions({ build, reload }: { build: Overview; reload: () =>
   const retry = async () => {
     await retryBuild(build.id);
     reload();
-    return "The failed jobs run again";
+    return "The failed jobs are queued again";
   };
   const cancel = async () => {
     await cancelBuild(build);
@@ -32,7 +32,7 @@ export function BuildActions({ build, reload }: { build: Overview; reload: () =>
         <ActionButton
           kind="primary"
           icon="retry"
-          title="Run the jobs again that failed or were canceled (R)"
+          title="Run the failed and canceled jobs again (R)"
           action={retry}
         >
           Retry
@@ -57,7 +57,7 @@ export function BuildActions({ build, reload }: { build: Overview; reload: () =>
       )}
       {isCanceling && (
         <Dialog title={`Cancel build ${build.local_id}?`} onClose={() => setCanceling(false)}>
-          <p class="dialog-body">Its jobs stop. Their cleanup steps still run.</p>
+          <p class="dialog-body">Running jobs are stopped. Their cleanup steps still run.</p>
           <div class="form-buttons">
             <ActionButton kind="primary" action={() => cancel().finally(() => setCanceling(false))}>
               Cancel build

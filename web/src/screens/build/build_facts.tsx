@@ -1,4 +1,4 @@
-/** What a build is about: commit, who started it, times; and what the reader must know first. */
+/** Facts about a build: commit, initiator and times; and notices, such as why it failed. */
 import type { ComponentChildren } from "preact";
 import type { Overview } from "../../api/builds.ts";
 import { Icon } from "../../components/icons.tsx";
@@ -69,7 +69,7 @@ export function BuildNotices({ build }: { build: Overview }) {
       {warnings.length > 0 && (
         <details class="notice tone-warning" open={warnings.length <= 2}>
           <summary>
-            {warnings.length === 1 ? "A warning" : `${warnings.length} warnings`} about the pipeline file
+            {warnings.length === 1 ? "1 warning" : `${warnings.length} warnings`} about the pipeline file
           </summary>
           <ul>
             {warnings.map((warning) => (

@@ -1,7 +1,7 @@
-/** A build as it was at an earlier time, from the times of its jobs' attempts. */
+/** The state of a build at an earlier time, derived from the times of its jobs' attempts. */
 import type { Attempt, Overview, OverviewJob } from "../../api/builds.ts";
 
-/** All times at which a job or the build changed, oldest first, each once. */
+/** The times at which the build or one of its jobs changed, oldest first, without duplicates. */
 export function changeTimes(build: Overview): number[] {
   const times = [build.created_at, build.started_at, build.completed_at];
   for (const { attempts } of build.jobs)
@@ -11,7 +11,7 @@ export function changeTimes(build: Overview): number[] {
   return [...new Set(known)].sort((one, other) => one - other);
 }
 
-/** The build as of a time. What is not recorded with its time, such as reasons for waiting, is left out. */
+/** Return the build as of a time, without fields whose changes have no recorded time, such as why it waits. */
 export function buildAt(build: Overview, at: number): Overview {
   const past = (time: string | null) => (time !== null && Date.parse(time) <= at ? time : null);
   const completed_at = past(build.completed_at);

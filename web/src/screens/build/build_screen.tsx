@@ -25,7 +25,7 @@ const VIEWS: [View, string][] = [
   ["timeline", "Timeline"],
   ["list", "List"],
 ];
-const NEIGHBORS = 50; // builds among which the next and the one before are looked for
+const NEIGHBORS = 50; // number of builds in which the previous and the next one are searched for
 
 /** A build: its jobs, and the log of one of them. */
 export default function BuildScreen({ parameters }: { parameters: Parameters }) {
@@ -87,14 +87,14 @@ function BuildPage({ build: present, reload }: { build: Overview; reload: () => 
   );
 }
 
-/** The job that a reader wants to see first: what failed, else what runs, else what ran last. */
+/** The job to show first: a failed one, else a running one, else the one that ran last. */
 function jobOfInterest(jobs: OverviewJob[]): OverviewJob | undefined {
   const withStatus = (...statuses: string[]) => jobs.find(({ status }) => statuses.includes(status));
   const lastRan = jobs.filter(({ started_at }) => started_at).at(-1);
   return withStatus("FAILED") ?? withStatus("RUNNING", "ASSIGNED") ?? withStatus("QUEUED") ?? lastRan ?? jobs[0];
 }
 
-/** `h` and `l`: the build before and after this one in its project. */
+/** Keys `h` and `l`: go to the previous and the next build of the project. */
 function useNeighborKeys({ id, project }: Overview): void {
   const go = (step: 1 | -1) => async () => {
     const { builds } = await listBuilds({ project: [project.id], limit: NEIGHBORS });
@@ -102,7 +102,7 @@ function useNeighborKeys({ id, project }: Overview): void {
     if (found) navigate(url(`/builds/${found.id}`));
   };
   useScreenKeys([
-    { key: "h", does: "Build before", run: () => void go(-1)() },
+    { key: "h", does: "Previous build", run: () => void go(-1)() },
     { key: "l", does: "Next build", run: () => void go(1)() },
   ]);
 }

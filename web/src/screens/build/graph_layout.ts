@@ -1,4 +1,4 @@
-/** The layout of the job graph: columns by dependency, edges without those that others imply, the critical path. */
+/** The layout of the job graph: columns by dependency, the transitive reduction of its edges, and the critical path. */
 import type { OverviewJob } from "../../api/builds.ts";
 
 type GraphJob = Pick<OverviewJob, "name" | "stage" | "stage_index" | "needs" | "completed_at" | "started_at">;
@@ -33,7 +33,7 @@ export function findDependencies(jobs: GraphJob[]): Map<string, string[]> {
   return new Map(dependencies);
 }
 
-/** Leave out dependencies that follow from others. */
+/** Remove each dependency that follows from others (transitive reduction). */
 export function reduceTransitively(dependencies: Map<string, string[]>): Map<string, string[]> {
   const ancestors = new Map<string, Set<string>>();
   const collect = (name: string, path: Set<string>): Set<string> => {
@@ -59,7 +59,7 @@ export function reduceTransitively(dependencies: Map<string, string[]>): Map<str
   return reduced;
 }
 
-/** The chain of jobs that decided when the build finished: from the last job back along the latest dependency. */
+/** The critical path: from the job that ended last, back along the dependency that ended last. */
 export function findCriticalPath(jobs: GraphJob[], dependencies: Map<string, string[]>): string[] {
   const byName = new Map(jobs.map((job) => [job.name, job]));
   const latest = (candidates: GraphJob[]) =>

@@ -1,4 +1,4 @@
-/** The jobs of a build over time: waited, started, ran; each attempt is a bar. */
+/** The jobs of a build over time. Each attempt is a bar that shows how long it waited, started and ran. */
 import type { Attempt, Overview, OverviewJob } from "../../api/builds.ts";
 import { now } from "../../components/clock.ts";
 import { StatusBadge } from "../../components/status_badge.tsx";
@@ -12,7 +12,7 @@ interface Props {
   build: Overview;
   selected: number | undefined;
   href: (jobId: number) => string;
-  /** The end of the axis, if it is not that of the build. */
+  /** The end of the axis, if it is not the end of the build. */
   until: number | null;
 }
 

@@ -1,12 +1,12 @@
-/** The list of live events: which of them are shown, and how many are kept. */
+/** The list of live events: a filter for those that are shown, and a limit for those that are kept. */
 import type { LiveEvent } from "../../live/events.ts";
 
 export const MAX_EVENTS = 500;
 
 export interface EventFilter {
-  /** Type of the thing, like `build`; empty: all. */
+  /** Type of object, like `build`. Empty: all. */
   kind: string;
-  /** Part of the name of an event, a thing or a person. */
+  /** Text contained in the name of the event, its object or its actor. */
   text: string;
 }
 
@@ -24,12 +24,12 @@ export function isShown(event: LiveEvent, { kind, text }: EventFilter): boolean 
   return !wanted || `${event.type} ${event.stream} ${event.actor?.name ?? ""}`.toLowerCase().includes(wanted);
 }
 
-/** Insert an event by its time, newest first, and drop the oldest ones. An event that is known changes nothing. */
+/** Insert an event by its time, newest first, and drop the oldest ones beyond the limit. A duplicate is ignored. */
 export function withEvent(events: LiveEvent[], event: LiveEvent): LiveEvent[] {
   const isKnown = events.some(
     ({ stream, version, type }) => stream === event.stream && version === event.version && type === event.type,
   );
   if (isKnown) return events;
-  const olderIndex = events.findIndex(({ at }) => at <= event.at); // stored events of two services arrive mixed
+  const olderIndex = events.findIndex(({ at }) => at <= event.at); // because stored events of several services do not arrive in order of time
   return events.toSpliced(olderIndex < 0 ? events.length : olderIndex, 0, event).slice(0, MAX_EVENTS);
 }

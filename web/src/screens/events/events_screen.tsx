@@ -17,15 +17,15 @@ import { eventFacts, splitWords } from "../history/story.ts";
 import { thingLink, thingTitle } from "../history/things.ts";
 import { idOf, isShown, kindOf, MAX_EVENTS, withEvent } from "./event_filter.ts";
 
-const FACTS = 3; // of an event, in its row
+const FACTS = 3; // fields of an event that its row shows
 const PERIODS: [minutes: string, text: string][] = [
-  ["", "from now on"],
-  ["10", "of the last 10 minutes"],
-  ["60", "of the last hour"],
-  ["1440", "of the last day"],
+  ["", "new events only"],
+  ["10", "last 10 minutes"],
+  ["60", "last hour"],
+  ["1440", "last day"],
 ];
 
-/** Events as they happen. */
+/** Live events. */
 export default function EventsScreen() {
   const { query } = location.value;
   const filter = { kind: query.get("kind") ?? "", text: query.get("text") ?? "" };
@@ -53,7 +53,7 @@ export default function EventsScreen() {
           type="search"
           class="filter-text"
           aria-label="Filter events"
-          placeholder="Event, thing or person"
+          placeholder="Event, object or user"
           value={filter.text}
           onInput={({ currentTarget }) => setQuery({ text: currentTarget.value })}
         />
@@ -62,7 +62,7 @@ export default function EventsScreen() {
           value={filter.kind}
           onChange={({ currentTarget }) => setQuery({ kind: currentTarget.value })}
         >
-          <option value="">All kinds</option>
+          <option value="">All types</option>
           {[...new Set([...kinds, ...(filter.kind ? [filter.kind] : [])])].map((kind) => (
             <option key={kind} value={kind}>
               {splitWords(kind)}
@@ -92,11 +92,11 @@ export default function EventsScreen() {
       {shown.length ? (
         <EventTable events={shown} />
       ) : (
-        <Empty icon="events" title={events.length ? "No event fits the filter" : "Waiting for the next event"}>
+        <Empty icon="events" title={events.length ? "No event matches the filter" : "Waiting for the next event"}>
           <p>
             {events.length
-              ? "Remove the text or choose all kinds."
-              : "Whatever happens to builds, jobs and runners appears here within a second. Launch a build to see some."}
+              ? "Remove the text or choose all types."
+              : "Events of builds, jobs and runners appear here within a second. Launch a build to see some."}
           </p>
         </Empty>
       )}
@@ -104,7 +104,7 @@ export default function EventsScreen() {
   );
 }
 
-/** Events since some minutes ago, newest first. While paused, new events are counted and kept for later. */
+/** The events of the last minutes and new ones, newest first. While paused, new events are counted and held back. */
 function useEvents(since: string) {
   const [events, setEvents] = useState<LiveEvent[]>([]);
   const [isPaused, setPaused] = useState(false);
@@ -125,7 +125,7 @@ function useEvents(since: string) {
         if (isRepublication(name)) return;
         const event = JSON.parse(data) as LiveEvent;
         if (typeof event.stream !== "string") {
-          setProblem("This server sends events without what they are about. Upgrade it.");
+          setProblem("This server sends events without the name of their object. Upgrade the server.");
           return;
         }
         buffer.current = withEvent(buffer.current, event);
@@ -137,7 +137,7 @@ function useEvents(since: string) {
         });
       },
       onClose: (error) => {
-        setProblem(error ? error.message : "The connection was lost. It is being restored.");
+        setProblem(error ? error.message : "The connection was lost. Reconnecting.");
         return error === null || error.status >= 500 || error.status === 429;
       },
     });
@@ -191,14 +191,14 @@ function EventTable({ events }: { events: LiveEvent[] }) {
   );
 }
 
-/** Events have the names of services and runners, and only the numbers of users. */
+/** The actor of an event. Events contain the names of runners and of the system, but only the numbers of users. */
 function ActorName({ actor, names }: { actor: LiveEvent["actor"]; names: Map<number, string> }) {
   if (actor?.name) return <span>{actor.name}</span>;
   if (actor?.id) return <span>{names.get(actor.id) ?? (isMe(actor.id) ? "you" : `user ${actor.id}`)}</span>;
   return <span class="muted">the system</span>;
 }
 
-/** Administrators see the thing as it was then; others the thing as it is now. */
+/** A link to the object: for administrators to its state after the event, for others to its current page. */
 function ThingAtThatMoment({ event }: { event: LiveEvent }) {
   const kind = kindOf(event);
   const id = idOf(event);

@@ -14,7 +14,7 @@ import { requestLink } from "./history_link.tsx";
 import { entryTitle, entryTone } from "./story.ts";
 import { KINDS, kindName, thingTitle } from "./things.ts";
 
-/** What has been done to all things, newest first, and the way to the history of each. */
+/** The changes of all objects, newest first, with links to the history of each object. */
 export default function ActivityScreen() {
   const { query } = location.value;
   const filter = {
@@ -67,7 +67,7 @@ function Filters({ filter }: { filter: ActivityFilter }) {
         label="Kind"
         name="kind"
         value={filter.kind}
-        all="All kinds"
+        all="All types"
         options={KINDS.map((kind) => [kind, kindName(kind)])}
       />
       <Choice
@@ -134,7 +134,7 @@ function LookUp() {
   };
   return (
     <form class="look-up" onSubmit={go}>
-      <select aria-label="Kind of thing" value={kind} onChange={({ currentTarget }) => setKind(currentTarget.value)}>
+      <select aria-label="Type of object" value={kind} onChange={({ currentTarget }) => setKind(currentTarget.value)}>
         {KINDS.map((each) => (
           <option key={each} value={each}>
             {kindName(each)}
@@ -167,7 +167,7 @@ function ActivityTable({ entries, isFiltered, hasMore }: TableProps) {
       <Empty icon="history" title={isFiltered ? "Nothing found" : "Nothing has happened yet"}>
         <p>
           {hasMore
-            ? "None of the newer entries match. Show older ones to search on."
+            ? "None of the entries searched so far match. Select “Show older” to search further."
             : "Every change is recorded with its time and the user who made it."}
         </p>
       </Empty>
@@ -204,7 +204,7 @@ function ActivityTable({ entries, isFiltered, hasMore }: TableProps) {
           kind: "narrow",
           cell: ({ trace_id, at }) =>
             trace_id && (
-              <a href={requestLink(trace_id, at)} title="What else did this request do?">
+              <a href={requestLink(trace_id, at)} title="Show all changes of this request">
                 Same request
               </a>
             ),

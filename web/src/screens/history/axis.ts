@@ -6,7 +6,7 @@ export interface Moment {
 }
 
 export interface Tick {
-  /** Place on the axis, 0 to 1. */
+  /** Position on the axis, 0 to 1. */
   position: number;
   /** Versions of the entries, ascending. */
   first: number;
@@ -15,7 +15,7 @@ export interface Tick {
   tones: string[];
 }
 
-/** Place moments, which are ordered by time, on an axis with a number of bins. */
+/** Return one tick for each bin of the axis that has moments. The moments are ordered by time. */
 export function binMoments(moments: readonly Moment[], bins: number): Tick[] {
   if (moments.length === 0) return [];
   const place = placeOnAxis(moments);
@@ -42,7 +42,7 @@ export function binMoments(moments: readonly Moment[], bins: number): Tick[] {
   return ticks;
 }
 
-/** A function from times to places between 0 and 1. Moments at one time are in the middle. */
+/** Return a function that maps times to positions from 0 to 1. If all moments have the same time, it returns 0.5. */
 export function placeOnAxis(moments: readonly Moment[]): (at: string) => number {
   const start = Date.parse(moments[0]?.at ?? "");
   const span = Date.parse(moments.at(-1)?.at ?? "") - start;

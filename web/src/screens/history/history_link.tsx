@@ -1,7 +1,7 @@
 import { Icon } from "../../components/icons.tsx";
 import { url } from "../../router/location.ts";
 
-/** A link to the history of a thing. */
+/** A link to the history of an object. */
 export function HistoryLink({ kind, id }: { kind: string; id: number | string }) {
   return (
     <a class="button quiet" href={url(`/history/${kind}/${id}`)}>
@@ -11,9 +11,9 @@ export function HistoryLink({ kind, id }: { kind: string; id: number | string })
   );
 }
 
-const HOUR_MS = 3_600_000; // the reactions to a request follow soon
+const HOUR_MS = 3_600_000; // reactions to a request are recorded well within this time
 
-/** The list of everything that the request did. The search starts shortly after the entry. */
+/** Return the URL of the list of all changes that a request caused, up to one hour after the entry. */
 export function requestLink(trace: string, at: string): string {
   return url("/history", { trace, until: new Date(Date.parse(at) + HOUR_MS).toISOString() });
 }

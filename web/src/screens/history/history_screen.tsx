@@ -17,7 +17,7 @@ import { StoryList } from "./story_list.tsx";
 import { thingLink, thingTitle } from "./things.ts";
 import { TimeAxis } from "./time_axis.tsx";
 
-/** A thing through time: what happened to it, and its state as of any version. */
+/** The history of an object: its changes, and its state at any version. */
 export default function HistoryScreen({ parameters }: { parameters: Parameters }) {
   const { kind = "", id = "" } = parameters;
   const stream = `${kind}-${id}`;
@@ -30,7 +30,7 @@ export default function HistoryScreen({ parameters }: { parameters: Parameters }
   return (
     <Page title={title} parents={parents} wide actions={<ThingLink kind={kind} id={id} />}>
       {notFound ? (
-        <Empty icon="history" title={`Nothing is recorded of ${title}`}>
+        <Empty icon="history" title={`No history of ${title}`}>
           <p>
             {resource.error?.message} Histories exist of every project, build, job, runner, user, company, secret,
             credential, executor, delivery and mail, also of deleted ones.

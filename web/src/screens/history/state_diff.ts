@@ -1,4 +1,4 @@
-/** Differences between two states of a thing. */
+/** Differences between two states of an object. */
 export type Row = Record<string, unknown>;
 
 export interface Difference {
@@ -7,7 +7,7 @@ export interface Difference {
   after: unknown;
 }
 
-/** The fields of a state, those of objects within it as `object.field`. */
+/** Return the fields of a state. A field of a nested object is named `object.field`. */
 export function flatten(state: Row, prefix = ""): Row {
   return Object.fromEntries(
     Object.entries(state).flatMap(([name, value]) =>
@@ -20,7 +20,7 @@ function isObject(value: unknown): value is Row {
   return typeof value === "object" && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
 }
 
-/** The fields that differ, in the order of the later state. A missing state has no fields. */
+/** Return the fields that differ, in the order of the later state. A missing state has no fields. */
 export function diffStates(before: Row | null, after: Row | null): Difference[] {
   const fields = [...new Set([...Object.keys(after ?? {}), ...Object.keys(before ?? {})])];
   return fields
@@ -49,7 +49,7 @@ export function formatValue(value: unknown): string {
   return String(value);
 }
 
-/** Whether a value says nothing, like none or an empty list. */
+/** Whether a value is blank, like null or an empty list. */
 export function isBlank(value: unknown): boolean {
   if (value === null || value === undefined || value === "") return true;
   return typeof value === "object" && Object.keys(value).length === 0;

@@ -100,7 +100,7 @@ function Fields({ state, changes }: { state: Row | null; changes: Difference[] }
   if (state === null)
     return (
       <Empty icon="history" title="Deleted">
-        <p>From this version on it does not exist. Choose an earlier version to see what it was.</p>
+        <p>The object was deleted in this version. Choose an earlier version to see its state.</p>
       </Empty>
     );
   const changed = new Map(changes.map((difference) => [difference.field, difference]));
@@ -142,8 +142,8 @@ function Comparison({ state, other }: { state: State; other: State }) {
       <Empty icon="history" title="No difference">
         <p>
           {older.version === newer.version
-            ? "Choose an earlier version on the axis or in the story to compare it with now."
-            : `Versions ${older.version} and ${newer.version} have the same fields. What happened between them left no trace in the state, or a secret value changed, which is never shown.`}
+            ? "Choose an earlier version on the axis or in the list to compare it with now."
+            : `Versions ${older.version} and ${newer.version} have the same fields. The changes between them do not affect the state, or changed a secret value, which is never shown.`}
         </p>
       </Empty>
     );

@@ -1,4 +1,4 @@
-/** Sentences that describe the entries of a history. */
+/** Titles, colors and facts of the entries of a history. */
 import type { Tone } from "../../format/status.ts";
 import { flatten, isBlank } from "./state_diff.ts";
 
@@ -8,7 +8,7 @@ export function splitWords(name: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1).toLowerCase();
 }
 
-/** The color of an entry on the axis: it began, ended, failed or changed something. */
+/** The color of an entry, by the kind of its events: creation, change, access, end or failure. */
 export function entryTone(events: readonly string[]): Tone {
   const names = events.join(" ");
   if (/(Deleted|Removed|Revoked|Unregistered|Killed|Canceled|Finished|Sent)\b/.test(names)) return "neutral";
@@ -19,21 +19,21 @@ export function entryTone(events: readonly string[]): Tone {
 }
 
 export const TONE_WORDS: [Tone, string][] = [
-  ["success", "began"],
+  ["success", "created"],
   ["running", "changed"],
-  ["waiting", "looked at"],
+  ["waiting", "viewed"],
   ["neutral", "ended"],
   ["failure", "failed"],
 ];
 
-/** What an entry did: its events, or the command where one event stands for many kinds of changes. */
+/** The title of an entry: its events, or its command if the event stands for many kinds of changes. */
 export function entryTitle(command: string, events: readonly string[]): string {
   const [only] = events;
   if (only === undefined || (events.length === 1 && /(SettingsChanged|Edited)$/.test(only))) return splitWords(command);
   return [...new Set(events)].map(splitWords).join(", ");
 }
 
-/** The fields of an event that say something. Events name the fields that did not change with a blank value. */
+/** The fields of an event that are not blank. In some events, a blank field is one that did not change. */
 export function eventFacts(data: Record<string, unknown>): [name: string, value: unknown][] {
   return Object.entries(flatten(data)).filter(([, value]) => !isBlank(value) && value !== 0 && value !== false);
 }

@@ -16,7 +16,7 @@ interface Props {
   loadOlder: () => Promise<void>;
 }
 
-/** What happened to a thing, newest first. The chosen entry shows its details. */
+/** The entries of an object's history, newest first. The selected one shows its details. */
 export function StoryList({ entries, version, choose, hasOlder, loadOlder }: Props) {
   return (
     <section class="story" aria-label="What happened">
@@ -79,7 +79,7 @@ function StoryEntry({ entry, isShown, choose }: { entry: Entry; isShown: boolean
                 <button type="button" class="text-button" title={trace_id} onClick={() => void copyText(trace_id)}>
                   Copy trace id
                 </button>
-                <a href={requestLink(trace_id, at)}>What else did this request do?</a>
+                <a href={requestLink(trace_id, at)}>All changes of this request</a>
               </>
             )}
           </p>
@@ -89,7 +89,7 @@ function StoryEntry({ entry, isShown, choose }: { entry: Entry; isShown: boolean
   );
 }
 
-/** Scroll the list, but not the page, so that the entry can be seen. */
+/** Scroll the list, but not the page, so that the entry is visible. */
 function scrollWithinList(entry: HTMLElement): void {
   const list = entry.closest(".story");
   if (!list) return;

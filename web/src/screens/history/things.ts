@@ -1,4 +1,4 @@
-/** What the kinds of things are called, and where each is shown. */
+/** Names of the types of objects, and the screens that show an object. */
 import { url } from "../../router/location.ts";
 import { splitWords } from "./story.ts";
 
@@ -9,7 +9,7 @@ const NAMES: Record<string, string> = {
   user: "User",
 };
 
-/** Kinds whose histories can be looked up by number. */
+/** Types whose histories can be looked up by number. */
 export const KINDS = [
   "project",
   "build",
@@ -34,7 +34,7 @@ export function thingTitle(kind: string, id: string): string {
   return `${kindName(kind)} ${short}`;
 }
 
-/** The screen of a thing as it is now, if it has one. */
+/** The screen with the current state of an object, if there is one. */
 export function thingLink(kind: string, id: string): string | null {
   if (kind === "project" || kind === "build") return url(`/${kind}s/${id}`);
   if (kind === "user") return url(`/people/${id}`);

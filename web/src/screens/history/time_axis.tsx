@@ -9,14 +9,14 @@ const HEIGHT = 44;
 const MAX_TICK = 30;
 
 interface Props {
-  /** All known moments, oldest first. */
+  /** All loaded moments, oldest first. */
   moments: Moment[];
   version: number;
   latest: number;
   choose: (version: number) => void;
 }
 
-/** The versions of a thing on an axis of time, with a slider that walks through them. */
+/** The versions of an object on a time axis, with a slider that selects one. */
 export function TimeAxis({ moments, version, latest, choose }: Props) {
   const ticks = useMemo(() => binMoments(moments, BINS), [moments]);
   const place = useMemo(() => placeOnAxis(moments), [moments]);

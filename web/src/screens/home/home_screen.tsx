@@ -27,7 +27,7 @@ async function loadProjects(): Promise<Overview> {
   return { projects, recent: await listRecentBuilds(projects.map(({ id }) => id).slice(0, 100), 10) };
 }
 
-/** What matters now: my builds, what is broken, the queue and the runners. */
+/** The start page: numbers of the queue and the runners, broken projects, own builds and latest builds. */
 export default function HomeScreen() {
   const projects = useResource("home-projects", loadProjects, { refreshOn: isAboutBuilds });
   if (projects.data?.projects.length === 0) return <FirstSteps />;
@@ -68,7 +68,7 @@ function Numbers() {
       <li>
         <a class="tile" href={url("/runners")}>
           <span class="tile-number">{fleet.data ? busy : "–"}</span>
-          <span class="tile-name">{busy === 1 ? "runner works" : "runners work"}</span>
+          <span class="tile-name">{busy === 1 ? "busy runner" : "busy runners"}</span>
           <span class="tile-fact">{fleet.data ? `${online} of ${plural(runners.length, "runner")} online` : ""}</span>
         </a>
       </li>
@@ -157,7 +157,7 @@ function FirstSteps() {
   return (
     <Page title="Welcome to Headrace">
       <Empty icon="projects" title="Build your first project">
-        <p>A project is a git repository with a file that says how to build it.</p>
+        <p>A project is a git repository with a file that describes how to build it.</p>
         {isAdministrator() ? (
           <LinkButton kind="primary" icon="plus" href={url("/projects", { new: true })}>
             New project

@@ -7,7 +7,7 @@ import { showToast } from "../../components/toasts.tsx";
 import { navigate, url } from "../../router/location.ts";
 import { PlanCheck } from "./plan_view.tsx";
 
-/** Launch a build of a project, and show it. */
+/** A dialog that launches a build of a project and then shows the build. */
 export function LaunchDialog({ project, onClose }: { project: Project; onClose: () => void }) {
   const [branch, setBranch] = useState("");
   const [skipped, setSkipped] = useState<ReadonlySet<string>>(new Set());

@@ -6,7 +6,7 @@ import { StatusShape } from "../../components/icons.tsx";
 import { plural } from "../../format/text.ts";
 
 const REMEDIES: Record<string, string> = {
-  REPOSITORY_UNREACHABLE: "Check the address of the repository and its login or SSH key.",
+  REPOSITORY_UNREACHABLE: "Check the URL of the repository and its login or SSH key.",
   REF_NOT_FOUND: "Check the name of the branch.",
   SPEC_NOT_FOUND: "Commit the file, or change its path in the settings of the project.",
 };
@@ -18,7 +18,7 @@ interface Props {
   label: string;
 }
 
-/** A button that compiles the project's file without launching a build, and what came out. */
+/** A button that compiles the project's pipeline file without launching a build, and the resulting jobs or errors. */
 export function PlanCheck({ project, branch, label }: Props) {
   const [result, setResult] = useState<{ branch: string | null; plan: BuildPlan } | null>(null);
   const check = async () => {
@@ -47,7 +47,7 @@ function PlanView({ plan }: { plan: BuildPlan }) {
   return (
     <>
       <p>
-        The repository answers, and <code>{plan.spec_file_path}</code> at <code>{plan.sha?.slice(0, 8)}</code> is valid:{" "}
+        The repository can be read, and <code>{plan.spec_file_path}</code> at <code>{plan.sha?.slice(0, 8)}</code> is valid:{" "}
         {plural(plan.jobs.length, "job")}.
       </p>
       <ul>

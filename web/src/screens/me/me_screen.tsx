@@ -33,11 +33,11 @@ function Password({ username }: { username: string }) {
   };
   return (
     <Section title="Password">
-      <p class="hint">A new password ends all your sessions, also this one, and revokes all your tokens.</p>
+      <p class="hint">A new password ends all your sessions, including this one, and revokes all your tokens.</p>
       <Form submit="Change password" onSubmit={submit} disabled={!current || !password || repeated !== password}>
         <input hidden autocomplete="username" value={username} readOnly />
         <TextField
-          label="Present password"
+          label="Current password"
           type="password"
           autocomplete="current-password"
           value={current}
@@ -71,7 +71,7 @@ function Email() {
   const submit = async () => {
     await changeEmail(current, email);
     setCurrent("");
-    showToast(email ? `Mails go to ${email} from now on` : "You get no mails any more");
+    showToast(email ? `Mails are now sent to ${email}` : "Mails are no longer sent to you");
   };
   return (
     <Section title="E-mail address">
@@ -87,7 +87,7 @@ function Email() {
             onInput={setEmail}
           />
           <TextField
-            label="Your password"
+            label="Current password"
             type="password"
             autocomplete="current-password"
             value={current}

@@ -19,7 +19,7 @@ interface Props {
   onCreated: () => void;
 }
 
-/** Create a token: name, end, scopes. Its value is shown once. */
+/** Create a token: name, expiry date, scopes. Its value is shown once. */
 export function NewTokenDialog({ onClose, onCreated }: Props) {
   const [created, setCreated] = useState<NewApiToken | null>(null);
   if (created) return <CreatedToken token={created} onClose={onClose} />;
@@ -75,8 +75,8 @@ function TokenForm({ onClose, onCreated }: { onClose: () => void; onCreated: (to
           <SelectField label="Ends" value={days} options={PERIODS} onChange={setDays} />
         </div>
         <CheckBox
-          label="Only what is chosen here"
-          hint="Otherwise the token may do everything that you may."
+          label="Limit to the scopes selected here"
+          hint="Otherwise the token has all your rights."
           checked={isLimited}
           onChange={setLimited}
         />

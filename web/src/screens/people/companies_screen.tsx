@@ -16,7 +16,7 @@ async function load() {
   return { companies, people };
 }
 
-/** Companies, which own projects and runners together. */
+/** Companies, whose members own projects and runners together. */
 export default function CompaniesScreen() {
   const resource = useResource("companies", load);
   const [edited, setEdited] = useState<Company | "new" | null>(null);

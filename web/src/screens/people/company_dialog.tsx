@@ -46,7 +46,7 @@ export function CompanyDialog({ company, people, onClose, reload }: Props) {
                 return `${company.title} deleted`;
               }}
             >
-              <p>Its projects must get another owner first. Its runners end.</p>
+              <p>Its projects must get another owner first. Its runners are deleted.</p>
             </ConfirmButton>
           )
         }
@@ -56,7 +56,7 @@ export function CompanyDialog({ company, people, onClose, reload }: Props) {
           <TextField
             label="Alias"
             spellcheck={false}
-            hint="In addresses. Made from the name if it is empty."
+            hint="Part of URLs. Derived from the name if empty."
             value={alias}
             onInput={setAlias}
           />

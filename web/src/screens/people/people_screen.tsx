@@ -120,7 +120,7 @@ function NewPersonDialog({ onClose }: { onClose: () => void }) {
           type="password"
           autocomplete="new-password"
           required
-          hint="Long and not common. The user can change it under “My account”."
+          hint="At least 8 characters, and not a common password. The user can change it under “My account”."
           value={password}
           onInput={setPassword}
         />

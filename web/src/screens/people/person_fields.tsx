@@ -31,14 +31,14 @@ export function PersonFieldSet({ fields, change }: Props) {
       </div>
       <div class="field-row">
         <TextField
-          label="Name at GitHub"
+          label="GitHub username"
           spellcheck={false}
-          hint="Pushes of this sender start builds as this user."
+          hint="Pushes by this GitHub user start builds in the name of this user."
           value={fields.github_username}
           onInput={(github_username) => change({ github_username })}
         />
         <TextField
-          label="Name at GitLab"
+          label="GitLab username"
           spellcheck={false}
           value={fields.gitlab_username}
           onInput={(gitlab_username) => change({ gitlab_username })}
@@ -48,13 +48,13 @@ export function PersonFieldSet({ fields, change }: Props) {
         <legend>Roles</legend>
         <CheckBox
           label="Developer"
-          hint="Sees internal projects and those of which the user is a member; launches builds."
+          hint="Sees internal projects and the projects of which the user is a member, and may launch builds of the latter."
           checked={fields.roles.includes(DEVELOPER)}
           onChange={(isOn) => setRole(DEVELOPER, isOn)}
         />
         <CheckBox
           label="Administrator"
-          hint="Everything: all projects, users, secrets, runners, this server."
+          hint="Manages everything: all projects, users, secrets, runners and the server."
           checked={fields.roles.includes(ADMINISTRATOR)}
           onChange={(isOn) => setRole(ADMINISTRATOR, isOn)}
         />

@@ -41,7 +41,7 @@ export function PersonKeys({ username }: { username: string }) {
                     return `Key ${name} removed`;
                   }}
                 >
-                  <p>The key is not accepted any more.</p>
+                  <p>The key is no longer accepted.</p>
                 </ConfirmButton>
               </li>
             ))}

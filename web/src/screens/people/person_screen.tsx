@@ -67,7 +67,7 @@ function Details({ person, reload, isMe }: { person: Person; reload: () => void;
       setChanges({});
       showToast(`${fields.username} saved`);
     } finally {
-      reload(); // some fields may have been saved before an error
+      reload(); // because some fields may have been saved before an error
     }
   };
   return (
@@ -104,7 +104,7 @@ function Password({ person }: { person: Person }) {
           label="New password"
           type="password"
           autocomplete="new-password"
-          hint="Ends all sessions and tokens of this user."
+          hint="Ends all sessions and revokes all tokens of this user."
           value={password}
           onInput={setNewPassword}
         />
@@ -121,7 +121,7 @@ function Deletion({ person }: { person: Person }) {
   };
   return (
     <Section title="Delete">
-      <p>The name and address are erased everywhere, also from the history, which then shows a number.</p>
+      <p>The name and the e-mail address are erased everywhere. The history then shows a number instead of the name.</p>
       <ConfirmButton
         label="Delete user"
         kind="danger"
@@ -129,7 +129,7 @@ function Deletion({ person }: { person: Person }) {
         confirm="Delete"
         action={remove}
       >
-        <p>Sessions, tokens and keys end. This cannot be undone. To stop access only, disable the user instead.</p>
+        <p>All sessions, tokens and keys become invalid. This cannot be undone. To revoke access only, disable the user instead.</p>
       </ConfirmButton>
     </Section>
   );

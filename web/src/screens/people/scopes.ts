@@ -1,4 +1,4 @@
-/** What access tokens may do. Each scope allows to read or to write one kind of thing. */
+/** Scopes of access tokens. Each allows reading or writing one type of object. */
 export interface ScopeGroup {
   name: string;
   about: string;
@@ -31,7 +31,7 @@ function readAndWrite(kind: string, write = "change"): [string, string][] {
   ];
 }
 
-/** Return the rights of a token as text. A token without scopes has all rights of its user. */
+/** Return the scopes of a token as text. A token without scopes has all rights of its user. */
 export function scopeSentence(scopes: readonly string[]): string {
   if (scopes.length === 0) return "Everything its user may do";
   const parts = SCOPE_GROUPS.flatMap(({ name, scopes: all }) => {

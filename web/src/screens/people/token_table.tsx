@@ -9,7 +9,7 @@ interface Props {
   revoke: (token: ApiToken) => Promise<void>;
 }
 
-/** Personal access tokens with what they may do, when they end and when they were used. */
+/** Personal access tokens with their scopes, their expiry date and their last use. */
 export function TokenTable({ tokens, revoke }: Props) {
   return (
     <Table
@@ -54,7 +54,7 @@ export function TokenTable({ tokens, revoke }: Props) {
                 return `Token ${token.name} revoked`;
               }}
             >
-              <p>Programs that use it are refused from then on. This cannot be undone.</p>
+              <p>Programs that use it can no longer sign in. This cannot be undone.</p>
             </ConfirmButton>
           ),
         },

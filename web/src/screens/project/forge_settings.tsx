@@ -8,7 +8,7 @@ import { RelativeTime } from "../../components/times.tsx";
 import { showToast } from "../../components/toasts.tsx";
 import { sentence } from "../../format/text.ts";
 
-/** The forge that shows the results of builds at their commits, and what became of the last request to it. */
+/** The forge that shows the results of builds at their commits, and the result of the last request to it. */
 export function ForgeSettings({ project, reload }: { project: Project; reload: () => void }) {
   const saved = forgeOf(project);
   const [changes, setChanges] = useState<Partial<Forge>>({});
@@ -21,7 +21,7 @@ export function ForgeSettings({ project, reload }: { project: Project; reload: (
     showToast("Forge saved");
   };
   return (
-    <Section title="Results at the forge">
+    <Section title="Commit statuses at the forge">
       <Form submit="Save" onSubmit={submit} disabled={JSON.stringify(forge) === JSON.stringify(saved)}>
         <SelectField
           label="Forge"

@@ -24,7 +24,7 @@ interface Props {
   launch: () => void;
 }
 
-/** The builds of a project, newest first, by result and by who started them. */
+/** The builds of a project, newest first, with filters for their result and for the user's own builds. */
 export function ProjectBuilds({ project, launch }: Props) {
   const { query } = location.value;
   const result = query.get("result") ?? "";
@@ -101,7 +101,7 @@ function BuildList({ first, filter }: { first: BuildPage; filter: Parameters<typ
 function NoBuilds({ project, launch }: Props) {
   return (
     <Empty icon="play" title="No builds yet">
-      <p>First check that the repository answers and has the file with the steps or jobs:</p>
+      <p>First check that the repository can be read and contains the pipeline file:</p>
       <PlanCheck project={project} branch={null} label="Check the repository" />
       <p>
         Launch a build of <code>{project.branch}</code> now:
@@ -113,7 +113,7 @@ function NoBuilds({ project, launch }: Props) {
         To build every push, add this webhook at GitHub or GitLab. Its secret is the signature key in the project's
         settings.
       </p>
-      <CopyField label="webhook address" text={`${window.location.origin}/api/guest/webhooks/build/${project.id}`} />
+      <CopyField label="webhook URL" text={`${window.location.origin}/api/guest/webhooks/build/${project.id}`} />
     </Empty>
   );
 }

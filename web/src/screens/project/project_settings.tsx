@@ -23,7 +23,7 @@ interface Props {
   reload: () => void;
 }
 
-/** The settings of a project, a form per group. */
+/** The settings of a project, one form per group. */
 export function ProjectSettings({ project, reload }: Props) {
   return (
     <div class="settings">
@@ -38,7 +38,7 @@ export function ProjectSettings({ project, reload }: Props) {
             />
             <SelectField
               label="Visibility"
-              hint="A private project answers as if it did not exist to all others."
+              hint="To all other users, a private project does not exist."
               value={settings.visibility}
               options={[
                 ["internal", "Internal: all signed-in users see it"],
@@ -77,7 +77,7 @@ export function ProjectSettings({ project, reload }: Props) {
             <TextArea
               label="Protected branches"
               rows={3}
-              hint="One per line; * matches any text. Protected runners and secrets serve only these."
+              hint="One per line; * matches any text. Protected runners run only jobs of these branches."
               value={settings.protected_branches.join("\n")}
               onInput={(text) => change({ protected_branches: text.split("\n") })}
             />
@@ -108,7 +108,7 @@ export function ProjectSettings({ project, reload }: Props) {
             ))}
             <CheckBox
               label="Run builds at the same time"
-              hint="Otherwise a build waits until the one before it has finished."
+              hint="Otherwise a build waits until the previous one has finished."
               checked={settings.allow_concurrent_execution}
               onChange={(allow_concurrent_execution) => change({ allow_concurrent_execution })}
             />
@@ -120,7 +120,7 @@ export function ProjectSettings({ project, reload }: Props) {
           <>
             <CheckBox
               label="Publish the result of the last build"
-              hint="Everybody can see the badge and the entry in cc.xml without a sign-in, also of a private project."
+              hint="The badge and the entry in cc.xml are visible without a sign-in, even if the project is private."
               checked={settings.badges}
               onChange={(badges) => change({ badges })}
             />
@@ -169,7 +169,7 @@ function SettingsForm({ title, project, reload, children }: SettingsFormProps) {
       setChanges({});
       showToast(`${title} settings saved`);
     } finally {
-      reload(); // some may have been saved before an error
+      reload(); // because some may have been saved before an error
     }
   };
   return (

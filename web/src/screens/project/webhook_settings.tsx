@@ -12,13 +12,13 @@ import { sentence } from "../../format/text.ts";
 
 const REVEALED_MS = 30_000;
 
-/** Address and secret of the webhook, and what became of the last delivery. */
+/** URL and secret of the webhook, and the result of the last delivery. */
 export function WebhookSettings({ project, reload }: { project: Project; reload: () => void }) {
   return (
     <Section title="Webhook">
       <p>Add it at GitHub or GitLab to build on every push. GitHub needs the content type application/json.</p>
       <h3>Address</h3>
-      <CopyField label="webhook address" text={`${window.location.origin}/api/guest/webhooks/build/${project.id}`} />
+      <CopyField label="webhook URL" text={`${window.location.origin}/api/guest/webhooks/build/${project.id}`} />
       <h3>Secret</h3>
       <SignatureKey project={project} />
       {isAdministrator() && <LastDelivery projectId={project.id} />}
@@ -29,7 +29,7 @@ export function WebhookSettings({ project, reload }: { project: Project; reload:
         action={() => replaceKey(project, reload)}
       >
         <p>
-          Webhooks that are signed with the present secret are refused from then on. Enter the new one at the forge.
+          Webhooks that are signed with the current secret are then rejected. Enter the new secret at the forge.
         </p>
       </ConfirmButton>
     </Section>

@@ -7,7 +7,7 @@ import { Loaded } from "../../components/states.tsx";
 import { showToast } from "../../components/toasts.tsx";
 import { navigate, url } from "../../router/location.ts";
 
-/** The form that creates a project. Then the project's page is shown, with what to do next. */
+/** The form that creates a project. Afterwards, the project's page shows the next steps. */
 export function NewProjectDialog({ onClose }: { onClose: () => void }) {
   const executors = useResource("executors", listExecutors);
   return (
@@ -50,7 +50,7 @@ function NewProjectForm({ executors }: { executors: [string, string][] }) {
         label="Repository"
         required
         placeholder="https://github.com/owner/repository.git"
-        hint="A URL that git can clone. Private repositories need a credential, which is set in the project's settings."
+        hint="URL for git clone. A private repository needs a credential, which is selected in the project's settings."
         value={repository}
         onInput={(value) => {
           setRepository(value);
@@ -61,7 +61,7 @@ function NewProjectForm({ executors }: { executors: [string, string][] }) {
         <TextField
           label="Branch"
           required
-          hint="Its pushes are built. * builds every branch."
+          hint="Pushes to it start builds. * builds every branch."
           value={branch}
           onInput={setBranch}
         />

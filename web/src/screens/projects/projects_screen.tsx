@@ -17,7 +17,7 @@ import { isAboutBuilds } from "../shared/live_filters.ts";
 import { NewProjectDialog } from "./new_project_dialog.tsx";
 import { isStarred, toggleStar } from "./stars.ts";
 
-const MAX_RECENT = 100; // projects per request
+const MAX_RECENT = 100; // number of projects per request
 
 interface Line {
   project: Project;
@@ -33,7 +33,7 @@ async function loadLines(): Promise<Line[]> {
   return projects.map((project) => ({ project, builds: recent.get(project.id) ?? [] }));
 }
 
-/** All projects with their last results. */
+/** All projects with the results of their last builds. */
 export default function ProjectsScreen() {
   const lines = useResource("project-lines", loadLines, { refreshOn: isAboutBuilds });
   const [filter, setFilter] = useState("");
@@ -139,7 +139,7 @@ function Star({ id, name }: { id: number; name: string }) {
       class={starred ? "star on" : "star"}
       aria-pressed={starred}
       aria-label={`Star ${name}`}
-      title={starred ? "Starred: listed first" : "List first"}
+      title={starred ? "Remove the star" : "Star: list first"}
       onClick={() => toggleStar(id)}
     >
       <svg viewBox="0 0 16 16" aria-hidden="true" focusable="false">
@@ -152,7 +152,7 @@ function Star({ id, name }: { id: number; name: string }) {
 function NoProjects() {
   return (
     <Empty icon="projects" title="No projects yet">
-      <p>A project is a git repository with a file that says how to build it.</p>
+      <p>A project is a git repository with a file that describes how to build it.</p>
       {isAdministrator() ? (
         <LinkButton kind="primary" icon="plus" href={url("/projects", { new: true })}>
           New project

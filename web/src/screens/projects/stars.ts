@@ -1,4 +1,4 @@
-/** Starred projects, which are listed first. They are kept in this browser. */
+/** Starred projects, which are listed first. They are stored in the browser. */
 import { signal } from "@preact/signals";
 
 const KEY = "headrace.stars";

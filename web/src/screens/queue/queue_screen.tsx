@@ -17,7 +17,7 @@ type Running = Awaited<ReturnType<typeof listRunning>>[number];
 const PRIORITY_STEP = 10;
 const MAX_PRIORITY = 100;
 
-/** Builds that wait, in the order in which they will start, with the reason; and builds that run. */
+/** Waiting builds in the order of the queue, with the reason why each waits, and running builds. */
 export default function QueueScreen() {
   const waiting = useResource("queue", listQueue, { refreshOn: isAboutBuilds });
   const running = useResource("running", listRunning, { refreshOn: isAboutBuilds });
@@ -34,8 +34,8 @@ export default function QueueScreen() {
                 rowKey={({ executor_id }) => executor_id}
               />
             ) : (
-              <Empty icon="queue" title="No build waits">
-                <p>Builds appear here while no runner is free for them, with the reason.</p>
+              <Empty icon="queue" title="No waiting builds">
+                <p>A build that cannot start yet appears here with the reason.</p>
               </Empty>
             )
           }
@@ -53,7 +53,7 @@ export default function QueueScreen() {
                 rowKey={({ executor_id }) => executor_id}
               />
             ) : (
-              <p class="muted">No build runs.</p>
+              <p class="muted">No running builds.</p>
             )
           }
         </Loaded>
@@ -69,7 +69,7 @@ function waitingColumns(reload: () => void): Column<Waiting>[] {
       kind: "narrow",
       cell: ({ project_name, build_id }) => <a href={url(`/builds/${build_id}`)}>{`${project_name} #${build_id}`}</a>,
     },
-    { name: "Why it waits", kind: "wide", cell: ({ reason }) => reason || <span class="muted">it starts next</span> },
+    { name: "Why it waits", kind: "wide", cell: ({ reason }) => reason || <span class="muted">starts next</span> },
     { name: "Waited", kind: "number", cell: ({ queued_at }) => <Duration start={queued_at} end={null} /> },
     { name: "Priority", kind: "number", cell: (build) => <Priority build={build} reload={reload} /> },
     { name: "Actions", kind: "actions", cell: (build) => <Cancel build={{ ...build, status: "QUEUED" }} /> },
@@ -125,7 +125,7 @@ function Cancel({ build }: { build: { build_id: number; executor_id: string; sta
       action={() => cancelBuild(build).then(() => `Build ${build.build_id} canceled`)}
     >
       <p>
-        Build {build.build_id} of {build.project_name} stops. Its cleanup steps still run.
+        Build {build.build_id} of {build.project_name} is stopped. Its cleanup steps still run.
       </p>
     </ConfirmButton>
   );

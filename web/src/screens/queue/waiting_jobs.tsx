@@ -7,7 +7,7 @@ import { Duration } from "../../components/times.tsx";
 import { url } from "../../router/location.ts";
 import { isAboutBuilds } from "../shared/live_filters.ts";
 
-const MAX_BUILDS = 10; // whose jobs are read
+const MAX_BUILDS = 10; // number of running builds whose jobs are loaded
 
 interface Row {
   build: Overview;

@@ -1,4 +1,4 @@
-/** When a runner was online, from the events of its history. */
+/** The times at which a runner was online, from the events of its history. */
 export interface Band {
   start: number;
   end: number;
@@ -12,7 +12,7 @@ interface Entry {
 
 const CHANGES: Record<string, boolean> = { RunnerOnline: true, RunnerOffline: false, RunnerRegistered: false };
 
-/** Return the times online and offline between two times, oldest first. Before the first known change there is none. */
+/** Return the periods online and offline between two times, oldest first. They start at the first known change. */
 export function presenceBands(entries: readonly Entry[], from: number, to: number): Band[] {
   const changes = entries
     .flatMap(({ at, events }) => events.map(({ name }) => ({ at: Date.parse(at), isOnline: CHANGES[name] })))
@@ -30,7 +30,7 @@ export function presenceBands(entries: readonly Entry[], from: number, to: numbe
   return bands;
 }
 
-/** The share of the known time in which the runner was online, in percent; null: nothing is known. */
+/** The percentage of the known time in which the runner was online. Null: nothing is known. */
 export function onlineShare(bands: readonly Band[]): number | null {
   const length = (counted: readonly Band[]) => counted.reduce((sum, { start, end }) => sum + end - start, 0);
   const known = length(bands);

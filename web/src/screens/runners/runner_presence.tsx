@@ -1,4 +1,4 @@
-/** When a runner was online in the last days, as a band. */
+/** A band that shows when a runner was online in the last days. */
 import { useState } from "preact/hooks";
 import { loadStory } from "../../api/history.ts";
 import { useResource } from "../../api/resource.ts";
@@ -11,7 +11,7 @@ import { onlineShare, presenceBands } from "./presence_bands.ts";
 const DAYS = 7;
 const DAY_MS = 86_400_000;
 
-/** The history is read when the reader opens it. */
+/** Loads the history when the user opens the section. */
 export function RunnerPresence({ uuid }: { uuid: string }) {
   const [isOpen, setOpen] = useState(false);
   return (
@@ -37,7 +37,7 @@ function Presence({ uuid }: { uuid: string }) {
         const outages = bands.filter(({ isOnline }) => !isOnline).length;
         const sentence =
           share === null
-            ? "Nothing is known of this time."
+            ? "No data for this period."
             : `Online ${share.toFixed(share > 99 && share < 100 ? 1 : 0)} % of the time, offline ${outages === 1 ? "once" : `${outages} times`}.`;
         return (
           <>

@@ -23,7 +23,7 @@ import { RunnerPresence } from "./runner_presence.tsx";
 
 const SCOPES: Record<string, string> = { INSTANCE: "everyone", COMPANY: "one company", PROJECT: "one project" };
 
-/** All runners with what each does now. */
+/** All runners with their current jobs. */
 export default function RunnersScreen() {
   const fleet = useResource("fleet", getFleet, { refreshOn: isAboutRunners });
   const [isAdding, setAdding] = useState(false);
@@ -40,7 +40,7 @@ export default function RunnersScreen() {
             <>
               <p class="summary">
                 {plural(runners.filter(({ online }) => online).length, "runner")} online,{" "}
-                {plural(runners.filter(({ jobs }) => jobs.length).length, "runner")} at work,{" "}
+                {plural(jobs.length).length, "runner")} at work,{" "} => runners.filter(({ jobs }) => jobs.length).length, "runner")} busy,{" "} => jobs.length).length, "runner")} at work,{" "}
                 <a href={url("/queue")}>{plural(waiting_jobs, "job")} waiting</a>
               </p>
               <ul class="runner-grid">
@@ -146,7 +146,7 @@ function RunnerCard({ runner, reload }: { runner: FleetRunner; reload: () => voi
             }}
           >
             <p>
-              Its registration ends, and its jobs are given to other runners. To use the machine again, register it
+              The runner's token becomes invalid, and its running jobs fail. To use the machine again, register it
               again.
             </p>
           </ConfirmButton>
@@ -157,7 +157,7 @@ function RunnerCard({ runner, reload }: { runner: FleetRunner; reload: () => voi
 }
 
 function JobLink({ job: { job_id, build_id, project_name, name } }: { job: RunnerJob }) {
-  if (build_id === null) return <span>A job of another project</span>; // one that the user may not see
+  if (build_id === null) return <span>A job of another project</span>; // the job belongs to a project that the user may not see
   return (
     <a href={url(`/builds/${build_id}`, { job: job_id })}>
       {project_name} · {name}

@@ -16,10 +16,10 @@ const STYLES: Record<string, [Tone, Shape, string]> = {
   sent: ["success", "check", "Sent"],
   requested: ["waiting", "clock", "Waiting"],
   skipped: ["neutral", "slash", "Not sent"],
-  gave_up: ["failure", "cross", "Given up"],
+  gave_up: ["failure", "cross", "Abandoned"],
 };
 
-/** The last mails and why one was not sent. */
+/** The latest mails, with the reason why one was not sent. */
 export function Mails() {
   const mails = useResource("mails", async () => {
     const [listed, people] = await Promise.all([listMails(SHOWN), listPeople()]);

@@ -9,7 +9,7 @@ import { formatDuration } from "../../format/time.ts";
 import { url } from "../../router/location.ts";
 import { Mails } from "./mails.tsx";
 
-/** What is set at this server, mails, and where to read more. Settings are changed in the environment of the server. */
+/** The server's settings, which are environment variables and cannot be changed here, its mails, and further links. */
 export default function SettingsScreen() {
   const environment = useResource("environment", getEnvironment);
   return (
@@ -62,7 +62,7 @@ function Facts({ settings }: { settings: Environment }) {
     ["Sender of mails", settings["mail.from"] ?? "none"],
     ["Sign-in lasts", lifetime ? `${formatDuration(Number(lifetime))}, renewed while the page is open` : "unknown"],
     ["First administrator", settings["default.admin.username"] ?? "none"],
-    ["Builds at once", settings["max.parallel.executor"] ?? "as many as the runners take"],
+    ["Concurrent builds", settings["max.parallel.executor"] ?? "as many as the runners take"],
   ];
   return (
     <dl class="facts-list wide-names">
@@ -80,7 +80,7 @@ function TestMail({ isConfigured }: { isConfigured: boolean }) {
   const [recipient, setRecipient] = useState("");
   const submit = async () => {
     await sendTestMail(recipient);
-    showToast(`A test mail to ${recipient} is on its way`);
+    showToast(`A test mail to ${recipient} was requested`);
   };
   return (
     <Section title="Mail">

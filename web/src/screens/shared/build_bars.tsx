@@ -1,11 +1,11 @@
-/** The last builds of a project as bars: height is duration, color and sign are the result. */
+/** The last builds of a project as bars. The height shows the duration, color and symbol show the result. */
 import type { ListedBuild } from "../../api/builds.ts";
 import { statusStyle } from "../../format/status.ts";
 import { formatDuration, secondsBetween } from "../../format/time.ts";
 import { url } from "../../router/location.ts";
 
 const MAX_BARS = 30;
-const MIN_HEIGHT = 15; // percent
+const MIN_HEIGHT = 15; // in percent of the longest bar
 
 export function BuildBars({ builds }: { builds: ListedBuild[] }) {
   const shown = builds.slice(0, MAX_BARS).reverse();

@@ -1,4 +1,4 @@
-/** Which live events concern a screen. */
+/** Filters for the live events after which a screen reloads its data. */
 import type { LiveEvent } from "../../live/events.ts";
 
 export function isAboutBuilds({ stream }: LiveEvent): boolean {

@@ -4,7 +4,7 @@ import { session, signIn } from "../../api/session.ts";
 import { Form, TextField } from "../../components/form.tsx";
 import { Brand } from "../../layout/frame.tsx";
 
-/** The sign-in form. After it, the address that was opened is shown. */
+/** The sign-in form. After the sign-in, the page that was opened is shown. */
 export function SignIn() {
   const [wait, setWait] = useState(0);
   useEffect(() => {
@@ -33,7 +33,7 @@ export function SignIn() {
         <Brand />
         <h1>Sign in to Headrace</h1>
         {state.status === "signed-out" && state.hasEnded && (
-          <p class="notice tone-warning">Your session has ended. Sign in to go on where you were.</p>
+          <p class="notice tone-warning">Your session has ended. Sign in to continue where you were.</p>
         )}
         {wait > 0 && (
           <p class="notice tone-warning" role="status">

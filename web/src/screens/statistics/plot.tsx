@@ -5,7 +5,7 @@ import { theme } from "../../layout/theme.ts";
 
 export interface Series {
   name: string;
-  /** Name of the color's custom property. */
+  /** Name of the CSS custom property with the color. */
   color: string;
   values: (number | null)[];
   kind: "bars" | "line" | "dashes";
@@ -24,7 +24,7 @@ const DAY = 86_400;
 const DURATION_STEPS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 43_200, DAY];
 const dayFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 
-/** A plot over days. The table with the same numbers is for screen readers, so the plot is hidden from them. */
+/** A plot over days. It is hidden from screen readers, which read the table with the same numbers. */
 export function Plot({ label, days, series, unit }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const chosenTheme = theme.value;
@@ -99,7 +99,7 @@ function axis(color: (name: string) => string): uPlot.Axis {
   return { stroke: color("--text-muted"), grid, ticks: { ...grid, size: 4 }, font: "12px system-ui, sans-serif" };
 }
 
-/** A custom property as a color that a canvas understands: `light-dark()` is resolved for the present theme. */
+/** Return a custom property as a color for a canvas: `light-dark()` is resolved for the current theme. */
 function resolveColor(element: HTMLElement, name: string): string {
   const before = element.style.color;
   element.style.color = `var(${name})`;

@@ -14,7 +14,7 @@ import { fillDays, slowestAndFlakiest, sumBuckets } from "./totals.ts";
 const JOBS = 20;
 const PERIODS = ["7", "30", "90", "365"];
 
-/** Builds by day and outcome, how long they ran and waited, and which jobs cost most. */
+/** Builds by day and outcome, how long they ran and waited, and the slowest and flakiest jobs. */
 export default function StatisticsScreen() {
   const { query } = location.value;
   const project = query.get("project") ?? "";

@@ -6,7 +6,7 @@ export interface Totals {
   succeeded: number;
   failed: number;
   killed: number;
-  /** Of the builds that ended by themselves, 0 to 1; null if there are none. */
+  /** The share of successful builds, 0 to 1, without canceled ones. Null: there are no builds. */
   successRate: number | null;
 }
 
@@ -17,7 +17,7 @@ export function sumBuckets(buckets: readonly Bucket[]): Totals {
   return { builds: ended + killed, succeeded, failed, killed, successRate: ended ? succeeded / ended : null };
 }
 
-/** Buckets of every day between the first and the last one. Days without builds are missing in the data. */
+/** Return one bucket for every day from the first to the last one. The data has only days with builds. */
 export function fillDays(buckets: readonly Bucket[]): Bucket[] {
   const first = buckets[0];
   const last = buckets.at(-1);

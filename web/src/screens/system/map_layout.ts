@@ -1,4 +1,4 @@
-/** Places of the boxes of the system map and of the lines between them. */
+/** The positions of the boxes of the system map and of the lines between them. */
 
 import type { Stream } from "../../api/system.ts";
 import type { KnownProcess } from "./memory.ts";
@@ -38,12 +38,12 @@ const COLUMNS = [
 ] as const;
 export const GATEWAY = "gateway";
 
-/** The id of the box of a service, which may be named like another box. */
+/** Return the id of a service's box. The prefix keeps it distinct from the ids of other boxes. */
 export function serviceBox(service: string): string {
   return `service ${service}`;
 }
 
-/** Lay the map out: clients and runners, gateways and the queue, services, stores. */
+/** Lay out the map in four columns: clients and runners; gateways and the queue; services; stores. */
 export function layoutMap(processes: readonly KnownProcess[], streams: readonly Stream[], runners: number): MapLayout {
   const services = [...new Set(processes.map(({ service }) => service))].filter((name) => name !== GATEWAY).sort();
   const rowsOf = (service: string) => processes.filter((process) => process.service === service).length;
@@ -93,7 +93,7 @@ function boxHeight(rows: number): number {
   return HEADER + rows * ROW + PADDING;
 }
 
-/** A curve from the right edge of a box to the left edge of another. */
+/** Return the path of a curve from the right edge of a box to the left edge of another. */
 function connect(boxes: Map<string, Box>, from: string, to: string): Line {
   const start = boxes.get(from) as Box;
   const end = boxes.get(to) as Box;

@@ -1,8 +1,8 @@
-/** What the page remembers of a system: processes that stopped answering, and ten minutes of its numbers. */
+/** Observations of the system while the page is open: missing processes, and samples of the last ten minutes. */
 import type { Process, System } from "../../api/system.ts";
 
 export interface KnownProcess extends Process {
-  /** When it answered last, as milliseconds; null: it answered now. */
+  /** Since when the process has not answered, in milliseconds. Null: it answered the latest request. */
   missingSince: number | null;
 }
 
@@ -23,7 +23,7 @@ export interface Memory {
 export const NOTHING: Memory = { processes: [], samples: [] };
 const FORGOTTEN_MS = 600_000;
 
-/** Add a sample of the system state, and drop the processes that others have replaced. */
+/** Add a sample of the system's state, and forget missing processes that were replaced by new ones. */
 export function remember(memory: Memory, system: System, now: number): Memory {
   const present = system.processes.map((process) => ({ ...process, missingSince: null }));
   const isPresent = ({ service, instance }: Process) =>
@@ -44,7 +44,7 @@ export function remember(memory: Memory, system: System, now: number): Memory {
   return { processes: sortProcesses([...present, ...missing]), samples };
 }
 
-/** Whether a replica of the service has appeared that was not there when this one went away. */
+/** Whether a new replica of the service has appeared since this one stopped answering. */
 function isReplaced(memory: Memory, present: Process[], service: string, missingSince: number, now: number): boolean {
   if (missingSince === now) return false;
   const before = memory.processes.filter((process) => process.service === service && process.missingSince === null);
@@ -57,7 +57,7 @@ export function maxLag({ lags }: Process): number {
   return Math.max(0, ...Object.values(lags));
 }
 
-/** Events a second between each sample and the one before it. */
+/** Events per second between each sample and the previous one. */
 export function eventRates(samples: readonly Sample[]): number[] {
   return samples.slice(1).map((sample, i) => {
     const before = samples[i] as Sample;

@@ -7,7 +7,7 @@ interface Props {
 const WIDTH = 120;
 const HEIGHT = 28;
 
-/** The last minutes of a number, with its present value. */
+/** A sparkline of a number in the last minutes, with its current value. */
 export function Sparkline({ name, values, format }: Props) {
   const highest = Math.max(1, ...values);
   const step = WIDTH / Math.max(1, values.length - 1);

@@ -16,7 +16,7 @@ interface Props {
   runners: FleetRunner[];
 }
 
-/** The system as a picture: who talks to whom, and how each does. */
+/** A map of the system: its processes and stores with their states, and the connections between them. */
 export function SystemMap({ system, processes, runners }: Props) {
   const svg = useRef<SVGSVGElement>(null);
   const shape = JSON.stringify([processes.map(({ service }) => service), system.streams.length, runners.length]);
@@ -41,7 +41,7 @@ export function SystemMap({ system, processes, runners }: Props) {
           <Row box={box("clients")} index={1} text="browsers, forges, scripts" muted />
         </MapBox>
         <MapBox box={box("runners")}>
-          <Row box={box("runners")} index={0} text={plural(gateway.long_polls, "runner asks", "runners ask")} muted />
+          <Row box={box("runners")} index={0} text={plural(gateway.long_polls, "waiting runner")} muted />
           {runners.map((runner, i) => (
             <RunnerDot key={runner.uuid} runner={runner} index={i} box={box("runners")} />
           ))}
@@ -51,7 +51,7 @@ export function SystemMap({ system, processes, runners }: Props) {
           <Row
             box={box("queue")}
             index={1}
-            text={queue.oldest_seconds ? `oldest ${formatDuration(queue.oldest_seconds)}` : "nothing waits"}
+            text={queue.oldest_seconds ? `oldest ${formatDuration(queue.oldest_seconds)}` : "empty"}
             muted
           />
         </MapBox>
@@ -156,7 +156,7 @@ function shorten(text: string): string {
   return text.length > MAX_ROW ? `${text.slice(0, MAX_ROW - 1)}…` : text;
 }
 
-/** A store that a process names as the reason why it is not ready. */
+/** The color of a store: that of a failure if a process is not ready because of the store. */
 function storeTone(processes: KnownProcess[], store: string): string {
   const isNamed = processes.some(({ reasons }) => reasons.some((reason) => reason.includes(store)));
   return isNamed ? "failure" : "";

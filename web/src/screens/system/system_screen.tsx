@@ -12,9 +12,9 @@ import { SystemMap } from "./system_map.tsx";
 import { SystemTables } from "./system_tables.tsx";
 
 const POLL_MS = 2000;
-let memory: Memory = NOTHING; // outlives the screen, so that the sparklines do not start again
+let memory: Memory = NOTHING; // outlives the screen, so that the sparklines continue when it is opened again
 
-/** The running system, live: processes, stores, queue and runners. */
+/** The live state of the system: processes, stores, queue and runners. */
 export default function SystemScreen() {
   const resource = useResource("system", readSystem);
   const fleet = useResource("fleet", getFleet, { refreshOn: isAboutRunners });
@@ -32,7 +32,7 @@ export default function SystemScreen() {
       <Page title="System" wide>
         {error?.status === 404 ? (
           <Empty icon="system" title="The map of the system is not available here">
-            <p>This server does not report its processes yet. Until it is upgraded, `headrace status` shows them.</p>
+            <p>The server is too old to report its processes. Upgrade it to see them here.</p>
           </Empty>
         ) : error ? (
           <ErrorState error={error} retry={resource.reload} />
@@ -48,21 +48,21 @@ export default function SystemScreen() {
     <Page title="System" wide>
       {error && (
         <p class="notice tone-failure" role="status">
-          The gateway does not answer, so the map shows the last state it told. {error.message}
+          The gateway does not respond, so the map shows its last known state. {error.message}
         </p>
       )}
       <p class={`notice tone-${down.length ? "warning" : "success"}`} role="status">
         {down.length
-          ? `${plural(down.length, "process is", "processes are")} not ready: ${down.map(({ instance }) => instance).join(", ")}. Others take over their work.`
+          ? `${plural(down.length, "process is", "processes are")} not ready: instance).join(", ")}. Others take over their work.` => ${down.map(({ instance }) => instance).join(", ")}.` => instance).join(", ")}. Others take over their work.`
           : `All ${plural(processes.length, "process is", "processes are")} ready.`}
       </p>
       <SystemMap system={system} processes={processes} runners={fleet.data?.runners ?? []} />
       <ul class="tiles">
         <Sparkline name="jobs wait" values={samples.map(({ jobs }) => jobs)} format={String} />
-        <Sparkline name="events a second" values={eventRates(samples)} format={(value) => value.toFixed(1)} />
+        <Sparkline name="events per second" values={eventRates(samples)} format={(value) => value.toFixed(1)} />
         <Sparkline name="events behind" values={samples.map(({ behind }) => behind)} format={String} />
         <Sparkline
-          name="ms, slowest loop"
+          name="ms, longest event loop delay"
           values={samples.map(({ loopLagMs }) => loopLagMs)}
           format={(value) => String(Math.round(value))}
         />

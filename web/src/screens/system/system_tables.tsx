@@ -6,7 +6,7 @@ import { RelativeTime } from "../../components/times.tsx";
 import { formatBytes } from "../../format/text.ts";
 import type { KnownProcess } from "./memory.ts";
 
-/** The numbers of the map as tables, for screen readers and for copying. */
+/** The numbers of the map as tables, which screen readers can read and users can copy. */
 export function SystemTables({ processes, streams }: { processes: KnownProcess[]; streams: Stream[] }) {
   return (
     <>
@@ -30,7 +30,7 @@ export function SystemTables({ processes, streams }: { processes: KnownProcess[]
             { name: "Version", cell: ({ version }) => version },
             { name: "Started", kind: "narrow", cell: ({ started_at }) => <RelativeTime time={started_at} /> },
             { name: "Memory", kind: "number", cell: ({ rss_bytes }) => formatBytes(rss_bytes) },
-            { name: "Loop lag", kind: "number", cell: ({ loop_lag_ms }) => `${Math.round(loop_lag_ms)} ms` },
+            { name: "Event loop delay", kind: "number", cell: ({ loop_lag_ms }) => `${Math.round(loop_lag_ms)} ms` },
             {
               name: "Behind",
               kind: "number",

@@ -1,8 +1,8 @@
-/** Jobs that travel over the map as small squares, each for a real event. */
+/** Animates events of jobs on the map: each moves a small square between two boxes. */
 import type { LiveEvent } from "../../live/events.ts";
 import { GATEWAY, type MapLayout, serviceBox } from "./map_layout.ts";
 
-const MIN_PAUSE_MS = 50; // at most 20 squares a second
+const MIN_PAUSE_MS = 50; // at most 20 squares per second
 const TRAVEL_MS = 900;
 const SVG = "http://www.w3.org/2000/svg";
 const ROUTES: Record<string, [from: string, to: string, tone: string]> = {
@@ -12,7 +12,7 @@ const ROUTES: Record<string, [from: string, to: string, tone: string]> = {
 };
 let lastAt = 0;
 
-/** Show the travel of an event's job, unless the user wants less motion or too many travel already. */
+/** Animate an event, unless the user prefers reduced motion or too many squares move already. */
 export function showTravel(svg: SVGSVGElement, layout: MapLayout, { type, data }: LiveEvent): void {
   const route = ROUTES[type];
   if (!route || matchMedia("(prefers-reduced-motion: reduce)").matches) return;

@@ -1,18 +1,18 @@
-/** What was decided about a delivery of a webhook, and what to do if that is not what was wanted. */
+/** The decision about a webhook delivery, and what to change so that such a delivery starts a build. */
 
 import type { Delivery } from "../../api/deliveries.ts";
 import type { Tone } from "../../format/status.ts";
 
 const REMEDIES: Record<string, string> = {
   WEBHOOK_SIGNATURE_INVALID: "Copy the secret from the settings of the project to the forge again.",
-  WEBHOOK_SENDER_UNKNOWN: "Set the sender’s name at the forge for one of the users under People.",
+  WEBHOOK_SENDER_UNKNOWN: "Under People, enter the sender’s name at the forge for one of the users.",
   WEBHOOK_SENDER_DISABLED: "Enable the user under People.",
   WEBHOOK_SENDER_NOT_ALLOWED: "Make the user a developer of the project.",
   LAUNCH_BUILD_NOT_ALLOWED: "Make the user a developer of the project.",
   WEBHOOK_BRANCH_IGNORED: "Change the branch in the settings of the project; * builds every branch.",
   WEBHOOK_PAYLOAD_INVALID: "At GitHub, choose the content type application/json.",
-  WEBHOOK_PROVIDER_NOT_SUPPORTED: "Webhooks of GitHub and GitLab are understood.",
-  WEBHOOK_EVENT_IGNORED: "At the forge, send pushes only.",
+  WEBHOOK_PROVIDER_NOT_SUPPORTED: "Only webhooks of GitHub and GitLab are supported.",
+  WEBHOOK_EVENT_IGNORED: "At the forge, select push events only.",
 };
 
 export interface Decision {
@@ -27,7 +27,7 @@ export function decisionStyle({ decision }: Pick<Delivery, "decision">): Decisio
   return { word: "Refused", tone: "failure", shape: "cross" };
 }
 
-/** What to do so that such a delivery starts a build, or nothing. */
+/** Return what to change so that such a delivery starts a build, or an empty text. */
 export function remedy({ code }: Pick<Delivery, "code">): string {
   return (code && REMEDIES[code]) || "";
 }

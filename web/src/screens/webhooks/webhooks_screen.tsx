@@ -16,7 +16,7 @@ const PAGE = 50;
 const MAX_SHOWN = 500;
 const FORGES = { github: "GitHub", gitlab: "GitLab" };
 
-/** What became of each delivery of a webhook. */
+/** Webhook deliveries with the decision about each. */
 export default function WebhooksScreen() {
   const { query } = location.value;
   const projectId = query.get("project") ? Number(query.get("project")) : null;
@@ -96,7 +96,7 @@ function Filters({
 function NoDeliveries({ isFiltered }: { isFiltered: boolean }) {
   if (isFiltered) return <Empty icon="webhook" title="No delivery was decided so" />;
   return (
-    <Empty icon="webhook" title="No webhook has arrived yet">
+    <Empty icon="webhook" title="No webhook deliveries yet">
       <p>
         A webhook tells Headrace of every push. Its address and secret are in the settings of each{" "}
         <a href={url("/projects")}>project</a>; enter them at GitHub or GitLab. Every delivery is shown here with what
