@@ -20,7 +20,7 @@ class UsageError(ClientError):
 
 
 class ServerUnreachable(ClientError):
-    """The server did not answer."""
+    """The server did not respond."""
 
     exit_code = EXIT_NOT_REACHED
 

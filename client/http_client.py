@@ -1,4 +1,4 @@
-"""Client of the HTTP API. Requests are retried while a server that has answered before is unavailable."""
+"""Client of the HTTP API. If a server that has responded before becomes unavailable, requests are retried."""
 
 import os
 import random
@@ -27,8 +27,8 @@ Parameters = Mapping[str, Any]
 class Client:
     """Sends requests in the name of a user. Paths are those of the API without `/api`, like `/developer/projects`.
 
-    Raises ApiError if the server rejects a request, and ServerUnreachable if it does not answer. Writes carry an
-    `Idempotency-Key`, so that a repetition after a lost answer has no second effect.
+    Raises ApiError if the server rejects a request, and ServerUnreachable if it does not respond. Writes have an
+    `Idempotency-Key`, so that a retry after a lost response has no second effect.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Client:
     def stream(
         self, path: str, params: Parameters | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
-        """Open a response whose body is read in pieces. Reading has a longer timeout than a request."""
+        """Yield a response whose body is read in chunks. A read has a longer timeout than a request."""
         timeout = httpx.Timeout(TIMEOUT_SECONDS, read=2 * TIMEOUT_SECONDS)
         try:
             with self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as response:

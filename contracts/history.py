@@ -83,7 +83,7 @@ class ReadEventLog(PerServiceQuery):
 
 
 class CommitPosition(Message):
-    """The place of a commit in the log of its service, which is ordered by time, then version, then id."""
+    """The position of a commit in the log of its service, which is ordered by time, then version, then id."""
 
     at: datetime
     version: int = 0
@@ -91,14 +91,14 @@ class CommitPosition(Message):
 
 
 class GetActivity(PerServiceQuery):
-    """List the commits of a service, newest first. Answer: Activity. Each filter that is set has to match."""
+    """List the commits of a service that match all filters that are set, newest first. Answer: Activity."""
 
     log_of: str  # the service
     kind: str | None = None
     actor_id: int | None = None  # number of a user; 0: runners and the system
-    project_id: int | None = None  # commits of the project, and those whose events name it
+    project_id: int | None = None  # commits of the project itself, and those with an event that contains its id
     trace_id: str | None = None
-    before: CommitPosition | None = None  # list only commits that precede this place; None: the end of the log
+    before: CommitPosition | None = None  # list only commits before this position; None: from the end of the log
     limit: int = Field(default=100, ge=1, le=MAX_ACTIVITY)
 
     def target_subject(self) -> str:
@@ -163,7 +163,7 @@ class ActivityEntry(Message):
 
 class Activity(Message):
     entries: tuple[ActivityEntry, ...]  # may be fewer than requested, although there are more
-    reached: CommitPosition | None  # all matching commits after this place are listed; None: there are no older ones
+    reached: CommitPosition | None  # `before` of the next page; None: there are no older commits
 
 
 class StreamState(Message):

@@ -91,11 +91,11 @@ class Event(Message):
     """Text fields with names of users, which are always empty. Releases up to 0.2.0 recorded them."""
 
     def for_publication(self) -> Self:
-        """Return the event without names of users, which could not be removed from JetStream."""
+        """Return the event without the names of users: an erasure could not remove them from JetStream."""
         return self.replace(**dict.fromkeys(self.erasable, "")) if self.erasable else self
 
     def for_hint(self) -> Self:
-        """Return the event without what the receivers of its hint do not need."""
+        """Return the event without the fields that the receivers of its hint do not need."""
         return self
 
     def __init_subclass__(cls, wire_name: str = "", **options: Any) -> None:

@@ -89,7 +89,7 @@ NotificationEvent = (
 
 
 class OutgoingRequested(Event):
-    """A request to a server of others was requested: at present, the status of a build's commit at a forge."""
+    """A request to another server was recorded, to be sent. At present, it sets the status of a commit at a forge."""
 
     request_id: str
     kind: str  # `commit_status`; a later release may add others
@@ -102,7 +102,7 @@ class OutgoingRequested(Event):
 
 
 class OutgoingAttemptFailed(Event):
-    """An attempt to send a request failed. The reason contains no secrets and nothing that the server answered."""
+    """An attempt to send a request failed. The reason contains no secrets and no part of the server's response."""
 
     request_id: str
     attempt: int

@@ -39,7 +39,7 @@ class Filter(Message):
 
 
 class PageRequest(Query):
-    """A request for rows of a list in a fixed order. Answer: Page, with at most as many rows as fit into a message."""
+    """A request for rows of a list in a fixed order. Answer: Page, with at most as many rows as a message can hold."""
 
     after: str = ""  # `next` of the previous page; empty: start with the first row
     skip: int = Field(default=0, ge=0, le=2**63 - 1)  # rows to skip; skipping many takes long

@@ -1,4 +1,4 @@
-"""Status of the running processes. Every replica of a service answers, so a request has many replies."""
+"""Status of the running processes. Every replica of a service replies, so a request has several replies."""
 
 from collections.abc import Mapping
 from datetime import datetime

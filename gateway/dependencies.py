@@ -121,7 +121,7 @@ ClientIp = Annotated[str, Depends(get_client_ip)]
 
 
 async def anyone(state: State, address: ClientIp) -> Actor:
-    """The caller of a route that needs no token."""
+    """Return the anonymous caller of a route that needs no token."""
     state.rate_limits.of_addresses.take(client_key(address))
     return SYSTEM
 

@@ -13,7 +13,7 @@ from services.builds.pipeline.document.includes import IncludesRequired
 from services.builds.pipeline.rules.repository_tree import RepositoryTree
 from services.builds.planning.spec import SpecInvalid, SpecUnreadable, parse_spec
 
-TIMEOUT_SECONDS, MAX_ATTEMPTS = 3600, 3  # values for the compiled jobs; a server takes them from its settings
+TIMEOUT_SECONDS, MAX_ATTEMPTS = 3600, 3  # values that a server takes from its settings
 UNKNOWN_SHA = "0" * 40
 LOCAL_URL = "http://127.0.0.1"
 

@@ -1,8 +1,8 @@
 """The two clocks of a process: the host clock, which dates events, and the database clock, which all replicas share.
 
 A time that one replica writes and another compares, such as a lease or an expiry time, is a time of the database clock.
-A replica with a wrong host clock then does no harm. Between two readings, the database time advances with the monotonic
-clock: it costs no round trip, and a change of the host clock does not affect it.
+A wrong host clock then has no effect on it. Between two readings, the database time is computed from the monotonic
+clock, without a round trip, and is not affected by changes of the host clock.
 """
 
 import logging

@@ -76,8 +76,9 @@ class Checkout:
     ) -> bool:
         """Check out the commit with the objects of the mirror. Return False if the mirror is damaged.
 
-        A commit that a job of this project has fetched before is not fetched again: the server that planned this job
-        has found it in the repository. Raises CheckoutError if it cannot be fetched.
+        A commit that an earlier job of this project has fetched is not fetched again. That grants no additional access,
+        because the server has found the commit in the repository when it planned this job. Raises CheckoutError if the
+        commit cannot be fetched.
         """
         await self._create_repository(source, environment)
         is_fetched = False

@@ -1,4 +1,4 @@
-"""git commands in one folder, whose output is kept for the error message."""
+"""Runs git commands in one folder and keeps their output for error messages."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

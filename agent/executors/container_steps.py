@@ -1,4 +1,4 @@
-"""What a step in a container has in common for all executors: its environment, and its end when it is canceled."""
+"""Steps in containers, for all executors: their environment, and their termination when they are canceled."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping

@@ -1,1 +1,1 @@
-"""State, jobs and logs of builds, read while a build runs."""
+"""State, jobs and logs of builds, also of running ones."""

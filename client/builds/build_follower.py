@@ -1,4 +1,4 @@
-"""Follows a running build: its states, and the logs of its jobs, one job after the other."""
+"""Follows a running build: its status, and the logs of its jobs, one job after the other."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,19 +9,19 @@ from client.builds.overview import FINISHED_BUILD, WITHOUT_LOG, Json, select_job
 from client.http_client import Client
 
 POLL_SECONDS = 0.5
-MAX_POLL_SECONDS = 2.0  # pause between requests while nothing changes
+MAX_POLL_SECONDS = 2.0  # longest pause between requests, while nothing changes
 
 
 @dataclass(frozen=True, slots=True)
 class BuildChanged:
-    """The state of the build, or of one of its jobs, changed."""
+    """The status of the build, or of one of its jobs, changed."""
 
     build: Json
 
 
 @dataclass(frozen=True, slots=True)
 class LogStarted:
-    """The lines that follow are those of this attempt of a job."""
+    """The log of an attempt of a job starts: the following LogLines belong to it."""
 
     job: Json
 
@@ -37,8 +37,8 @@ BuildEvent = BuildChanged | LogStarted | LogLines
 class BuildFollower:
     """Yields the changes and log lines of a build until it has finished.
 
-    Logs follow each other in the order in which the jobs started: the log of a concurrent job is yielded after that of
-    the job before it is complete. Each attempt of a job has a log of its own.
+    Logs are yielded one after the other, in the order in which the jobs started. The log of a job that runs at the same
+    time is yielded after the previous log is complete. Each attempt of a job has a log of its own.
     """
 
     def __init__(

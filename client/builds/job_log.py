@@ -9,7 +9,7 @@ from client.http_client import Client
 class JobLog:
     """Reads the log of one attempt of a job. Each call of `read_new` yields the lines since the last one.
 
-    A line is complete when its line feed has arrived, or when the attempt has ended. `finished` says whether it has.
+    Incomplete lines are left out until their line feed arrives or the attempt ends. `finished`: the attempt has ended.
     """
 
     def __init__(self, client: Client, job_id: int, attempt: int = 0) -> None:
@@ -20,7 +20,7 @@ class JobLog:
         self.finished = False
 
     def read_new(self) -> Iterator[list[str]]:
-        """Yield pages of new lines. None is empty."""
+        """Yield the new lines page by page. Empty pages are left out."""
         more = True
         while more:
             page = self._client.get(self._path, attempt=self._attempt, **self._position)

@@ -1,4 +1,4 @@
-"""The state of a build with its jobs, from the routes of the API."""
+"""Builds, jobs and projects, read from the API."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def get_overview(client: Client, build_id: str) -> Json:
-    """Return a build with `project` (name), `project_id`, `jobs`, and `waiting_for`, the reason why it waits."""
+    """Return a build with its jobs. `project`: its project's name; `waiting_for`: the reason why it waits."""
     build: Json = client.get(f"/developer/builds/{quote_id(build_id)}/overview")
     return {**build, "project": build["project"]["name"], "project_id": build["project"]["id"]}
 
@@ -26,7 +26,7 @@ def get_jobs(client: Client, build_id: str | int) -> list[Json]:
 
 
 def iterate_builds(client: Client, project: str = "", status: str = "") -> Iterator[Json]:
-    """Yield the builds of a project or of all projects, newest first, each with `project`, its name."""
+    """Yield the builds of a project or of all projects, newest first, with the project's name as `project`."""
     filters: Json = {"limit": PAGE_SIZE}
     if project:
         filters["project"] = find_project(client, project)["id"]

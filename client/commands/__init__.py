@@ -1,1 +1,1 @@
-"""The commands of users. They import what they need when they run, so that `headrace --help` stays fast."""
+"""The commands of users. They import modules only when they run, so that `headrace --help` stays fast."""

@@ -19,7 +19,7 @@ ServerArgument = Annotated[
 @app.command()
 def login(
     url: Annotated[str, typer.Argument(envvar="HEADRACE_URL", help="URL of the server.")],
-    username: Annotated[str, typer.Option("--username", "-u", help="Username. Default: asked for.")] = "",
+    username: Annotated[str, typer.Option("--username", "-u", help="Username. Default: prompt for it.")] = "",
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from the standard input.")
     ] = False,
@@ -69,7 +69,7 @@ def logout(name: ServerArgument = "") -> None:
 
 @app.command()
 def whoami(as_json: JsonOption = False) -> None:
-    """Show the server and the user of this command line."""
+    """Show the current server and the signed-in user."""
     from client.output.tables import show_fields
     from client.session.connection import connect
 

@@ -1,4 +1,4 @@
-"""All commands of users, as they appear in the program `headrace`. `secrets` is added by `infra/cli`."""
+"""Adds all commands of users to the program `headrace`, except `secrets`, which `infra/cli` adds."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""The group class of the program `headrace`: errors of the client become a message and an exit status."""
+"""The command group of the program `headrace`. It turns errors of the client into a message and an exit status."""
 
 from typing import Any
 

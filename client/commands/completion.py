@@ -7,7 +7,7 @@ from client.errors import ClientError
 
 MAX_COMPLETIONS = 50
 
-Completion = tuple[str, str]  # value and help
+Completion = tuple[str, str]  # value and its description
 
 
 def complete_projects(incomplete: str) -> list[Completion]:

@@ -18,6 +18,6 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for con
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something is deleted. Without a terminal, `--yes` is needed."""
+    """Ask for confirmation unless `yes` is set. Aborts the command without it."""
     if not yes:
         typer.confirm(question, abort=True)

@@ -59,12 +59,12 @@ def create_project(
         bool, typer.Option("--concurrent/--no-concurrent", help="Run builds of the project at the same time.")
     ] = True,
     private: Annotated[
-        bool | None, typer.Option("--private/--internal", help="Who sees it. Default: the server's setting.")
+        bool | None, typer.Option("--private/--internal", help="Visibility. Default: the server's setting.")
     ] = None,
     credential: Annotated[int | None, typer.Option("--credential", help="Id of the SSH key of the repository.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a project. Needs the role of an administrator.
+    """Create a project. Needs an administrator.
 
     Example: `headrace projects create shop --repository https://git.example/shop.git --branch main`
     """
@@ -94,9 +94,9 @@ def change_project(
     settings: Annotated[list[str], typer.Argument(help=f"KEY=VALUE. Keys: {', '.join(SETTINGS)}.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Change settings of a project. Needs the role of maintainer in the project.
+    """Change settings of a project. Needs a maintainer of the project, for the repository its owner.
 
-    Lists are separated by commas. Each setting is changed by a request of its own.
+    The values of a list are separated by commas. Each setting is changed by a separate request.
 
     Example: `headrace projects set shop branch=main protected_branches=main,release/*`
     """
@@ -116,7 +116,7 @@ def change_project(
 
 @app.command("rm")
 def delete_project(project: ProjectArgument, yes: YesOption = False) -> None:
-    """Delete a project with its builds."""
+    """Delete a project with its builds. Needs the owner of the project."""
     from client.builds.overview import find_project
     from client.session.connection import connect
     from client.session.console_urls import parse_target

@@ -22,8 +22,8 @@ def api(
         typer.Option(
             "--field",
             "-f",
-            help="KEY=VALUE of the query (GET, DELETE) or of the JSON body. A dotted key makes an object within an "
-            "object: `build.priority=5`. A value that is JSON is sent as it is, any other value as a string.",
+            help="KEY=VALUE in the query (GET, DELETE) or in the JSON body. A dot in the key nests objects: "
+            "`build.priority=5`. A value that is valid JSON is sent as JSON, any other value as a string.",
         ),
     ] = None,
     body_stdin: Annotated[bool, typer.Option("--input", help="Read the JSON body from the standard input.")] = False,
@@ -95,7 +95,7 @@ def open_page(
         str, typer.Argument(help="Number of a build, or the name of a project. Default: the console.")
     ] = "",
 ) -> None:
-    """Open the web console in the browser: its first page, a build, or a project."""
+    """Open the web console in the browser: its home page, a build, or a project."""
     from client.builds.overview import find_project
     from client.session.connection import connect
 

@@ -1,1 +1,1 @@
-"""Output of the commands: JSON, tables, and text that cannot control the terminal."""
+"""Output of the commands: JSON, tables, and text whose control characters are escaped."""

@@ -1,4 +1,4 @@
-"""A build in the terminal: its jobs as a tree below the log, plain lines elsewhere."""
+"""Output of a build: in a terminal the log with a tree of the jobs below it, elsewhere plain lines."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -72,7 +72,7 @@ class BuildView:
             print_lines(lines)
 
     def _describe_changes(self, build: Json) -> Iterator[str]:
-        """Yield a line for each state that changed."""
+        """Yield a line for each changed status of the build and its jobs."""
         states = [(f"build {build['id']}", build["status"], build["waiting_for"] or "")]
         states += [(f"job {job['name']}", job["status"], job["runner"] or "") for job in build["jobs"]]
         for name, status, more in states:
@@ -122,7 +122,7 @@ def _label(thing: Json, name: str) -> Any:
 
 
 def describe_duration(thing: Json, now: datetime | None = None) -> str:
-    """Return how long a job or build has run, or nothing before it started."""
+    """Return how long a job or build has run, or an empty text if it has not started."""
     start = thing.get("started_at") or (thing.get("created_at") if thing["status"] in FINISHED_BUILD else None)
     if not start:
         return ""

@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 
 
 def show_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool) -> None:
-    """Show rows. `columns`: names of the fields of a table; JSON has all fields."""
+    """Print rows. A table has the fields `columns`, JSON has all fields."""
     rows = list(rows)
     if as_json:
         print_json(rows)
@@ -41,7 +41,7 @@ def show_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool) -> 
 
 
 def show_fields(row: Row, columns: Sequence[str], *, as_json: bool) -> None:
-    """Show one object, a line per field."""
+    """Print an object, one line per field."""
     if as_json:
         print_json(row)
         return

@@ -1,4 +1,4 @@
-"""Escapes text from the server for a terminal, because other users write names and logs."""
+"""Escapes text from the server for a terminal, because names and logs of other users can contain control sequences."""
 
 import json
 import os

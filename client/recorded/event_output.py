@@ -1,4 +1,4 @@
-"""Output of `events` over HTTP: a line per event."""
+"""Output of `events` over HTTP: one line per event."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,7 @@ def follow_events(start: str, *, as_json: bool) -> None:
 
 
 def format_event(event: ReceivedEvent, now: datetime | None = None) -> str:
-    """Return one line: the time of its arrival, the name, and its first fields."""
+    """Return one line: the time at which the event arrived, its name, and its first fields."""
     at = now or datetime.now().astimezone()
     return f"{at:%H:%M:%S}  {escape_controls(event.name):<24}  {summarize(event.data)}".rstrip()
 

@@ -1,4 +1,4 @@
-"""Reads the stream of server-sent events, and resumes it after the last event when it ends."""
+"""Reads the stream of server-sent events. When the stream ends, it is resumed after the last event."""
 
 import json
 import time

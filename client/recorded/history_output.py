@@ -1,4 +1,4 @@
-"""Output of `history` over HTTP: a line per event of one or all objects, or the state of an object at a time."""
+"""Output of `history` over HTTP: one line per event of one object or of all, or the state of an object at a time."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -59,7 +59,7 @@ def iterate_entries(client: Client, path: str) -> Iterator[Json]:
 
 
 def format_entry(entry: Json, subject: str = "") -> Iterator[str]:
-    """Yield a line for each event. `subject`: what the entry is about, in a list of several objects."""
+    """Yield a line for each event of an entry. `subject`: its object, for lists of several objects."""
     about = f"{escape_controls(subject):<16}  " if subject else ""
     at = datetime.fromisoformat(entry["at"]).astimezone()
     actor = escape_controls(entry["actor"]["name"])

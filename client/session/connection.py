@@ -14,7 +14,7 @@ SERVER_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE = "HEADRACE_SERVER", "HEADRACE_URL
 
 
 def find_server(url: str = "") -> KnownServer:
-    """Return the server that a command uses, with a token: the one at `url`, or the selected server if it is empty.
+    """Return the server for a command, with a token: the one at `url`, or without `url` the selected one.
 
     A token is sent only to the server that issued it.
     """
@@ -46,7 +46,7 @@ def connect(url: str = "") -> "Client":
 
 
 def _find_selected() -> KnownServer | None:
-    """Return the server of `--server`, or that of the environment, possibly without a token."""
+    """Return the server named by `--server`, else the one in HEADRACE_URL, which may have no token, else None."""
     if name := os.environ.get(SERVER_VARIABLE):
         servers = load_servers().servers
         if name not in servers:

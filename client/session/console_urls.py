@@ -1,4 +1,4 @@
-"""URLs of the web console, like `https://ci.example/ui/builds/17`, which commands accept in the place of ids."""
+"""URLs of the web console, like `https://ci.example/ui/builds/17`, which commands accept instead of ids."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ class Target:
 
 
 def parse_target(argument: str, resource: str) -> Target:
-    """Return the object that an argument names: an id, or the URL of its page. `resource`: like `builds`."""
+    """Parse an argument: an id, or the URL of a page of a `resource` such as `builds`."""
     if "://" not in argument:
         return Target(argument)
     parts = urlsplit(argument)

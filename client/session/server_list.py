@@ -56,12 +56,12 @@ def load_servers() -> ServerList:
     except FileNotFoundError:
         return ServerList()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} cannot be read ({type(error).__name__}). Mend or delete it.") from error
+        raise UsageError(f"{path} cannot be read ({type(error).__name__}). Correct or delete the file.") from error
 
 
 @contextmanager
 def change_servers() -> Iterator[ServerList]:
-    """Yield the list, and save it afterwards. The file is replaced as a whole, never written in part."""
+    """Yield the list of servers, and save it afterwards. The file is replaced atomically."""
     servers = load_servers()
     yield servers
     path = list_path()

@@ -1,4 +1,4 @@
-"""Sign in and out. A password is exchanged for a personal access token, which is revoked at the sign-out."""
+"""Signing in and out. A password is exchanged for a personal access token, which signing out revokes."""
 
 import socket
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ UNKNOWN_TOKEN_CODES = ("TOKEN_NOT_FOUND", "TOKEN_INVALID", "TOKEN_EXPIRED", "UNA
 
 
 def sign_in_with_password(url: str, username: str, password: str, name: str = "") -> KnownServer:
-    """Create a token for this machine and store it. The token of a former sign-in to the server is revoked."""
+    """Create a token for this machine and store it. The token of an earlier sign-in to the server is revoked."""
     with Client.sign_in(url, username, password) as client:
         user = client.get("/user/info")
         last_day = (datetime.now(UTC) + timedelta(days=TOKEN_DAYS)).date().isoformat()

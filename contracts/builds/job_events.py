@@ -54,7 +54,7 @@ class JobQueued(Event):
         return self.replace(project=project, owner_alias=project.owner_alias)
 
     def for_hint(self) -> Self:
-        """Return the event without the job's script. Its receivers match the requirements of the job with runners."""
+        """Return the event without the job's script. Receivers of the hint only match the job with their runners."""
         job = PlannedJob(job_id=self.job_id, job_uuid=self.job_uuid, name=self.job.name, tags=self.job.tags)
         return self.replace(job=job)
 

@@ -1,4 +1,4 @@
-"""The forge that shows the results of a project's builds at their commits."""
+"""Messages about the forge that shows the results of a project's builds at their commits."""
 
 from enum import StrEnum
 

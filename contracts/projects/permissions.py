@@ -49,10 +49,10 @@ class ChangeVisibility(Command):
 
 
 class ChangeBadges(Command):
-    """Publish the result of a project's builds to everybody, also without a sign-in, or stop doing so."""
+    """Publish the result of a project's last build without a sign-in, or stop publishing it."""
 
     project_id: int
-    badges: bool | None = None  # None: stop
+    badges: bool | None = None  # None: stop publishing
 
 
 class SetProjectMember(Command):

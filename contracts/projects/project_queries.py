@@ -93,7 +93,7 @@ class ListProjectsPage(FilteredPageRequest, wire_name="PageProjects"):
 class ListBadgeProjects(Query):
     """List the projects that publish the results of their builds, by id. Answer: BadgeProjects."""
 
-    owner_alias: str | None = None  # None: of all owners
+    owner_alias: str | None = None  # None: projects of all owners
     alias: str | None = None  # None: all projects of the owner
     limit: int = Field(ge=1)
 

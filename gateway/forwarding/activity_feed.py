@@ -9,13 +9,13 @@ from contracts.errors import RequestRejected
 from contracts.history import Activity, ActivityEntry, CommitPosition
 
 CURSOR = re.compile(r"(\d{1,15})\.([a-z]{1,20})\.(\d{1,18})\.(.{0,255})", re.ASCII)
-RESOLUTION = timedelta(milliseconds=1)  # of times in the log
+RESOLUTION = timedelta(milliseconds=1)  # resolution of times in the log
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, order=True)
 class FeedPosition:
-    """A place in the list, which is ordered by time, then service, version and id."""
+    """A position in the list, which is ordered by time, then service, version and id."""
 
     at: datetime
     service: str
@@ -41,7 +41,7 @@ class FeedPosition:
         return f"{(self.at - EPOCH) // RESOLUTION}.{self.service}.{self.version}.{self.commit_id}"
 
     def in_log_of(self, service: str) -> CommitPosition:
-        """Return the place in the log of a service before which its older entries are."""
+        """Return the position in the log of a service at which its older entries begin."""
         if service == self.service:
             return CommitPosition(at=self.at, version=self.version, commit_id=self.commit_id)
         return CommitPosition(at=self.at + RESOLUTION if service < self.service else self.at)
@@ -54,7 +54,7 @@ class FeedPage:
 
 
 def merge(answers: Mapping[str, Activity], limit: int) -> FeedPage:
-    """Merge the answers of the services. Entries beyond what a service has examined are left to the next page."""
+    """Merge the answers of the services. Entries older than the point up to which all have searched are left out."""
     entries = {
         FeedPosition.of(service, entry.position): (service, entry)
         for service, answer in answers.items()

@@ -17,7 +17,7 @@ from libs.messaging.nats_client import NatsClient
 from libs.observability.process_reporter import Report
 from libs.tasks import SharedTasks
 
-MIN_WAIT_SECONDS = 0.1  # for replicas that are new since the last collection
+MIN_WAIT_SECONDS = 0.1  # wait for replies of replicas that started after the last collection
 MAX_WAIT_SECONDS = 1.0
 MAX_AGE_SECONDS = 1.0
 MAX_PROCESSES = 1000

@@ -1,7 +1,7 @@
 """The session cookie of pages of this server. It contains a login token, which scripts of a page cannot read.
 
-A browser sends a cookie with every request, also with one that another site caused. A request with the cookie that may
-change something must therefore come from a page of this server.
+A browser sends the cookie with every request, including requests that another site initiates. Therefore, a request with
+the cookie that is not GET or HEAD must come from a page of this server.
 """
 
 from fastapi import Request
@@ -43,7 +43,7 @@ def read_session(request: Request, settings: Settings) -> str:
 def require_same_origin(request: Request) -> None:
     """Raise SESSION_CROSS_SITE unless a page of this server has sent the request.
 
-    Browsers send Sec-Fetch-Site over TLS and to localhost. On other hosts without TLS, the Origin has to be this one.
+    Browsers send Sec-Fetch-Site over TLS and to localhost. On other hosts without TLS, Origin must be this server.
     """
     site = request.headers.get("sec-fetch-site")
     if site is None:

@@ -1,4 +1,4 @@
-"""The body that changes how long a project keeps the data of its builds."""
+"""The request body that changes the retention limits of a project."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which events of the stream a client has asked for, and in which form it gets them."""
+"""The filter for the events of the stream that a client requests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from pydantic_core import from_json
 from contracts.errors import RequestRejected
 from gateway.streaming.event_consumer import STREAMS, StoredEvent
 
-MAX_VALUES = 100  # in all filters together
+MAX_VALUES = 100  # maximum number of values in all filters together
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """An event has to match each of the filters that is not empty."""
+    """A filter for events. An event must match each field that is not empty."""
 
     services: frozenset[str] = frozenset()
     streams: frozenset[str] = frozenset()

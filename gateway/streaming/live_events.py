@@ -23,14 +23,14 @@ from libs.tasks import cancel_and_wait
 log = logging.getLogger("headrace.gateway")
 
 HEARTBEAT_SECONDS = 15.0
-MAX_READERS_PER_USER = 100  # event streams of a user on each gateway
-MAX_WAITING_EVENTS = 1000  # events per client; clients share the objects, so that a waiting event needs little memory
+MAX_READERS_PER_USER = 100  # open event streams per user on each gateway
+MAX_WAITING_EVENTS = 1000  # per client; clients share the objects, so a pending event needs little memory
 NO_FILTER = EventFilter()
 TOO_SLOW = ServerSentEvent(comment="closed: this client reads too slowly. Resume after the last event.")
 
 
 class EventReader:
-    """The events that wait for one client."""
+    """One client of the event stream, with its pending events."""
 
     def __init__(self, user: Actor, selection: EventFilter, *, envelope: bool) -> None:
         """`envelope`: each event is sent with its time, actor, position and trace."""
@@ -200,7 +200,7 @@ class LiveEvents:
                     reader.put(event, await find_audience(self._audiences, event, {reader}))
                 await reader.wait_until_sent()
                 position = reader.position(stream)
-                if not batch and not start.is_future:  # there are none up to this number, even if it was never read
+                if not batch and not start.is_future:  # no event up to `newest` is left to read
                     position = max(position or 0, start.newest)
                 if position is not None and tail.attach(reader, position):
                     return

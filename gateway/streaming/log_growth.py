@@ -1,7 +1,7 @@
-"""Notification of the readers of a log, on all gateways, that it has grown.
+"""Notifies the readers of a log on all gateways when the log has grown.
 
-The gateway that receives a part of a log from a runner publishes a hint, at most once. Every gateway has one
-subscription per job that has readers there.
+The gateway that receives a part of a log from a runner publishes a hint, which may be lost. Each gateway has one
+subscription for each job whose log has readers there.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Growth:
         grown.set()
 
     def next_hint(self) -> asyncio.Event:
-        """Return the event that the next hint sets. Get it before reading the log, so that no growth is missed."""
+        """Return the event that the next hint sets. Call this before reading the log, so that no growth is missed."""
         return self._grown
 
 

@@ -16,10 +16,10 @@ from gateway.streaming.log_growth import LogGrowth
 from libs.eventstore.decider import SYSTEM, Actor
 from libs.messaging.request_reply import MessageClient
 
-MAX_READERS_PER_USER = 20  # open logs of a user on each gateway
-MAX_CONCURRENT_READS = 8  # queries of all clients of a gateway; an answer has up to 700 KiB
-POLL_SECONDS = 5.0  # between polls for new lines while no hint arrives
-ACCESS_SECONDS = 15.0  # between checks that the client may still read the log; also the interval of keep-alive comments
+MAX_READERS_PER_USER = 20  # open logs per user on each gateway
+MAX_CONCURRENT_READS = 8  # concurrent queries of a gateway; an answer has up to 700 KiB
+POLL_SECONDS = 5.0  # interval of polls for new lines while no hint arrives
+ACCESS_SECONDS = 15.0  # interval of checks that the client may still read the log, and of keep-alive comments
 LINES_PER_EVENT = 5000
 
 
@@ -102,7 +102,7 @@ class LogReaders:
 
 
 def _outline(steps: Sequence[LogStep]) -> tuple[LogStep, ...]:
-    """Return the sections without their lengths, whose changes clients see from the lines."""
+    """Return the sections without their lengths, which clients derive from the lines."""
     return tuple(step.replace(lines=0) for step in steps)
 
 

@@ -1,4 +1,4 @@
-"""Command `admin init-secrets`, which was `secrets` in release 0.2. Its arguments still work under the old name."""
+"""Command `admin init-secrets`, which was named `secrets` in release 0.2. The old name still works."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,7 +33,7 @@ def init_secrets(
 
 
 class SecretsGroup(TyperGroup):
-    """Takes `secrets FOLDER`, as in release 0.2, for `admin init-secrets FOLDER`."""
+    """The group `secrets`, which also handles `secrets FOLDER` of release 0.2 as `admin init-secrets FOLDER`."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         names = [name for name in self.commands if name != FORMER_COMMAND]

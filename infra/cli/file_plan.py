@@ -31,7 +31,7 @@ def plan(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the jobs that a spec file or pipeline file makes, its warnings, and its errors with line and column.
+    """Show the jobs that a spec file or pipeline file defines, its warnings, and its errors with line and column.
 
     Runs nothing and needs no server. Included files are read from the folder of the repository. Exit status: 0 if the
     file is valid, otherwise 1.

@@ -25,7 +25,7 @@ class Shell(StrEnum):
 
 
 class HeadraceGroup(ClientGroup):
-    """Says which packages are missing if an operator's command is called where only the client is installed."""
+    """The command group of `headrace`. It reports missing packages if only the client is installed."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
@@ -42,7 +42,7 @@ app = typer.Typer(
     name="headrace",
     cls=HeadraceGroup,
     no_args_is_help=True,
-    add_completion=False,  # the options below take the name of a shell, which works in scripts too
+    add_completion=False,  # the options below take the name of a shell, so that they also work in scripts
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -114,7 +114,7 @@ def agent(context: typer.Context) -> None:
 
 
 def _hide(commands: typer.Typer) -> typer.Typer:
-    """Return the commands under the names of release 0.2, which had no groups, without showing them in the help."""
+    """Return the commands as hidden top-level commands: their names in release 0.2, which had no groups."""
     hidden = typer.Typer()
     for command in commands.registered_commands:
         if command.callback and command.name not in recorded_events.NAMES:

@@ -109,7 +109,7 @@ def rebuild(
     view: Annotated[str | None, typer.Argument(help="Name of one view. Default: all views of the service.")] = None,
     data: DataOption = None,
 ) -> None:
-    """Rebuild views from the event log. The current views stay in use until the new ones replace them. Shows progress.
+    """Rebuild rows and projections from the event log. The current ones stay in use until the new ones replace them.
 
     Example: `headrace admin rebuild builds`
     """

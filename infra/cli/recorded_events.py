@@ -22,7 +22,7 @@ def events(
     raw: RawOption = False,
     data: DataOption = None,
 ) -> None:
-    """Follow the events of the builds and runners that you see, or, without a sign-in, all events of a local stack.
+    """Follow the events of builds and runners that you may see or, without a sign-in, all events of a local stack.
 
     With **--data** or **HEADRACE_NATS_URL**, the events of all services are read from NATS, as by
     `headrace admin events`.
@@ -50,7 +50,7 @@ def history(
 ) -> None:
     """Show an object's history, or its state at a point in time. Needs an administrator, or a local stack.
 
-    Without a number, show what was done to all objects, or to those of a type, newest first. Needs a sign-in.
+    Without a number, show the changes of all objects, or of those of a type, newest first. Needs a sign-in.
 
     With **--data** or **HEADRACE_NATS_URL**, it is read over NATS, as by `headrace admin history`.
 

@@ -21,7 +21,7 @@ CANARY_ERRORS = 3  # planted in web/canary.ts
 
 
 def build() -> int:
-    """Build the page. Without a network the rest of Headrace works, so a failed installation is no error here."""
+    """Build the console. A failed installation of packages is not an error, because the console is optional."""
     try:
         node = require_node()
         sys.stdout.write("Building the web console ...\n")
@@ -43,7 +43,7 @@ def check() -> int:
 
 
 def test() -> int:
-    """Run the unit tests. Without their packages they are skipped; `make check`, which needs them, too, fails then."""
+    """Run the unit tests. If their packages are missing, skip them: `make check` reports that as an error."""
     return _with_all_packages(
         "The unit tests of the web console are skipped",
         lambda node: _report(run_package(node, VITEST, ("run",))),
@@ -60,7 +60,7 @@ def write_types(node: Node) -> None:
 
 
 def check_types(node: Node) -> int:
-    """Type-check the sources and a file of planted errors, all of which must be found and no others."""
+    """Type-check the sources, and a file with planted errors, to verify that the checker finds exactly these errors."""
     result = run_package(node, TSC, ("-p", "tsconfig.canary.json", "--pretty", "false"))
     errors = [line for line in result.stdout.splitlines() if re.match(r"\S.*error TS\d+:", line)]
     planted = [error for error in errors if error.startswith("canary.ts(")]

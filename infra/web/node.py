@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-MIN_VERSIONS = {20: (20, 19), 22: (22, 12)}  # minimum versions for Vite; releases from 23 on are accepted, too
+MIN_VERSIONS = {20: (20, 19), 22: (22, 12)}  # for Vite, by major version; all releases from 23 on are accepted
 WHEEL_LOCK = Path("web/requirements.txt")
 
 
 class NodeMissing(Exception):
-    """Neither the system has a recent Node.js nor could the wheel be installed."""
+    """The system has no recent Node.js, and the wheel could not be installed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from libs.security.erased_keys import KeyErased
 ERASED_PLACEHOLDER = ""
 REACTION_ID = "reaction_id"
 REF_FIELDS = {"stream": 1, "version": 1, "fingerprint": 1, REACTION_ID: 1}
-DELETED_AT = "deleted_at"  # field of a head: when the stream was deleted, if it will be removed from the log
-PURGE_AT = "purge_at"  # field of a tombstone: from when on the other commits of its stream are deleted
+DELETED_AT = "deleted_at"  # field of a head: time of the stream's deletion, after which it is removed from the log
+PURGE_AT = "purge_at"  # field of a tombstone: time after which the other commits of its stream are deleted
 
 
 async def to_document(commit: PendingCommit, vault: Encryption) -> Document:
@@ -43,7 +43,7 @@ def commits_filter(commands: Sequence[CommandMetadata]) -> Filter:
 
 
 def is_tombstone(document: Document) -> bool:
-    """Return whether the commit is all that remains of a removed stream. Other commits have events."""
+    """Return whether the commit is the tombstone of a removed stream: the only kind of commit without events."""
     return not document["events"]
 
 

@@ -32,7 +32,7 @@ class HintPublisher:
         hinted_events: tuple[type[Event], ...],
         offered_events: tuple[type[Event], ...],
     ) -> None:
-        """`offered_events`: those of `hinted_events` that are offers."""
+        """Publish hints of `hinted_events`; those that are in `offered_events`, too, are offers."""
         self._client = client
         self._service = service
         self._hinted_events = hinted_events
@@ -71,7 +71,7 @@ class HintPublisher:
 async def accept_offer(client: Client, offer: Msg) -> bool:
     """Accept an offer and return whether it was granted.
 
-    Without an answer it counts as granted: acting in vain costs less than not acting at all.
+    Without a reply it counts as granted, because acting without need is cheaper than ignoring a job.
     """
     try:
         answer = await client.request(offer.reply, timeout=ANSWER_TIMEOUT_SECONDS)

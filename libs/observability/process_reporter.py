@@ -1,4 +1,4 @@
-"""Reports of what a process knows about itself, and the subscription that sends them to gateways on request."""
+"""The status report of a process, and the subscription that sends it to gateways on request."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from libs.version import VERSION
 log = logging.getLogger("headrace.status")
 
 CHECK_TIMEOUT_SECONDS = 0.4  # below the time for which gateways wait
-MAX_PENDING_REQUESTS = 100  # further ones are dropped
+MAX_PENDING_REQUESTS = 100  # maximum number of pending requests; further ones are dropped
 
 Report = Callable[[], Awaitable[ProcessStatus]]
 

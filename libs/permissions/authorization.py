@@ -1,4 +1,4 @@
-"""Authorization of the requests that a service gets over NATS, by a rule per type of message."""
+"""Authorization of the requests that a service receives over NATS, with one rule per type of message."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass

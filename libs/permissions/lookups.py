@@ -1,4 +1,4 @@
-"""Look-ups at the services that own projects and companies, so that a change of their members takes effect at once."""
+"""Queries to the services that own projects and companies, whose answers reflect changes of members at once."""
 
 from collections.abc import Sequence
 

@@ -24,12 +24,12 @@ ROLE_DENIED = "Your role in this project does not allow this."
 
 
 def is_unrestricted(actor: Actor) -> bool:
-    """Return whether the actor is an administrator or not a user. Tokens of runners are checked elsewhere."""
+    """Return whether the actor is an administrator, or a runner or the system, whose requests are checked elsewhere."""
     return actor.id == 0 or actor.is_admin
 
 
 def role_of(access: ProjectAccess, user_id: int) -> ProjectRole | None:
-    """Return the role of a member. The owner has none, unless it is a member as well."""
+    """Return the user's role as a member. None: not a member; the owner need not be one."""
     if user_id in access.maintainers_id:
         return ProjectRole.MAINTAINER
     if user_id in access.developers_id:

@@ -1,4 +1,4 @@
-"""Balances: what the streams that were removed from the log had contributed to cumulative projections.
+"""Balances: the contribution of removed streams to cumulative projections, whose rows must not change by a removal.
 
 A rebuild of a cumulative projection starts from its balance instead of from empty rows.
 """

@@ -1,7 +1,7 @@
-"""The hold that keeps the removal of streams from changing the event log while a projection is filled from it.
+"""A hold, which postpones the removal of streams from the event log while a projection is filled from the log.
 
-A reader of the log extends it with each page. The removal writes the same document in its transactions, so that the
-database lets one of them wait for the other.
+A reader of the log extends the hold with each page. The removal writes the same document in its transactions, so that
+the two conflict in the database.
 """
 
 from datetime import datetime, timedelta
@@ -21,13 +21,13 @@ class RemovalHeld(Exception):
 
 
 async def hold_removal(database: AsyncDatabase[Document], now: datetime) -> None:
-    """Hold the removal for HOLD_SECONDS from the database's time `now`."""
+    """Postpone the removal for HOLD_SECONDS. `now`: the database's time."""
     until = now + timedelta(seconds=HOLD_SECONDS)
     await database[HOLDS].update_one({"_id": HOLD_ID}, {"$max": {"until": until}}, upsert=True)
 
 
 async def pass_hold(database: AsyncDatabase[Document], now: datetime, session: AsyncClientSession) -> None:
-    """Raise RemovalHeld while the log is being read. Called in the transaction that changes the log."""
+    """Raise RemovalHeld while the log is being read. Call it in the transaction that changes the log."""
     hold = await database[HOLDS].find_one_and_update(
         {"_id": HOLD_ID}, {"$inc": {"removals": 1}}, upsert=True, session=session
     )

@@ -1,4 +1,4 @@
-"""Sizes of what a service stores, and the free space of the database's disk."""
+"""Sizes of a service's data, and the free space of the database's disk."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from libs.documents import Document
 
 EVENT_LOG, ROWS, PROJECTIONS, OTHER, STREAM = "event_log", "rows", "projections", "other", "stream"
 KINDS = {"commits": EVENT_LOG, "streams": ROWS}
-GROWTH_PERIOD = timedelta(days=7)  # from which the growth is estimated
-# append-only collections of large documents, with the field that has the time of a document
+GROWTH_PERIOD = timedelta(days=7)  # the growth of this period is averaged
+# append-only collections that hold most of the data -> field with the time of a document
 GROWING_COLLECTIONS: Mapping[str, str] = {"commits": "at", "log_chunks": "_id", "file_pieces": "_id"}
 
 
@@ -26,7 +26,7 @@ class DiskSpace:
 
 
 async def measure_collections(database: AsyncDatabase[Document]) -> Mapping[str, int]:
-    """Return the bytes on disk by kind, with indexes. MongoDB does not return the space of deleted documents."""
+    """Return the bytes on disk by kind, including indexes and the space of deleted documents, which MongoDB keeps."""
     sizes = Counter({EVENT_LOG: 0, ROWS: 0, PROJECTIONS: 0, OTHER: 0})
     for name in await database.list_collection_names(filter={"type": "collection"}):
         if not name.startswith("system."):
@@ -42,7 +42,7 @@ async def measure_disk(database: AsyncDatabase[Document]) -> DiskSpace:
 
 
 async def estimate_daily_growth(database: AsyncDatabase[Document], now: datetime) -> float:
-    """Return the bytes per day that were added in the last days. What retention removed is not subtracted."""
+    """Return the bytes added per day in GROWTH_PERIOD. Data that retention has removed is not subtracted."""
     since, growth = now - GROWTH_PERIOD, 0.0
     for name in set(await database.list_collection_names()) & GROWING_COLLECTIONS.keys():
         field = GROWING_COLLECTIONS[name]

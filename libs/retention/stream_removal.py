@@ -31,8 +31,8 @@ from libs.service.declaration import Expiry, Service
 BATCH_SIZE = 50  # streams in one transaction
 BATCH_PAUSE_SECONDS = 0.05
 MAX_BATCHES = 20  # transactions in one run
-MIN_SURPLUS_AGE = timedelta(hours=1)  # of rows that exceed a number; the reactions to younger ones may be pending
-PURGE_DELAY = timedelta(days=1)  # longer than a backup takes
+MIN_SURPLUS_AGE = timedelta(hours=1)  # of surplus rows, because reactions to younger events may be pending
+PURGE_DELAY = timedelta(days=1)  # longer than the duration of a backup
 ROW_IS_DELETED = {"$type": "null"}  # a row that is missing, because an older release wrote the head, does not match
 
 

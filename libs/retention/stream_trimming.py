@@ -28,7 +28,7 @@ MIN_AGE = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class StreamLimits:
-    """What a stream keeps. None: no limit."""
+    """Limits of a stream's events. None: no limit."""
 
     age: timedelta | None
     size_bytes: int | None
@@ -67,7 +67,7 @@ async def trim_stream(
 
 
 async def _find_first_to_keep(client: Client, info: StreamInfo, limits: StreamLimits, now: datetime) -> int:
-    """Return the sequence number of the first event that the limits keep: always one that is older than MIN_AGE.
+    """Return the sequence number of the first event to keep. Events younger than MIN_AGE, and the one before, stay.
 
     A stream with gaps is not trimmed, because the position of a time in it is unknown.
     """

@@ -1,7 +1,7 @@
 """The grace period for runners after an outage.
 
 While the service was down or a gateway was disconnected from it, runners could not report. After such an outage they
-get some time to report, before they are considered lost.
+have some time to report before they are considered lost.
 """
 
 from datetime import datetime, timedelta

@@ -38,11 +38,11 @@ class RateLimitSettings(BaseModel):
 
 
 class RetentionSettings(BaseModel):
-    """How much data is kept: its age in days, and its number. 0: without limit."""
+    """Limits of stored data, by age in days and by number. 0: no limit."""
 
     model_config = ConfigDict(frozen=True)
 
-    # of each project that has no limits of its own
+    # apply to each project without limits of its own
     build_days: Days = 0  # finished builds
     build_count: Limit = 0
     log_days: Days = 0  # logs of finished builds
@@ -50,7 +50,7 @@ class RetentionSettings(BaseModel):
     artifact_days: Days = 0  # artifacts of finished builds, in addition to their `expire_in`
     artifact_count: Limit = 0  # finished builds with artifacts
     delivery_days: Days = 30  # records of webhook deliveries
-    delivery_count: Limit = 10_000  # of each project
+    delivery_count: Limit = 10_000  # maximum number per project
     notification_days: Days = 30  # records of mails that were sent or abandoned
     notification_count: Limit = 10_000
     event_days: Days = 7  # events in NATS; the event log keeps all

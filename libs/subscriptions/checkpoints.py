@@ -56,7 +56,7 @@ class CheckpointStore:
         return await self._checkpoints.find_one({"_id": self._name})
 
     async def fence(self) -> Checkpoint:
-        """Store a unique checkpoint. It stops another subscription, which could write until this one starts."""
+        """Store a unique checkpoint, which makes the next write of another subscription of the same name fail."""
         fence = Checkpoint(uuid4().hex)
         await self._checkpoints.replace_one({"_id": self._name}, fence.to_document(), upsert=True)
         return fence

@@ -211,7 +211,7 @@ class CatchUpSubscription:
         self._saved, self._saved_at = checkpoint, time.monotonic()
 
     async def _mark_complete(self, pending: int) -> None:
-        """Record that the end of the stream was reached, for readers of a projection that was being filled."""
+        """Record that the subscription has reached the end of the stream: its projection is complete from now on."""
         if not pending and not self._is_complete:
             await self._checkpoints.mark_complete()
             self._is_complete = True

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 STEPS_PER_DOUBLING = 4
-MAX_STEP = 80  # of about twelve days
+MAX_STEP = 80  # upper bound of the last range: about twelve days
 
 Histogram = Mapping[str, int]
 """Number of durations by step. The keys are text, because MongoDB stores no others."""

@@ -1,1 +1,1 @@
-"""The notifications service: e-mail about failed builds and results at forges, with a record of each attempt."""
+"""The notifications service: e-mail about failed builds, and commit statuses at forges, with a record of each."""

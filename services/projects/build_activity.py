@@ -88,7 +88,7 @@ finished_builds_projection = Projection(
 
 @dataclass(frozen=True, slots=True)
 class BuildActivity:
-    """What a project view shows of its builds."""
+    """The builds of a project, as shown in the view of the project."""
 
     available_steps: tuple[str, ...] = ()
     builds_id: tuple[int, ...] = ()  # newest finished builds, in ascending order

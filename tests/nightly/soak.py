@@ -30,10 +30,10 @@ from tests.support.external.repositories import create_sample_repository
 from tests.support.in_process.build_stage import BuildStage, build_stage
 from tests.support.infrastructure.servers import running_servers
 
-SECONDS = 1 / 86_400  # a second in days: settings are not validated here, so they may be fractions
+SECONDS = 1 / 86_400  # one second in days; the settings are not validated here, so fractions are possible
 FAST_RETENTION = RetentionSettings().model_copy(update={"deleted_days": 10 * SECONDS, "event_days": 10 * SECONDS})
 SAMPLES = 20
-MAX_GROWTH = 1.25  # of the second half, relative to the first one
+MAX_GROWTH = 1.25  # permitted growth in the second half, relative to the first one
 DOCUMENT_SLACK = 1000  # documents whose removal is pending
 BYTES_SLACK = 16 * 2**20
 TOMBSTONE_BYTES = 1024  # with the index entries
@@ -137,7 +137,7 @@ def _count_documents(collection: str, sample: Sample) -> int:
 
 
 async def run(options: argparse.Namespace) -> int:
-    logging.disable(logging.WARNING)  # no service records the heartbeats of runners here
+    logging.disable(logging.WARNING)  # because the runners service, which records heartbeats, does not run
     print(HEADER, flush=True)  # noqa: T201
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ from tests.support.stacks.running_stack import RunningStack, running_stack
 from tests.support.waiting import wait_until
 
 IMAGES = Path("docs/images")
-MAX_BYTES = 600_000  # of all pictures
+MAX_BYTES = 600_000  # size of all pictures
 SIZE: Any = {"width": 1200, "height": 960}
 SHOWN_JOBS = {"unit tests": "FAILED", "end to end": "SUCCESS"}
 WEBSITE = r"""
@@ -41,7 +41,7 @@ publish: {stage: deploy, when: manual, needs: [bundle], script: ["echo published
 
 
 def create_life(stack: RunningStack, folder: Path) -> int:
-    """Create projects and builds. Return the build to show."""
+    """Create projects and builds. Return the build whose page is shown."""
     for name in ("shop", "billing", "mobile app"):
         repository = create_sample_repository(folder / name, {"test": "sleep 1; echo 38 passed\n", "pack": "echo ok\n"})
         project = stack.create_project(repository, name=name)
@@ -81,7 +81,7 @@ def take_pictures(stack: RunningStack, build: int) -> None:
                 page.get_by_role("heading", level=1).wait_for()
                 expect(page.locator(".loading")).to_have_count(0)
                 page.wait_for_load_state("load")
-                page.wait_for_timeout(1500)  # for events and layout
+                page.wait_for_timeout(1500)  # time for events to arrive and for the layout
                 page.screenshot(path=IMAGES / f"console-{name}.png")
         browser.close()
 

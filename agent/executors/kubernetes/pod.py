@@ -59,7 +59,7 @@ def build_pod(
         "metadata": {"name": name, "labels": {**MANAGER_LABEL, **labels}},
         "spec": {
             "restartPolicy": "Never",
-            "activeDeadlineSeconds": lifetime_seconds,  # Kubernetes ends the pod even if the agent no longer runs
+            "activeDeadlineSeconds": lifetime_seconds,  # Kubernetes terminates the pod even if the agent has stopped
             "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,

@@ -1,8 +1,8 @@
 """Runs the steps of a job in a pod of its own, which the agent creates through the Kubernetes API.
 
 The agent checks out the commit and copies it into the pod; after the last step it copies the files back if the job has
-artifacts or caches. Scripts and environments, which have secrets, are sent to the running container: no object of the
-cluster has them, and neither has an audit log of its API.
+artifacts or caches. Scripts and environments contain secrets, and are therefore sent to the running container: they are
+in no object of the cluster and in no audit log of its API.
 """
 
 import asyncio

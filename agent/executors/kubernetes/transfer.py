@@ -13,7 +13,7 @@ GIT_DIRECTORY = ".git"
 
 
 class Received:
-    """The archive that a pod sends, up to the limit of its size."""
+    """Receives the archive of a pod, up to a maximum size."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._file = path.open("wb")
@@ -81,7 +81,7 @@ def replace_checkout(archive: Path, checkout: Path, limits: ArchiveLimits) -> in
 
 
 def _is_in_git_directory(entry: tarfile.TarInfo, checkout: Path) -> bool:
-    """Return whether the entry, or the file to which it is a hard link, is below `.git`, also through links."""
+    """Return whether the entry, or the target of its hard link, is below `.git`, including paths through symlinks."""
     names = [entry.name, entry.linkname] if entry.islnk() else [entry.name]
     git = checkout.resolve() / GIT_DIRECTORY
     return any((checkout / name.lstrip("/")).resolve().is_relative_to(git) for name in names)

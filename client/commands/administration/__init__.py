@@ -1,1 +1,1 @@
-"""Commands for what builds use: secrets, SSH keys, users, tokens, runners, webhooks."""
+"""Commands for secrets, SSH keys, users, tokens, runners and webhooks."""

@@ -25,7 +25,7 @@ RolesOption = Annotated[
     list[str] | None, typer.Option("--role", help=f"{' or '.join(ROLES)}; can be repeated. Default: developer.")
 ]
 PasswordOption = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from the standard input. Default: asked for.")
+    bool, typer.Option("--password-stdin", help="Read the password from the standard input. Default: prompt for it.")
 ]
 
 
@@ -93,7 +93,7 @@ def change_user(
 
 @users.command("rm")
 def delete_user(user: UserArgument, yes: YesOption = False) -> None:
-    """Delete a user and erase the name."""
+    """Delete a user and erase the user's name and e-mail address."""
     from client.session.connection import connect
 
     with connect() as client:
@@ -127,7 +127,7 @@ def create_token(
 ) -> None:
     """Create a personal access token and print its value, which cannot be read again.
 
-    Asks for your password: a token cannot create another token, which could have more rights or last longer.
+    Prompts for your password, because a token cannot create another token, which could have more rights.
     """
     from client.http_client import Client
     from client.output.terminal_text import print_json

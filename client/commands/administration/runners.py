@@ -51,7 +51,7 @@ def pause_runner(runner: RunnerArgument) -> None:
 
 @app.command("resume")
 def resume_runner(runner: RunnerArgument) -> None:
-    """Give a paused runner jobs again."""
+    """Resume a paused runner: it gets jobs again."""
     _edit(runner, isActive=True)
     typer.echo(f"Runner {runner} gets jobs again.")
 
@@ -74,7 +74,7 @@ def edit_runner(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a runner."""
+    """Change the settings of a runner."""
     from client.output.tables import show_fields
 
     changes = {
@@ -110,7 +110,7 @@ def show_registration_token(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the token with which a machine registers as a runner: `headrace agent register`."""
+    """Print the token that registers a machine as a runner, with `headrace agent register`."""
     from client.output.terminal_text import print_json
     from client.session.connection import connect
 

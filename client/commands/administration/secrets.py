@@ -18,7 +18,7 @@ SecretArgument = Annotated[str, typer.Argument(help="Name or number of the secre
 ProjectsOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--project", "-p", help="Project that receives it; can be repeated.", autocompletion=complete_projects
+        "--project", "-p", help="Project that may use it; can be repeated.", autocompletion=complete_projects
     ),
 ]
 
@@ -40,9 +40,10 @@ def set_secret(
     env: Annotated[str | None, typer.Option("--env", help="Label, without effect on builds.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a secret, or replace the value of the one with this name. The value is read from the standard input.
+    """Create a secret, or replace the value of an existing one. The value is read from the standard input.
 
-    One line feed at the end is removed. Needs a maintainer of the projects.
+    One line feed at the end is removed. Needs a maintainer of the projects; a secret without projects needs an
+    administrator.
 
     Example: `headrace secrets set DEPLOY_TOKEN --project shop < token`
     """

@@ -24,7 +24,7 @@ def list_deliveries(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_PAGE_SIZE, help="Number of deliveries.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """List the latest deliveries for a project with their decisions."""
+    """List the latest webhook deliveries for a project, with the decision about each."""
     from client.builds.overview import find_project
     from client.output.tables import format_age, show_rows
     from client.session.connection import connect
@@ -42,7 +42,7 @@ def list_deliveries(
 def show_delivery(
     delivery: Annotated[str, typer.Argument(help="Id of the delivery.")], as_json: JsonOption = False
 ) -> None:
-    """Show a delivery."""
+    """Show a webhook delivery."""
     from client.builds.overview import quote_id
     from client.output.tables import show_fields
     from client.session.connection import connect

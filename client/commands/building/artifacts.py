@@ -13,7 +13,7 @@ from client.errors import ApiError, UsageError
 if TYPE_CHECKING:
     from client.http_client import Client
 
-HELP = "Files that jobs left: list, download."
+HELP = "Artifacts of jobs: list, download."
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -74,7 +74,7 @@ def _list_artifacts(client: "Client", build_id: str, names: Sequence[str]) -> It
 
 
 def target_paths(rows: Sequence[dict[str, Any]], folder: Path) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Yield each artifact with its path. Names come from the server, so only their last part is used."""
+    """Yield each artifact with its path. Only the last part of a name is used, because the server is not trusted."""
     names = [_file_name(row["file_name"]) for row in rows]
     for row, name in zip(rows, names, strict=True):
         yield row, folder / _file_name(row["job"]) / name if names.count(name) > 1 else folder / name

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-MAX_TAIL = 10_000  # lines that the server returns at once
+MAX_TAIL = 10_000  # lines in one response of the server
 
 
 @app.command("logs")
@@ -56,7 +56,7 @@ def show_logs(
 
 @app.command("watch")
 def watch_build(build: BuildArgument, as_json: JsonOption = False) -> None:
-    """Follow a build to its end: its jobs and their logs.
+    """Follow a build until it has finished, with its jobs and their logs.
 
     With `--json`, print the finished build instead. Exit status: 0 if the build succeeded, 1 if it failed.
     """
@@ -69,7 +69,7 @@ def watch_build(build: BuildArgument, as_json: JsonOption = False) -> None:
 
 
 def watch(client: "Client", build_id: str, *, as_json: bool) -> None:
-    """Follow a build. Raise typer.Exit if it fails."""
+    """Follow a build until it has finished. Raises typer.Exit if it did not succeed."""
     from client.builds.build_follower import BuildChanged, BuildFollower
     from client.builds.overview import get_overview, is_successful
     from client.output.build_view import BuildView, build_tree, describe_end, suggest_failed_log

@@ -80,12 +80,12 @@ def launch_build(
     skip: Annotated[
         list[str] | None, typer.Option("--skip", help="Step to skip, like `@deploy`; can be repeated.")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the build to its end.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the build until it has finished.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Launch a build.
 
-    Exit status with `--watch`: 0 if the build succeeded, 1 if it failed. Without, 0 if it was queued.
+    Exit status with `--watch`: 0 if the build succeeded, 1 if it failed. Without `--watch`: 0 if it was queued.
 
     Example: `headrace builds launch shop --ref main --watch`
     """
@@ -113,7 +113,7 @@ def launch_build(
 
 
 def _require_refs(client: "Client") -> None:
-    """Raise ClientError if the server would ignore the ref, and build the project's branch instead."""
+    """Raise ClientError if the server does not support `ref`: it would build the project's branch instead."""
     known = client.get("/openapi.json")["components"]["schemas"]["BuildFields"]["properties"]
     if "ref" not in known:
         raise ClientError("This server builds only the branch of the project: it does not support --ref.")
@@ -121,7 +121,7 @@ def _require_refs(client: "Client") -> None:
 
 @app.command("cancel")
 def cancel_build(build: BuildArgument) -> None:
-    """Cancel a build that waits or runs."""
+    """Cancel a waiting or running build."""
     from client.builds.overview import quote_id
     from client.session.connection import connect
     from client.session.console_urls import parse_target
@@ -135,7 +135,10 @@ def cancel_build(build: BuildArgument) -> None:
 
 
 def _cancel(client: "Client", executor_id: str) -> bool:
-    """Cancel the build. It may begin to run between the two requests. Return False if it has finished."""
+    """Cancel the build. Return False if it has finished.
+
+    Waiting and running builds have different routes. Both are tried, because the build can start in between.
+    """
     for state in ("executed", "queued", "executed"):
         try:
             client.delete(f"/developer/builds/kill/{state}/{executor_id}")
@@ -150,7 +153,7 @@ def _cancel(client: "Client", executor_id: str) -> bool:
 @app.command("retry")
 def retry_build(
     build: BuildArgument,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the build to its end.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the build until it has finished.")] = False,
 ) -> None:
     """Run the failed, canceled and skipped jobs of a build again."""
     from client.builds.overview import quote_id
@@ -170,7 +173,7 @@ def set_priority(
     build: BuildArgument,
     priority: Annotated[int, typer.Argument(min=-100, max=100, help="-100 to 100; the default of builds is 0.")],
 ) -> None:
-    """Set the priority of a waiting build. Builds with a higher priority run first. Needs an administrator."""
+    """Set the priority of an unfinished build. Jobs of higher priority start first. Needs an administrator."""
     from client.builds.overview import quote_id
     from client.session.connection import connect
     from client.session.console_urls import parse_target

@@ -11,7 +11,7 @@ COLUMNS = ("build_id", "project_name", "priority", "waits", "reason")
 
 @app.command()
 def queue(as_json: JsonOption = False) -> None:
-    """List the builds that wait, in the order of the queue, and why each of them waits."""
+    """List the waiting builds, oldest first, with the reason why each of them waits."""
     from client.output.tables import format_age, show_rows
     from client.session.connection import connect
 

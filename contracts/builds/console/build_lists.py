@@ -11,7 +11,7 @@ from contracts.messages import Message, Query, ReadModelRow
 from contracts.paging import PageRequest
 
 MAX_LISTED_PROJECTS = 100
-MAX_RECENT_BUILDS = 50  # of each project
+MAX_RECENT_BUILDS = 50  # maximum number of builds of each project
 MAX_BUILDS_PER_PAGE = 200
 
 

@@ -25,7 +25,7 @@ class PlannedJobView(Message):
 
 
 class PlanError(Message):
-    """Why no build of this commit can be planned."""
+    """The reason why no build of this commit can be planned."""
 
     code: str  # REPOSITORY_UNREACHABLE, REF_NOT_FOUND, SPEC_NOT_FOUND, SPEC_UNREADABLE or SPEC_INVALID
     message: str

@@ -1,4 +1,4 @@
-"""The runners that a user may see, with the jobs they have now."""
+"""The query for the runners that a user may see, with their current jobs."""
 
 from datetime import datetime
 
@@ -11,14 +11,14 @@ MAX_COUNTED_ENDS = 5000
 
 
 class GetFleet(Query):
-    """Get the runners that the user may see, with the jobs they have now. Answer: Fleet.
+    """Get the runners that the user may see, with their current jobs. Answer: Fleet.
 
     These are the runners of the instance, of the user's companies, and of projects that are visible to the user.
     """
 
 
 class RunnerJob(Message):
-    """A job that a runner has. Jobs of projects that the user must not see have neither numbers nor names."""
+    """A current job of a runner. Jobs of projects that the user may not see have neither numbers nor names."""
 
     job_id: int | None = None
     build_id: int | None = None
@@ -26,7 +26,7 @@ class RunnerJob(Message):
     project_name: str = ""
     name: str = ""
     status: JobStatus
-    since: datetime | None  # when the runner got it
+    since: datetime | None  # when the job was assigned to the runner
 
 
 class FleetRunner(RunnerCapabilities):
@@ -35,7 +35,7 @@ class FleetRunner(RunnerCapabilities):
     active: bool
     online: bool
     jobs: tuple[RunnerJob, ...]
-    finished_24h: int = 0  # of the newest MAX_COUNTED_ENDS jobs that ended in the last 24 hours
+    finished_24h: int = 0  # among the latest MAX_COUNTED_ENDS jobs that ended in the last 24 hours
     failed_24h: int = 0
 
 

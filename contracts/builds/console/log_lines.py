@@ -7,7 +7,7 @@ from pydantic import Field
 from contracts.builds.console.build_overview import LogStep
 from contracts.messages import Message, Query
 
-MAX_LOG_LINES = 10_000  # in one answer, which has fewer if they fill a message
+MAX_LOG_LINES = 10_000  # maximum in one answer; it has fewer if a message is full
 MAX_POSITION = 2**31 - 1
 
 
@@ -31,7 +31,7 @@ class LogPosition(Message):
 
 
 class LineTime(Message):
-    """When a line and those after it arrived at the server."""
+    """The time at which a line, and those up to the next entry, arrived at the server."""
 
     line: int
     at: datetime
@@ -43,7 +43,7 @@ class LogChunk(Message):
     section: int
     line: int  # number of the first line, from 0
     lines: tuple[str, ...]
-    times: tuple[LineTime, ...] = ()  # none for logs of releases up to 0.2.0
+    times: tuple[LineTime, ...] = ()  # empty for logs recorded by releases up to 0.2.0
 
 
 class LogExcerpt(Message):

@@ -1,4 +1,4 @@
-"""Statistics of builds by day, and of the jobs that cost most."""
+"""The query for statistics: builds by day, and the flakiest and slowest jobs."""
 
 from datetime import date
 
@@ -9,7 +9,7 @@ MAX_LISTED_JOBS = 100
 
 
 class GetBuildStatistics(Query):
-    """Get numbers of builds by day (UTC), and of jobs. Answer: BuildStatistics.
+    """Get statistics of builds by day (UTC) and of jobs. Answer: BuildStatistics.
 
     Errors: PROJECT_NOT_FOUND; REQUEST_INVALID for a period over MAX_DAYS or with too many projects and days.
     """
@@ -20,7 +20,7 @@ class GetBuildStatistics(Query):
 
 
 class BuildDay(Message):
-    """Builds that ended on one day. Times are in seconds, estimated within 10 %; None: no build has one."""
+    """Builds that ended on one day. Durations are in seconds, estimated within 10 %; None: there are none."""
 
     at: date
     succeeded: int

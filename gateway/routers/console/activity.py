@@ -1,4 +1,4 @@
-"""The route of all activity: what was done to all objects, newest first."""
+"""The route for the changes of all objects, newest first."""
 
 import asyncio
 from typing import Annotated, Any

@@ -15,7 +15,7 @@ from gateway.routers.prefix_router import json_router
 from gateway.schemas.console.badge_images import STATUS_TEXTS, PublishedResult, draw_badge, write_feed
 from libs.eventstore.decider import Actor
 
-EXAMINED_BUILDS = 10  # of each project; the result is that of the newest finished one
+EXAMINED_BUILDS = 10  # number of latest builds per project, of which the newest finished one gives the result
 HEADERS = {"Cache-Control": "public, max-age=60"}  # image proxies of forges ask at most once a minute
 SVG, XML = "image/svg+xml", "application/xml"
 
@@ -42,7 +42,7 @@ async def get_badge(
     guest: Anyone,
     bus: Bus,
 ) -> SvgResponse:
-    """A project that does not exist and one that publishes no badge get the same image, `unknown`."""
+    """Return the image `unknown` for projects that publish no badge, and for projects that do not exist."""
     results = await _load_results(bus, guest, ListBadgeProjects(owner_alias=owner, alias=alias, limit=1))
     return SvgResponse(draw_badge(results[0].status if results else "unknown"), headers=HEADERS)
 
@@ -54,7 +54,7 @@ async def get_badge(
     responses=errors(*ANY_ROUTE),
 )
 async def get_cctray_feed(guest: Anyone, bus: Bus) -> XmlResponse:
-    """Lists at most 100 projects, those with the lowest numbers."""
+    """List at most 100 projects: those with the lowest numbers."""
     results = await _load_results(bus, guest, ListBadgeProjects(limit=MAX_LISTED_PROJECTS))
     return XmlResponse(write_feed(results), headers=HEADERS)
 

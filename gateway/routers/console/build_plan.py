@@ -11,7 +11,7 @@ from gateway.routers.prefix_router import json_router
 from gateway.schemas.console.plan_view import BUILD_PLAN, PLAN
 from libs.eventstore.decider import Actor
 
-TIMEOUT_SECONDS = 60.0  # a repository that is not mirrored yet has to be fetched
+TIMEOUT_SECONDS = 60.0  # long enough to fetch a repository that is not mirrored yet
 
 router = json_router("/api/developer/projects", "Builds")
 

@@ -1,4 +1,4 @@
-"""The route of statistics: builds by day, and the jobs that cost most."""
+"""The route of statistics: builds by day, and the flakiest and slowest jobs."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""The route of the fleet: which runners there are, and what each of them does."""
+"""The route of the fleet: the runners with their current jobs."""
 
 import asyncio
 from typing import Annotated
@@ -23,7 +23,7 @@ router = json_router("/api/developer/fleet", "Runners")
     responses=errors(*READ_ERRORS),
 )
 async def get_fleet(user: Annotated[Actor, Security(developer, scopes=["BUILD_READ"])], bus: Bus) -> FleetView:
-    """Combine what the queue knows of runners with what they report about themselves."""
+    """Combine the builds service's view of the runners and their jobs with the details of the runners service."""
     fleet, listed = await asyncio.gather(
         bus.send(GetFleet(), user), bus.send(ListRunners(limit=MAX_FLEET_SIZE), SYSTEM)
     )

@@ -1,4 +1,4 @@
-"""Routes of a job's log: lines by position, and a stream of what is added."""
+"""Routes of a job's log: lines by position, and a stream of new lines."""
 
 import re
 from collections.abc import AsyncIterator

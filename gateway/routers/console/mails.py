@@ -1,4 +1,4 @@
-"""The routes of mails and of requests to forges, with the result of each."""
+"""The lists of mails and of requests to forges, with the result of each."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Routes of a user's own password and e-mail address, which need the present password."""
+"""Routes that change a user's own password and e-mail address. They require the current password."""
 
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from gateway.routers.prefix_router import json_router
 from gateway.schemas.console.account import OwnEmailRequest, OwnPasswordRequest
 from libs.eventstore.decider import Actor
 
-LOGIN_TIMEOUT_SECONDS = 10.0  # checking a password takes time on purpose
+LOGIN_TIMEOUT_SECONDS = 10.0  # password hashing is slow on purpose
 ACCOUNT_ERRORS = (*READ_ERRORS, *COOKIES, *WRITES, "PASSWORD_WRONG")
 
 Owner = Annotated[Actor, Security(any_user)]  # no scope: a personal token must not replace the password

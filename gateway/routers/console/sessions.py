@@ -19,7 +19,7 @@ from gateway.routers.prefix_router import json_router
 from gateway.schemas.console.session_view import SessionView
 from libs.messaging.request_reply import MessageClient
 
-TIMEOUT_SECONDS = 10.0  # checking a password takes time on purpose
+TIMEOUT_SECONDS = 10.0  # password hashing is slow on purpose
 SESSION_ERRORS = (*ANY_ROUTE, *TOKENS, *COOKIES)
 SignIn: Any = AUTH
 

@@ -22,7 +22,7 @@ router = json_router("/api/admin/system", "Server")
     responses=errors(*READ_ERRORS),
 )
 async def get_system(_user: Annotated[Actor, Security(admin, scopes=["SERVER_READ"])], state: State) -> SystemView:
-    """Ask all processes, at most once a second. One that does not answer within a second is missing."""
+    """Query all processes, at most once per second. A process that does not reply within a second is left out."""
     collected = await state.process_statuses.collect()
     processes = collected.processes
     leaders = [process for process in processes if process.leading]

@@ -25,7 +25,7 @@ CCTRAY_STATUSES = {"passing": "Success", "failing": "Failure", "canceled": "Exce
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """What a project publishes."""
+    """The published result of a project's last build."""
 
     name: str  # owner and alias
     web_url: str

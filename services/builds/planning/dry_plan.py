@@ -22,7 +22,7 @@ from services.builds.planning.local_refs import NoSuchRef
 from services.builds.planning.planner import Planner
 from services.builds.planning.spec import SpecInvalid, SpecUnreadable
 
-MAX_CONCURRENT_PLANS = 4  # in this process; each may fetch a repository
+MAX_CONCURRENT_PLANS = 4  # limit of this process, because each may fetch a repository
 RETRY_AFTER_SECONDS = 2
 PLACE = re.compile(r"(?:(?P<file>[^\s:]+): )?line (?P<line>\d+), column (?P<column>\d+)")
 
@@ -87,7 +87,7 @@ class DryPlanner:
 
 
 def _locate(message: str) -> PlanError:
-    """Return the error of an invalid spec file, with the place that its message names."""
+    """Return the error of an invalid spec file, with the file, line and column that its message names."""
     place = PLACE.search(message)
     if place is None:
         return PlanError(code="SPEC_INVALID", message=message)

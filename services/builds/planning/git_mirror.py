@@ -46,7 +46,7 @@ class GitMirrors:
     def __init__(
         self, folder: Path, max_bytes: int = MAX_MIRROR_BYTES, networks: Sequence[RepositoryNetwork] = ()
     ) -> None:
-        """`networks` are those in which servers of repositories may be. If it is empty, they may be anywhere."""
+        """`networks`: the networks in which servers of repositories may be. Empty: all networks."""
         self._folder = folder
         self._max_bytes = max_bytes
         self._remote = RemoteGit(networks)

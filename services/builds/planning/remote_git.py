@@ -22,14 +22,15 @@ MAX_REDIRECTS = 3
 MAX_REMEMBERED_REDIRECTS = 1000
 DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
 REDIRECT_ERROR = re.compile(r"The requested URL returned error: 30[1278]\b")
-LOCATION_HEADER = re.compile(r".*Recv header: location: (\S+)", re.IGNORECASE | re.DOTALL)  # matches the last one
+# matches the last of the headers
+LOCATION_HEADER = re.compile(r".*Recv header: location: (\S+)", re.IGNORECASE | re.DOTALL)
 LISTING_PATH = "/info/refs?service=git-upload-pack"  # path of git's first request, after the repository's URL
 SCP_LIKE_URL = re.compile(r"(?:[^@/:]+@)?(\[[^]]+\]|[^/:]+):")
 
 
 class RemoteGit:
     def __init__(self, networks: Sequence[RepositoryNetwork] = ()) -> None:
-        """`networks` are those in which servers may be. If it is empty, they may be anywhere."""
+        """`networks`: the networks in which servers may be. Empty: all networks."""
         self._networks = tuple(networks)
         self._redirects: LRUCache[str, str] = LRUCache(MAX_REMEMBERED_REDIRECTS)  # URL without credentials -> target
 

@@ -152,7 +152,7 @@ def _to_pipeline_job(listed: BuildJobStatus, queued: JobOverview | None, jobs: S
 
 
 def _upstream_reason(listed: BuildJobStatus, jobs: Sequence[BuildJobStatus]) -> str | None:
-    """Return what a job waits for that is not queued yet."""
+    """Return what a job that is not queued yet waits for, as text."""
     if listed.status is JobStatus.MANUAL:
         return MANUAL_JOB_REASON
     if listed.status is not JobStatus.CREATED:

@@ -1,4 +1,4 @@
-"""The fleet as a user sees it: runners with the jobs they have now."""
+"""The query for the fleet: the runners that a user may see, with their current jobs."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping

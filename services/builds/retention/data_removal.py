@@ -18,7 +18,7 @@ from services.builds.retention.limits import DataLimits, fetch_limits
 
 BATCH_SIZE = 100
 BATCH_PAUSE_SECONDS = 0.1
-# collections with the id of the last build of each project whose logs or artifacts were removed
+# collections: up to which build of each project logs or artifacts were removed
 LOG_PROGRESS, ARTIFACT_PROGRESS = "log_retention", "artifact_retention"
 LOG_REMOVED_NOTICE = "The log was removed: logs are kept for {}.\n"
 
@@ -72,8 +72,8 @@ async def _remove_data(
 ) -> None:
     """Remove data of builds that exceed the limits, in the order of their ids.
 
-    Builds that have not finished are passed over, and looked at again by each run. A build that is retried later keeps
-    its newer data.
+    Unfinished builds are skipped, and checked again by each run. If a build is retried after its data was removed, the
+    new data stays.
     """
     before = now - timedelta(days=limits.days) if limits.days else None
     surplus_until = await _find_newest_surplus(ctx, project_id, limits.builds)

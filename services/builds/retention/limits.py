@@ -1,4 +1,4 @@
-"""The limits for the data of a project's builds: those of the project, else those of the server."""
+"""Limits for the data of a project's builds: the project's own or, where it has none, the server's."""
 
 from dataclasses import dataclass
 

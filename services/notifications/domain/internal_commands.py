@@ -54,7 +54,7 @@ class SkipNotification(InternalCommand):
 
 @dataclass(frozen=True)
 class AddOutgoingRequest(InternalCommand):
-    """Add a request to a server of others, with the fields of OutgoingRequested."""
+    """Add a request to a forge, with the fields of OutgoingRequested."""
 
     request_id: str
     kind: str

@@ -1,4 +1,4 @@
-"""The outgoing request aggregate: one HTTP request to a server of others, and its attempts."""
+"""The outgoing request aggregate: one HTTP request to a forge, and its attempts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,1 +1,1 @@
-"""HTTP requests to servers of others: the status of a build's commit at the forge."""
+"""Outgoing HTTP requests, which set the status of a build's commit at a forge."""

@@ -1,4 +1,4 @@
-"""The worker that requests the status of a commit when the state of its build changes."""
+"""The worker that adds an outgoing request when the state of a build changes."""
 
 from datetime import timedelta
 from uuid import UUID, uuid5
@@ -13,7 +13,7 @@ from services.notifications.domain.internal_commands import AddOutgoingRequest
 from services.notifications.outgoing.forges import STATES, CommitState
 
 REQUEST_NAMESPACE = UUID("5b0c1d0e-8f0a-4f3e-a3b9-6a3f5b8a7f11")
-# the consumer of a new release starts with all events that NATS still has
+# older events are ignored: the consumer starts with all events that NATS still stores
 MAX_EVENT_AGE = timedelta(days=1)
 
 StateChange = BuildPlanned | BuildStarted | BuildResumed | BuildFinished
@@ -21,7 +21,7 @@ STATE_CHANGES = (BuildPlanned, BuildStarted, BuildResumed, BuildFinished)
 
 
 async def request_status(ctx: Context, recorded: RecordedEvent[StateChange]) -> None:
-    """Request the status of the build's commit, if the project reports results and the commit is known."""
+    """Add a request that sets the status of the build's commit, if the project has a forge and the commit is known."""
     event = recorded.event
     if now() - recorded.at > MAX_EVENT_AGE:
         return
@@ -57,7 +57,7 @@ def state_after(event: StateChange) -> CommitState:
 
 
 async def fetch_forge(ctx: Context, project_id: int, public_key: str = "") -> Forge | None:
-    """Return the forge of the project, with its token if there is a public key. None: the project was deleted."""
+    """Return the forge of the project, with its token if `public_key` is given. None: the project was deleted."""
     try:
         return await ctx.query(GetForge(project_id=project_id, public_key=public_key), Forge)
     except RequestRejected as rejected:

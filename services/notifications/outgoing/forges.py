@@ -14,7 +14,7 @@ from contracts.builds import BuildStatus
 from contracts.projects import Forge, ForgeKind
 
 API_PATHS = {ForgeKind.GITHUB: "/api/v3", ForgeKind.GITLAB: "/api/v4", ForgeKind.GITEA: "/api/v1"}
-GITHUB_API_URL = "https://api.github.com"  # of github.com; GitHub Enterprise Server has it below the server's URL
+GITHUB_API_URL = "https://api.github.com"  # for github.com; GitHub Enterprise Server has its API below its own URL
 SCP_LIKE_URL = re.compile(r"(?:[^@/:]+@)?(\[[^]]+\]|[^/:]+):(?!//)(.+)")
 API_SUFFIX = re.compile(r"/api/v\d+$")
 
@@ -52,7 +52,7 @@ DESCRIPTIONS = {
 
 
 class NoForgeAddress(Exception):
-    """The repository's URL does not say where the API of its forge is. The message is one sentence for users."""
+    """The URL of the forge's API cannot be derived from the repository's URL. The message is one sentence for users."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def locate_repository(forge: Forge) -> tuple[str, str]:
 
 
 def split_repository(repository: str) -> tuple[str, str]:
-    """Return the URL of the forge's web server, or an empty text, and the path of the repository."""
+    """Return the URL of the forge's web server, which can be empty, and the path of the repository."""
     parts = urlsplit(repository)
     if parts.scheme in ("http", "https"):
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", parts.path

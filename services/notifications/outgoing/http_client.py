@@ -1,4 +1,4 @@
-"""Sends a request to a forge, and interprets its answer."""
+"""Sends a request to a forge, and interprets the response."""
 
 import asyncio
 import json
@@ -15,14 +15,14 @@ from libs.version import VERSION
 from services.notifications.outgoing.forges import ForgeRequest
 
 TIMEOUT_SECONDS = 10.0  # for the whole request
-MAX_ANSWER_BYTES = 4096  # of an answer with an error; the rest is not read
+MAX_ANSWER_BYTES = 4096  # of an error response; the rest is not read
 TEMPORARY_STATUSES = (408, 429)
-# GitLab rejects a status that the commit already has, which a request has that is repeated after a lost answer
+# GitLab rejects a status that the commit already has. This happens when a request is repeated after a lost response.
 REPEATED_STATUS = b"Cannot transition status"
 
 
 class DeliveryFailed(Exception):
-    """The server did not accept the request. `reason` contains no token and nothing of the answer but its status."""
+    """The server did not accept the request. `reason` contains no token and, of the response, only the status."""
 
     def __init__(self, reason: str, *, is_permanent: bool = False) -> None:
         super().__init__(reason)
@@ -92,7 +92,7 @@ async def _read_start(response: httpx.Response) -> bytes:
 
 
 def raise_for_status(status: int, headers: httpx.Headers, answer: bytes) -> None:
-    """Raise DeliveryFailed for an answer with an error, unless it says that the status is already set."""
+    """Raise DeliveryFailed for an error response, unless its reason is that the commit already has the status."""
     if status == 400 and REPEATED_STATUS in answer:
         return
     if status in TEMPORARY_STATUSES or status >= 500 or "retry-after" in headers:

@@ -1,4 +1,4 @@
-"""The worker that sends a request to a server of others and retries it after a failure."""
+"""The worker that sends a request to a forge and retries it after a failure."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ from services.notifications.outgoing.turns import take_turn
 
 
 class Skipped(Exception):
-    """The request is not sent, because it has become pointless."""
+    """The request is not sent, for example because the build has a newer state."""
 
 
 async def deliver_request(
     retry_delays: Sequence[float], ctx: Context, recorded: RecordedEvent[OutgoingRequested]
 ) -> None:
-    """Send the request, unless it has ended. Raise RetryLater to try again later."""
+    """Send the request, unless it was sent, skipped or abandoned before. Raise RetryLater to try again later."""
     request = recorded.event
     async with take_turn(ctx, request.build_id):
         row = await ctx.read_model(OutgoingRow).get(recorded.stream)

@@ -1,4 +1,4 @@
-"""The query for outgoing requests, and who may send it."""
+"""The query for outgoing requests, and its authorization."""
 
 from contracts.builds import GetProjectAccess, ProjectAccessView
 from contracts.messages import Page

@@ -1,4 +1,4 @@
-"""Turns: at most one request about a build is sent at a time, so that the forge receives its states in order."""
+"""A lock per build: one request at a time is sent about a build, so that the forge receives its states in order."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,15 +10,15 @@ from pymongo.errors import DuplicateKeyError
 from libs.service.declaration import Context, RetryLater
 from services.notifications.outgoing.http_client import TIMEOUT_SECONDS
 
-TURNS_COLLECTION = "turns"  # one document per build with a request that is being sent
-# a turn that a crashed process has left ends by itself, when its request can no longer be under way
+TURNS_COLLECTION = "turns"  # one document per locked build
+# a lock left by a crashed process expires after this time, when its request can no longer be in progress
 TURN_SECONDS = 3 * TIMEOUT_SECONDS
 RETRY_DELAY_SECONDS = 1.0
 
 
 @asynccontextmanager
 async def take_turn(ctx: Context, build_id: int) -> AsyncIterator[None]:
-    """Hold the turn of the build. Raise RetryLater if another worker has it."""
+    """Hold the lock of the build for the duration of the block. Raise RetryLater if another worker holds it."""
     turns, owner, now = ctx.collection(TURNS_COLLECTION), str(uuid4()), ctx.clock.database_time()
     try:
         await turns.update_one(

@@ -129,13 +129,13 @@ authorize = Authorization(
         contract.RenewSignatureKey: MAINTAIN,
         contract.ChangeVisibility: MAINTAIN,
         contract.ChangeBadges: MAINTAIN,
-        contract.ListBadgeProjects: allow_all,  # what these projects publish
+        contract.ListBadgeProjects: allow_all,  # returns only what these projects publish
         contract.SetProjectMember: MAINTAIN,
         contract.RemoveProjectMember: MAINTAIN,
         contract.SetProjectDevelopers: MAINTAIN,
         contract.SetProjectSecrets: check_attached_secrets,
         contract.ChangeRepository: OWN,
-        contract.ChangeForge: OWN,  # as the repository, it decides which server the token is sent to
+        contract.ChangeForge: OWN,  # like the repository's URL, it determines the server to which the token is sent
         contract.MoveProject: OWN,
         contract.DeleteProject: OWN,
         # credentials and executors belong to the server, not to a project

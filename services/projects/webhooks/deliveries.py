@@ -54,7 +54,7 @@ async def reject_webhook(ctx: Context, command: RejectWebhook) -> DeliveryView:
 
 
 async def get_delivery_key(ctx: Context, query: GetDeliveryKey) -> DeliveryKey:
-    """Return the signature key of a project, encrypted for the gateway that asks."""
+    """Return the signature key of a project, encrypted for the requesting gateway."""
     project = await require_project(ctx, query.project_id)
     key = await _decrypt_signature_key(ctx, project)
     try:

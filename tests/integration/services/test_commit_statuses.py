@@ -65,7 +65,7 @@ SUCCEEDED = BuildFinished(
 
 @dataclass
 class Builds:
-    """Stand-ins for the services `builds` and `projects`, with one build and the forge of its project."""
+    """Fakes of the services `builds` and `projects`, with one build and the forge of its project."""
 
     bus: Client
     forge: Forge

@@ -1,4 +1,4 @@
-"""Search for secret values, in plaintext or in base64, in everything that a stack stores and sends."""
+"""Search for secret values, in plaintext or in base64, in all data that a stack stores or sends."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""Names of downloaded files come from the server, and stay in the chosen folder."""
+"""Downloaded files stay in the chosen folder, whatever names the server sends."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Following a build: each line of each job once, one job after the other."""
+"""The follower of a build yields each line of each job once, one job after the other."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ def build(status: str, *jobs: Job) -> dict[str, Any]:
 
 
 class FakeClient(Client):
-    """Serves the log of each attempt as of the current step of the story."""
+    """Serves the logs as of the current step of the test's sequence of states."""
 
     def __init__(self, *steps: tuple[dict[str, Any], dict[tuple[int, int], str]]) -> None:
         self._steps: Iterator[tuple[dict[str, Any], dict[tuple[int, int], str]]] = iter(steps)

@@ -1,4 +1,4 @@
-"""Output: text of others cannot control the terminal, and times are readable."""
+"""Output of the client: text from the server cannot control the terminal, and times are readable."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Which server and token a command uses, and the file that holds them."""
+"""Selection of the server and token for a command, and the file that stores them."""
 
 import os
 import stat
@@ -46,7 +46,7 @@ def test_the_file_of_tokens_is_readable_by_its_owner_only() -> None:
 def test_a_broken_file_is_reported_and_not_overwritten() -> None:
     list_path().parent.mkdir()
     list_path().write_text("{")
-    with pytest.raises(UsageError, match="Mend or delete"):
+    with pytest.raises(UsageError, match="Correct or delete"):
         load_servers()
 
 

@@ -1,4 +1,4 @@
-"""What the MongoDB client of a process waits for before a write counts as done."""
+"""The write concern of a process's MongoDB client."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The requests to forges: URLs derived from repositories, names of states, and answers."""
+"""Requests to forges: URLs derived from repositories, names of states, and responses."""
 
 import httpx
 import pytest

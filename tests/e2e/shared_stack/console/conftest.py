@@ -1,4 +1,4 @@
-"""One browser for the tests of the console, signed in once. Every page is watched for errors."""
+"""Fixtures for tests of the console: one browser, signed in once. An error in any page fails the test."""
 
 import os
 import shutil
@@ -32,9 +32,9 @@ class Console:
 
     @asynccontextmanager
     async def open(self, path: str = "/", **options: Any) -> AsyncIterator[Page]:
-        """Open a path in a new window; signed in, unless `storage_state` says otherwise.
+        """Open a path in a new window, signed in unless another `storage_state` is given.
 
-        At the end there must have been no error in the browser's console, which includes violations of the policy.
+        An error in the browser's console, such as a violation of the content security policy, fails the test.
         """
         context = await self.browser.new_context(
             **{"base_url": f"{self.stack.url}/ui/", "storage_state": self.session, "reduced_motion": "reduce"} | options

@@ -1,4 +1,4 @@
-"""A project whose builds show what the screens can show."""
+"""A sample project, whose builds use all features of the screens."""
 
 from pathlib import Path
 

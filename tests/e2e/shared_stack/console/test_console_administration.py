@@ -1,4 +1,4 @@
-"""An administrator keeps secrets, people and tokens, and looks into the past, in a browser."""
+"""An administrator manages secrets, users and tokens, and views histories, in a browser."""
 
 import re
 
@@ -48,7 +48,7 @@ async def test_a_token_is_shown_once_and_can_be_revoked(console: Console, stack:
             await row.get_by_role("button", name="Revoke").click()
             await page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
             await expect(row).to_have_count(0)
-            await eventually(  # other replicas learn of it within seconds
+            await eventually(  # other replicas apply the change within seconds
                 lambda: http.get("/api/user/info", headers=authorization), lambda answer: answer.status_code == 401
             )
 

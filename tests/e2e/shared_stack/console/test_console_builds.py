@@ -23,7 +23,7 @@ async def test_signing_in_shows_the_page_that_was_opened(console: Console) -> No
         await page.get_by_title("Account").click()
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
-        console.problems[:] = [one for one in console.problems if "401" not in one]  # of the wrong password
+        console.problems[:] = [one for one in console.problems if "401" not in one]  # the wrong password
 
 
 async def test_a_new_project_is_built_and_its_log_followed(console: Console, tmp_path: Path) -> None:

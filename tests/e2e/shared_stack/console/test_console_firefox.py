@@ -1,4 +1,4 @@
-"""The log viewer in Firefox, by WebDriver BiDi. Playwright can only drive a Firefox of its own."""
+"""The log viewer in Firefox, over WebDriver BiDi, because Playwright only supports its own build of Firefox."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ SEARCH = """async (text) => {
 
 
 class Firefox:
-    """One tab of a Firefox."""
+    """One tab of a running Firefox."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket

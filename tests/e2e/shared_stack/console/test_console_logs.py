@@ -1,4 +1,4 @@
-"""What a reader can do with a log, and what he sees when the connection is lost."""
+"""The log viewer: reading, searching, links to lines, and loss of the connection."""
 
 import re
 
@@ -119,13 +119,13 @@ async def test_a_lost_connection_is_shown_and_heals(console: Console, stack: Run
         live = page.locator(".live-dot")
         await expect(live).to_have_text("Live")
         await page.context.set_offline(True)
-        for number in range(GATEWAYS):  # either may have the connection, which going offline does not close
+        for number in range(GATEWAYS):  # either page may hold the connection, which going offline does not close
             stack.stop_process(f"gateway-{number}")
         await expect(live).to_have_text(re.compile("Offline"))
         stack.wait_until_ready()
         await page.context.set_offline(False)
         await expect(live).to_have_text("Live")
-        console.problems[:] = [problem for problem in console.problems if "ERR_" not in problem]  # of lost requests
+        console.problems[:] = [problem for problem in console.problems if "ERR_" not in problem]  # lost requests
 
 
 async def test_a_build_is_shown_as_it_was(console: Console, pipeline_build: int) -> None:

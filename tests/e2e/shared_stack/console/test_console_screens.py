@@ -13,7 +13,7 @@ from tests.support.stacks.running_stack import RunningStack
 
 AXE = WEB / "node_modules/axe-core/axe.min.js"
 ALL_RULES = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']"
-COLOR_RULES = "['color-contrast']"  # the other rules find the same in both themes
+COLOR_RULES = "['color-contrast']"  # the results of the other rules do not depend on the theme
 SERIOUS = {"serious", "critical"}
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 900}
@@ -89,7 +89,7 @@ async def test_screens_are_accessible_and_fit(
         for screen, path in list_screens(project, pipeline_build, person).items():
             if name == "light":
                 await page.goto(path.removeprefix("/"))
-            else:  # without loading the console again, which takes as much CPU time as all checks
+            else:  # navigate within the page, because loading the console takes as much CPU time as all checks
                 await page.evaluate(FOLLOW_LINK, f"/ui{path}")
             await expect(page.get_by_role("heading", level=1)).to_be_visible()
             await expect(page.locator(".loading")).to_have_count(0)
@@ -109,7 +109,7 @@ async def test_the_sign_in_form_is_accessible(console: Console, axe: str) -> Non
 
 
 async def find_violations(page: Page, axe: str, rules: str = ALL_RULES) -> list[str]:
-    """Return serious findings of axe-core, each with the elements it is about."""
+    """Return serious findings of axe-core, each with the affected elements."""
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(axe)
     result = await page.evaluate(f"axe.run(document, {{resultTypes: ['violations'], runOnly: {rules}}})")

@@ -1,4 +1,4 @@
-"""Trimming of a stream: what it keeps, and that relay and subscriptions continue."""
+"""Trimming of a stream: the events that it keeps, and the relay and subscriptions afterwards."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

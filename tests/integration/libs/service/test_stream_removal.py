@@ -26,7 +26,7 @@ SERVICE = replace(create_service(), periodic_tasks=())
 
 @pytest.fixture
 async def running(counter_service: CounterService) -> AsyncIterator[CounterService]:
-    """A running service with the deleted counter `old`, opened by the command `opening`, and the counter `kept`."""
+    """A running service with two counters: `old` was opened by the command `opening` and deleted, `kept` exists."""
     async with counter_service.running(SERVICE, replicas=1):
         await counter_service.send(OpenCounter(counter_id="old", owner="ivan"), "opening")
         await counter_service.send(RaiseCounter(counter_id="old", by=5))
@@ -47,7 +47,7 @@ async def count_all(service: CounterService) -> tuple[int, int]:
 
 
 async def get_rejection(service: CounterService, command: Command, command_id: str = "") -> str:
-    """Return the code with which a process rejects the command that has nothing in its cache."""
+    """Return the code with which a process whose cache is empty rejects the command."""
     handler = CommandHandler(MongoEventStore(service.database, create_vault(service.database, service.settings)))
     metadata = new_metadata()
     with pytest.raises(RequestRejected) as rejected:

@@ -1,4 +1,4 @@
-"""Streams that exceed the number to keep are removed: the oldest ones of each group."""
+"""Removal of surplus streams: the oldest ones of each group."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

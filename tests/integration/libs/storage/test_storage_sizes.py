@@ -1,4 +1,4 @@
-"""What a service stores, and how fast it grows."""
+"""The measured size of a service's data, and its estimated growth."""
 
 from datetime import UTC, datetime, timedelta
 

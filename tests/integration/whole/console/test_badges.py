@@ -1,4 +1,4 @@
-"""Badges and the feed `cc.xml`: only projects that switched them on publish their results."""
+"""Badges and the feed `cc.xml`: only projects with badges enabled publish their results."""
 
 from typing import Any
 from xml.etree import ElementTree as ET

@@ -1,4 +1,4 @@
-"""Plans without a launch: jobs and warnings of a branch, or the place of the error."""
+"""Plans without a launch: jobs and warnings of a branch, or errors with file, line and column."""
 
 from typing import Any
 

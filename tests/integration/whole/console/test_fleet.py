@@ -1,4 +1,4 @@
-"""The fleet: runners with the jobs that they have, without details of projects that the user must not see."""
+"""The fleet: runners with their current jobs, without details of projects that the user may not see."""
 
 from tests.integration.whole.console.project_runners import register_project_runner
 from tests.support.in_process.build_system import Body, BuildSystem

@@ -1,4 +1,4 @@
-"""The log of a job by position, and as a stream that many clients follow."""
+"""The log of a job: lines by position, and the stream that many clients follow."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Serving the web console: the page at every path of its own, immutable assets, compressed variants, its policy."""
+"""Serving of the web console: the page for all its paths, immutable assets, compressed variants, security policy."""
 
 from pathlib import Path
 

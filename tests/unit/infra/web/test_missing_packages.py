@@ -1,4 +1,4 @@
-"""Without the npm registry, the unit tests are skipped with a sentence, and the checks fail with one."""
+"""Without the npm registry, the unit tests are skipped with a message, and the checks fail with one."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Every message of the services that own something of a project has an access rule."""
+"""Every message of the services that own data of projects has an authorization rule."""
 
 import pytest
 
