@@ -46,7 +46,7 @@ class GetCommandReply(PerServiceQuery, wire_name="GetAnswer"):
 
     taken_by: str  # the service that handled the command
     command_id: str
-    fingerprint: str  # of the request; must equal the fingerprint of the earlier request
+    fingerprint: str  # fingerprint of the request, which must equal that of the earlier request
 
     def target_subject(self) -> str:
         return self.subject_at(self.taken_by)
@@ -154,7 +154,7 @@ class ActivityEntry(Message):
     position: CommitPosition
     stream: str
     kind: str
-    id: str  # of the object, as in the name of its stream
+    id: str  # id of the object, as in the name of its stream
     actor: ActorRef
     command: str
     trace_id: str

@@ -45,6 +45,6 @@ class ProcessStatus(Message):
     started_at: datetime
     loop_lag_ms: float  # maximum delay of the event loop in the last 10 seconds
     rss_bytes: int  # resident memory; 0: unknown
-    lags: Mapping[str, int] = {}  # of the leader: subscription -> events not yet handled
+    lags: Mapping[str, int] = {}  # subscription -> number of events not yet handled; only the leader reports it
     gauges: Mapping[str, float] = {}  # metric -> value, of metrics without labels
-    stream: StreamStatus | None = None  # of the leader; None: JetStream does not answer
+    stream: StreamStatus | None = None  # only the leader reports it; None: JetStream does not respond

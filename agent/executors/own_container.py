@@ -19,7 +19,7 @@ class OwnContainer:
         for target, source in sorted(self.mounts, reverse=True):  # the deepest first
             if path.is_relative_to(target):
                 return source / path.relative_to(target)
-        raise DockerError(f"{path} is in no volume of the agent's container, so that no other container can use it")
+        raise DockerError(f"{path} is in no volume of the agent's container, so other containers cannot use it")
 
 
 async def find_own_container(client: DockerClient) -> OwnContainer | None:

@@ -83,7 +83,7 @@ def _resolve(name: str) -> JobUser:
             raise JobUserError(f"job_users: this machine has no user {name!r}") from None
         user = JobUser(name, entry.pw_uid, entry.pw_gid)
     if 0 in (user.uid, user.gid) or user.uid == os.geteuid() or max(user.uid, user.gid) >= 2**32 - 1:
-        raise JobUserError(f"job_users: {name!r} is root, in root's group, the agent's own user, or no valid id")
+        raise JobUserError(f"job_users: {name!r} is root, in root's group, the agent's own user, or not a valid id")
     return user
 
 

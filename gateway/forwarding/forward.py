@@ -137,7 +137,7 @@ def forward(
 
 
 def build_message(message: type[Message], values: Mapping[str, Any], body: RequestBody | None = None) -> Any:
-    """Return the message with these fields. Raises RequestValidationError, with the place of the field in the body."""
+    """Return the message with these fields. Raises RequestValidationError, which locates the field in the body."""
     try:
         return message.model_validate(values)
     except ValidationError as error:

@@ -33,7 +33,7 @@ class Collected:
 
 
 class ProcessStatuses:
-    """Collects statuses at most once a second, however many clients ask."""
+    """Collects statuses at most once per second for all clients."""
 
     def __init__(self, client: NatsClient, report: Report) -> None:
         """`report`: the status of this process, which is included even if NATS delivers no request to it."""

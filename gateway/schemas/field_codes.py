@@ -1,4 +1,4 @@
-"""Error codes of invalid request fields, by their place in the request."""
+"""Error codes of invalid request fields, by their location in the request."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

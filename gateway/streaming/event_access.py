@@ -1,7 +1,7 @@
 """The audience of an event on the event stream: the users who may see its project.
 
 All users get the events of runners that belong to no project. Only administrators get an event whose project is unknown
-to the builds service, and an event of a runner whose owner is unknown, because it has left the event log.
+to the builds service, and an event of a runner whose owner is unknown, because its events left the event log.
 """
 
 import asyncio

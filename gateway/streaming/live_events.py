@@ -50,7 +50,7 @@ class EventReader:
     def put(self, event: StoredEvent, audience: Audience) -> None:
         """Queue an event, unless it was queued before. Disconnects the client if too many wait for it.
 
-        An event that the user may not see, or has not asked for, only moves the position.
+        An event that the user may not see, or that the filter excludes, only advances the position.
         """
         position = self._positions[event.stream]
         if self._is_closed or (position is not None and event.sequence <= position):

@@ -1,4 +1,4 @@
-"""Read-only git repositories over HTTP: `git http-backend` behind the HTTP server of the standard library."""
+"""Read-only git repositories over HTTP, served by `git http-backend` behind the standard library's HTTP server."""
 
 import gzip
 import os

@@ -58,7 +58,7 @@ def _named(actor: ActorRef, names: Mapping[int, str]) -> ActorRef:
 
 def _require_kept(commit: Document) -> None:
     if is_tombstone(commit):
-        raise RequestRejected("HISTORY_NOT_FOUND", "It was deleted, and its events have left the event log.")
+        raise RequestRejected("HISTORY_NOT_FOUND", "The object was deleted, and its events left the event log.")
 
 
 class HistoryQueries:
@@ -114,7 +114,7 @@ class HistoryQueries:
             for recorded in await from_document(document, self._vault):
                 row = category.apply(row, recorded)
         if last is None:
-            raise RequestRejected("HISTORY_NOT_FOUND", "It did not exist at that time.")
+            raise RequestRejected("HISTORY_NOT_FOUND", "The object did not exist at that time.")
         return StreamState(
             kind=query.kind,
             id=query.id,

@@ -239,7 +239,7 @@ class CommandHandler:
     async def _require_kept(self, loaded: LoadedStream[S, R], stream: str) -> None:
         """Raise RequestRejected with NOT_FOUND if the stream is empty because it was removed from the log."""
         if loaded.version == 0 and await self._store.is_removed(stream):
-            raise RequestRejected("NOT_FOUND", "It existed, and was removed after its retention time.")
+            raise RequestRejected("NOT_FOUND", "The object was deleted and removed after its retention time.")
 
     def _cache_stream(self, stream: str, loaded: LoadedStream[S, R]) -> None:
         try:

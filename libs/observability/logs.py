@@ -43,7 +43,7 @@ CREDENTIAL_PATTERNS = [
     # pydantic's validation errors contain the input
     (re.compile(r"input_value=.*?(?=, input_type=)", re.DOTALL), f"input_value={REDACTED}"),
 ]
-# the text format shows these fields in fixed places, or leaves them out
+# the text format shows these fields at fixed positions, or leaves them out
 TEXT_FIELDS = ("time", "level", "logger", "service", "instance", "message", "trace_id", "span_id", "exception")
 
 

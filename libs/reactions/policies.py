@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("headrace.reactions")
 
 REACTION_CACHE_SIZE = 4096  # recently executed reactions; the subscription skips them without a query
-POSTPONEMENT_SECONDS = 0.05  # of a batch for a policy with `now`, so that the subscription usually finds its work done
+POSTPONEMENT_SECONDS = 0.05  # delay of a batch for a policy with `now`, whose work is then usually done
 CONSUMER_ATTRIBUTES = {**NATS, "messaging.operation.type": "process"}
 # After contention (CONFLICT) or a bug (REQUEST_INVALID), the subscription logs the error and retries the event.
 RETRYABLE_CODES = {"CONFLICT", "REQUEST_INVALID"}
@@ -91,7 +91,7 @@ class Reactions:
             yield (
                 command,
                 CommandMetadata(
-                    derive_id(*source, index),  # releases up to 0.2.0 know no other id of a reaction
+                    derive_id(*source, index),  # the only id of a reaction that releases up to 0.2.0 use
                     self._clock.machine_time(),
                     recorded.metadata.actor,
                     command.wire_name,

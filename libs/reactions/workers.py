@@ -38,7 +38,8 @@ log = logging.getLogger("headrace.workers")
 FASTSTREAM_LOGGER: Any = logging.LoggerAdapter(logging.getLogger("faststream"))
 
 MAX_RETRY_DELAY_SECONDS = 10.0
-POSTPONEMENT_SECONDS = 2.0  # of the first delivery to a worker with `now`, and of others while its work runs here
+# delay of the first delivery to a worker with `now`, and of a delivery whose work runs in this process
+POSTPONEMENT_SECONDS = 2.0
 SHUTDOWN_TIMEOUT_SECONDS = 5.0
 MAX_STARTED_NOW = 500  # per process; the consumer delivers further events
 MAX_COUNTED_EVENTS = 10_000  # events per process whose failures are counted

@@ -19,8 +19,8 @@ from libs.projections.read_model import ReadModel
 from libs.security.envelope_encryption import Encryption
 from libs.settings import Settings
 
-POLICY_PREFIX = "reactions-to-"  # of the names of subscriptions that run policies
-BATCH_SECONDS = 0.25  # `Projection.batch_seconds` of statistics and similar rows
+POLICY_PREFIX = "reactions-to-"  # prefix of the names of subscriptions that run policies
+BATCH_SECONDS = 0.25  # value of `Projection.batch_seconds` for statistics and similar rows
 
 C = TypeVar("C", bound=AnyCommand)
 E = TypeVar("E", bound=Event)
@@ -194,7 +194,7 @@ class Expiry:
     time_field: str  # row field with the time from which the age counts; the first field of an index
     days: Callable[[Settings], int]  # 0: never
     condition: Filter = field(default_factory=dict)  # which rows may expire
-    count: Callable[[Settings], int] = field(default=lambda _settings: 0)  # of rows to keep; 0: all
+    count: Callable[[Settings], int] = field(default=lambda _settings: 0)  # number of rows to keep; 0: all
     group_field: str = ""  # the count applies to each value of this numeric row field, the first field of an index
 
 

@@ -55,7 +55,7 @@ class RetentionSettings(BaseModel):
     notification_count: Limit = 10_000
     event_days: Days = 7  # events in NATS; the event log keeps all
     event_megabytes: Limit = 2048  # MiB of events in NATS per service; 0: no limit
-    deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 7  # until the events of deleted objects leave the log
+    deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 7  # time until events of deleted objects leave the log
 
 
 class S3Settings(BaseModel):

@@ -41,4 +41,4 @@ class FleetRunner(RunnerCapabilities):
 
 class Fleet(Message):
     runners: tuple[FleetRunner, ...]  # by name
-    waiting_jobs: int  # of all projects
+    waiting_jobs: int  # number of jobs, of all projects

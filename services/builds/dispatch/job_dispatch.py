@@ -1,4 +1,4 @@
-"""Job dispatch: assign the next job of the queue to a runner that asks for work, with everything the job needs."""
+"""Job dispatch: assign the next job of the queue to a runner, with everything that the job needs."""
 
 import asyncio
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from libs.service.declaration import Context
 
 
 class ProjectDeletedError(Exception):
-    """The project was deleted, so its builds cannot go on."""
+    """The project was deleted, so its builds cannot continue."""
 
 
 def with_owner(project: LaunchedProject, secrets: JobSecrets) -> LaunchedProject:

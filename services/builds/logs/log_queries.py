@@ -26,7 +26,7 @@ SECTION_IDS_PER_BUILD = 10_000  # a section's id is the build id times this, plu
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """A section of a build's log with its text, or with the place where its text is stored."""
+    """A section of a build's log, with its text or with a reference to the stored text."""
 
     section: Section
     attempt_id: str = ""  # empty: `text` has the content

@@ -50,7 +50,9 @@ class DryPlanner:
         )
         if self._running >= MAX_CONCURRENT_PLANS:
             raise RequestRejected(
-                "TOO_MANY_REQUESTS", "Other plans are being made. Try again soon.", retry_after=RETRY_AFTER_SECONDS
+                "TOO_MANY_REQUESTS",
+                "Too many plans are being computed. Try again in a few seconds.",
+                retry_after=RETRY_AFTER_SECONDS,
             )
         self._running += 1
         try:

@@ -111,7 +111,7 @@ authorize = Authorization(
         contract.ChangeBuildPriority: require_administrator,
         contract.ListJobs: require_administrator,
         contract.GetProjectAccess: allow_all,  # never sent for a client
-        # their handlers ask the projects service whether the actor may launch builds
+        # their handlers query the projects service, which knows whether the actor may launch builds
         contract.QueueBuild: allow_all,
         contract.PlanProject: allow_all,
         contract.PlayJob: allow_all,

@@ -24,7 +24,7 @@ from tests.integration.whole.history.history_requests import (
 from tests.support.in_process.running_system import RunningSystem
 
 REMOVAL_DELAY = timedelta(days=7)
-DETAIL = "It was deleted, and its events have left the event log."
+DETAIL = "The object was deleted, and its events left the event log."
 
 
 async def create_objects(system: RunningSystem) -> dict[str, str]:
