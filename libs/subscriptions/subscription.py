@@ -226,9 +226,7 @@ class CatchUpSubscription:
         saved = await self._checkpoints.find()
         while saved and saved["incarnation"] == REBUILDING:
             self._on_state(self.name, True, 0)
-            log.warning(
-                "subscription %s waits for `headrace admin rebuild`; if it was interrupted, run it again", self.name
-            )
+            log.warning("%s waits for `headrace admin rebuild`; if it was interrupted, run it again", self.name)
             await asyncio.sleep(MAX_RETRY_SECONDS)
             saved = await self._checkpoints.find()
         info = await self._js.stream_info(self.source)

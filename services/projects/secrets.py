@@ -169,7 +169,7 @@ async def get_forge(ctx: Context, query: GetForge) -> Forge:
 
 
 async def encrypt_forge_token(ctx: Context, project: ProjectRow, public_key: str) -> str:
-    """Return the token, encrypted for the requesting service, or an empty text if there is none.
+    """Return the token, encrypted for the requesting service, or an empty text without a token.
 
     Only secrets of the project itself are used: a global secret could be meant for another server.
     """

@@ -17,9 +17,7 @@ COLUMNS = ("id", "name", "env", "projects_id")
 SecretArgument = Annotated[str, typer.Argument(help="Name or number of the secret.")]
 ProjectsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--project", "-p", help="Project that may use it; can be repeated.", autocompletion=complete_projects
-    ),
+    typer.Option("--project", "-p", help="Project that may use it; can be repeated.", autocompletion=complete_projects),
 ]
 
 

@@ -29,12 +29,7 @@ export function BuildActions({ build, reload }: { build: Overview; reload: () =>
   return (
     <>
       {canRetry && (
-        <ActionButton
-          kind="primary"
-          icon="retry"
-          title="Run the failed and canceled jobs again (R)"
-          action={retry}
-        >
+        <ActionButton kind="primary" icon="retry" title="Run the failed and canceled jobs again (R)" action={retry}>
           Retry
         </ActionButton>
       )}

@@ -48,8 +48,8 @@ export function PastBanner({ at }: { at: number }) {
   return (
     <p class="past-banner" role="status">
       <span>
-        You look at the build as of <strong>{formatExact(new Date(at).toISOString())}</strong>. Actions are off, and the log is shown in
-        full.
+        You look at the build as of <strong>{formatExact(new Date(at).toISOString())}</strong>. Actions are off, and the
+        log is shown in full.
       </span>
       <Button onClick={() => choose(null)}>Back to now</Button>
     </p>

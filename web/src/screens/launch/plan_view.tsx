@@ -47,8 +47,8 @@ function PlanView({ plan }: { plan: BuildPlan }) {
   return (
     <>
       <p>
-        The repository can be read, and <code>{plan.spec_file_path}</code> at <code>{plan.sha?.slice(0, 8)}</code> is valid:{" "}
-        {plural(plan.jobs.length, "job")}.
+        The repository can be read, and <code>{plan.spec_file_path}</code> at <code>{plan.sha?.slice(0, 8)}</code> is
+        valid: {plural(plan.jobs.length, "job")}.
       </p>
       <ul>
         {plan.jobs.map(({ name, stage, when, steps, tags }) => (

@@ -129,7 +129,10 @@ function Deletion({ person }: { person: Person }) {
         confirm="Delete"
         action={remove}
       >
-        <p>All sessions, tokens and keys become invalid. This cannot be undone. To revoke access only, disable the user instead.</p>
+        <p>
+          All sessions, tokens and keys become invalid. This cannot be undone. To revoke access only, disable the user
+          instead.
+        </p>
       </ConfirmButton>
     </Section>
   );

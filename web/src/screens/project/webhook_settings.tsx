@@ -28,9 +28,7 @@ export function WebhookSettings({ project, reload }: { project: Project; reload:
         confirm="Replace"
         action={() => replaceKey(project, reload)}
       >
-        <p>
-          Webhooks that are signed with the current secret are then rejected. Enter the new secret at the forge.
-        </p>
+        <p>Webhooks that are signed with the current secret are then rejected. Enter the new secret at the forge.</p>
       </ConfirmButton>
     </Section>
   );

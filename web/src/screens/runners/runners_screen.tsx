@@ -40,7 +40,7 @@ export default function RunnersScreen() {
             <>
               <p class="summary">
                 {plural(runners.filter(({ online }) => online).length, "runner")} online,{" "}
-                {plural(jobs.length).length, "runner")} at work,{" "} => runners.filter(({ jobs }) => jobs.length).length, "runner")} busy,{" "} => jobs.length).length, "runner")} at work,{" "}
+                {plural(runners.filter(({ jobs }) => jobs.length).length, "runner")} busy,{" "}
                 <a href={url("/queue")}>{plural(waiting_jobs, "job")} waiting</a>
               </p>
               <ul class="runner-grid">

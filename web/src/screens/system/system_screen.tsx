@@ -53,7 +53,7 @@ export default function SystemScreen() {
       )}
       <p class={`notice tone-${down.length ? "warning" : "success"}`} role="status">
         {down.length
-          ? `${plural(down.length, "process is", "processes are")} not ready: instance).join(", ")}. Others take over their work.` => ${down.map(({ instance }) => instance).join(", ")}.` => instance).join(", ")}. Others take over their work.`
+          ? `${plural(down.length, "process is", "processes are")} not ready: ${down.map(({ instance }) => instance).join(", ")}.`
           : `All ${plural(processes.length, "process is", "processes are")} ready.`}
       </p>
       <SystemMap system={system} processes={processes} runners={fleet.data?.runners ?? []} />
