@@ -28,6 +28,13 @@ PasswordOption = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from the standard input. Default: prompt for it.")
 ]
 
+NewRolesOption = Annotated[
+    list[str] | None, typer.Option("--role", help=f"{' or '.join(ROLES)}; can be repeated. Default: unchanged.")
+]
+NewPasswordOption = Annotated[
+    bool, typer.Option("--password-stdin", help="Read a new password from the standard input. Default: unchanged.")
+]
+
 
 @users.command("ls")
 def list_users(as_json: JsonOption = False) -> None:
@@ -61,12 +68,12 @@ def create_user(
 @users.command("set")
 def change_user(
     user: UserArgument,
-    roles: RolesOption = None,
+    roles: NewRolesOption = None,
     email: Annotated[str | None, typer.Option("--email", help="E-mail address; empty: none.")] = None,
     enabled: Annotated[
         bool | None, typer.Option("--enable/--disable", help="Whether the user may sign in.", show_default=False)
     ] = None,
-    password_stdin: PasswordOption = False,
+    password_stdin: NewPasswordOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Change a user's roles, e-mail address, state or password. A change of roles or password ends all sessions."""
