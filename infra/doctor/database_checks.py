@@ -188,7 +188,7 @@ async def _check_parked_events(service: Service, database: AsyncDatabase[Documen
 async def check_storage(
     client: AsyncMongoClient[Document], settings: Settings, services: Sequence[Service]
 ) -> AsyncIterator[Finding]:
-    """Check the disk of MongoDB: its free space, and when it is full at the growth of the last days."""
+    """Check the free space of MongoDB's disk, and the number of days until it is full at the recent growth."""
     databases = {service.name: get_database(client, settings, service.name) for service in services}
     first = databases[services[0].name]
     disk, now = await measure_disk(first), await get_server_time(first)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from libs.settings import SettingsError
 
-VERIFY_FAILED = "CERTIFICATE_VERIFY_FAILED"  # OpenSSL's name, which is part of every driver's error message
+VERIFY_FAILED = "CERTIFICATE_VERIFY_FAILED"  # OpenSSL's name of the error, contained in the messages of all drivers
 
 
 class CertificateError(SettingsError):

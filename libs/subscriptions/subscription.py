@@ -95,7 +95,7 @@ class CatchUpSubscription:
         self._is_relevant = is_relevant
         self._saved = Checkpoint()
         self._saved_at = 0.0  # monotonic clock
-        self._is_complete = False  # whether all events were handled once since the first one
+        self._is_complete = False  # all events up to the end of the stream were handled at least once
         # earlier events were handled before the backup; set after a restore
         self._restore_cutoff: datetime | None = None
         self._reset = reset

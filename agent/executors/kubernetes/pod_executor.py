@@ -126,7 +126,7 @@ class KubernetesExecutor:
     async def close(self) -> None:
         try:
             await self._client.delete_pod(self._name)
-        except KubernetesError as error:  # remove_orphans() of any agent removes it after its lifetime
+        except KubernetesError as error:  # after the pod's lifetime, remove_orphans() of any agent deletes it
             logger.warning("job %d: %s", self._job.id, error)
         finally:
             await self._client.aclose()
