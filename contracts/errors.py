@@ -28,7 +28,7 @@ CODES: dict[str, ErrorCode] = {
     "SESSION_CROSS_SITE": ErrorCode(
         403, "A request with a session cookie that changes something must come from a page of this server."
     ),
-    "PASSWORD_WRONG": ErrorCode(422, "The present password is wrong."),
+    "PASSWORD_WRONG": ErrorCode(422, "The current password is wrong."),
     "TOKEN_SCOPE": ErrorCode(403, "The personal token does not have the scope required by this route."),
     "FORBIDDEN": ErrorCode(403, "The token does not have the role required by this route."),
     "NOT_FOUND": ErrorCode(404, "There is no resource at this path."),
@@ -199,7 +199,7 @@ CODES: dict[str, ErrorCode] = {
     # codes of history queries
     "HISTORY_KIND_UNKNOWN": ErrorCode(404, "The kind is unknown. `detail` lists the kinds."),
     "HISTORY_NOT_FOUND": ErrorCode(
-        404, "The object never existed, or not yet at that time, or its events have left the event log."
+        404, "The object never existed, or not yet at that time, or its events were removed from the event log."
     ),
 }
 

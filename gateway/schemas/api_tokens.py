@@ -11,7 +11,7 @@ class ApiToken(ResponseModel):
     uuid: str = Field(description="alternative id", examples=[UUID])
     name: str = Field(examples=["website"])
     scopes: tuple[str, ...] = Field(
-        description="scopes of the token; empty: everything that its user may do", examples=[["BUILD_READ"]]
+        description="scopes of the token; empty: all rights of its user", examples=[["BUILD_READ"]]
     )
     created_at: Moment = Field(description="when the token was created", examples=[MOMENT])
     expires_at: str | None = Field(

@@ -59,7 +59,7 @@ class ListBuilds(PageRequest):
 
 
 class ListRecentBuilds(Query):
-    """List the newest builds of each of some projects. Answer: RecentBuilds, without projects hidden from the user."""
+    """List the newest builds of several projects. Answer: RecentBuilds, without projects hidden from the user."""
 
     projects_id: Annotated[tuple[int, ...], Field(max_length=MAX_LISTED_PROJECTS)]
     limit: int = Field(default=30, ge=1, le=MAX_RECENT_BUILDS)  # builds of each project

@@ -40,7 +40,7 @@ async def get_filter(
 
 @router.get(
     "",
-    summary="List what was done to all objects, newest first. Secret values are never included.",
+    summary="List the changes of all objects, newest first. Secret values are never included.",
     responses=errors(
         *READ_ERRORS, "REQUEST_INVALID", "REQUEST_MALFORMED", "PAGINATION_CURSOR_INVALID", "HISTORY_KIND_UNKNOWN"
     ),

@@ -98,7 +98,7 @@ forward(
     "/recent",
     ListRecentBuilds,
     Reader,
-    "List the newest builds of each of some projects.",
+    "List the newest builds of several projects, by project.",
     response=RECENT_BUILDS,
     fields=(Depends(get_recent),),
     errors=("REQUEST_INVALID",),

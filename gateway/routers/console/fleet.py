@@ -19,7 +19,7 @@ router = json_router("/api/developer/fleet", "Runners")
 
 @router.get(
     "",
-    summary="List the runners that the user may see, with the jobs that they have now.",
+    summary="List the runners that the user may see, with their current jobs.",
     responses=errors(*READ_ERRORS),
 )
 async def get_fleet(user: Annotated[Actor, Security(developer, scopes=["BUILD_READ"])], bus: Bus) -> FleetView:

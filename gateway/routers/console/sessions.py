@@ -29,7 +29,7 @@ router = json_router("/api/auth/session", "Access")
 @router.post(
     "",
     response_model=SessionView,
-    summary="Sign in and get the session as a cookie, which is as good as a token.",
+    summary="Sign in and set the session cookie, which grants the same access as a token.",
     responses=errors(*ANY_ROUTE, *COOKIES, *WRITES, "UNAUTHORIZED"),
     dependencies=[Depends(require_same_origin)],
 )
@@ -41,7 +41,7 @@ async def create_session(body: SignIn, _user: Anyone, ip_address: ClientIp, requ
 @router.post(
     "/renew",
     response_model=SessionView,
-    summary="Replace the session of the cookie by one that ends later.",
+    summary="Renew the session of the cookie.",
     responses=errors(*SESSION_ERRORS, "SESSION_EXPIRED", "REQUEST_TOO_LARGE", "CONFLICT"),
     dependencies=[Depends(require_same_origin), Depends(limit_refusals)],
 )

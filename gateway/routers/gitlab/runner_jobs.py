@@ -36,7 +36,7 @@ router = runner_router("/api/v4/jobs")
     "/request",
     status_code=201,
     response_model=JobPayload,
-    summary="Request a job; the request is held until there is one, or a time-out.",
+    summary="Request a job. The request is held until a job is available or a timeout passes.",
     responses={
         204: {"description": "There is no job. `X-GitLab-Last-Update` is to be sent with the next request."},
         **runner_errors("FORBIDDEN", "REQUEST_MALFORMED"),

@@ -12,29 +12,27 @@ from gateway.schemas.samples import MOMENT, UUID
 class OwnPasswordRequest(JsonBody):
     model_config = ConfigDict(json_schema_extra={"required": ["current_password", "password"]})
 
-    current_password: TextOrEmpty = Field("", description="present password", json_schema_extra=at_most(1024))
+    current_password: TextOrEmpty = Field("", description="current password", json_schema_extra=at_most(1024))
     password: Text = Field(None, description="new password", json_schema_extra=at_most(1024))
 
 
 class OwnEmailRequest(JsonBody):
     model_config = ConfigDict(json_schema_extra={"required": ["current_password"]})
 
-    current_password: TextOrEmpty = Field("", description="present password", json_schema_extra=at_most(1024))
+    current_password: TextOrEmpty = Field("", description="current password", json_schema_extra=at_most(1024))
     email: Text = Field(None, description="new e-mail address", examples=["ivan@example.org"])
 
 
 class Notification(ResponseModel):
     id: str = Field(description="UUID", examples=[UUID])
     kind: str = Field(description="`build_failed` or `test`", examples=["build_failed"])
-    status: str = Field(
-        description="`requested`, `sent`, `skipped`, or `gave_up` after the last attempt", examples=["sent"]
-    )
+    status: str = Field(description="`requested`, `sent`, `skipped`, or `gave_up` (abandoned)", examples=["sent"])
     user_id: int | None = Field(description="number of the recipient; null: an address", examples=[17])
     title: str = Field(description="subject of the mail", examples=["Build 17 of website failed"])
     attempts: int = Field(description="attempts to send it that failed")
     reason: str = Field(description="why the last attempt failed, or why it was skipped; empty: it did not fail")
     requested_at: Moment | None = Field(examples=[MOMENT])
-    ended_at: Moment | None = Field(description="when it was sent, skipped or given up", examples=[MOMENT])
+    ended_at: Moment | None = Field(description="when it was sent, skipped or abandoned", examples=[MOMENT])
 
 
 class NotificationPage(ResponseModel):
@@ -55,13 +53,11 @@ class OutgoingRequest(ResponseModel):
     state: str = Field(
         description="`pending`, `running`, `success`, `failure` or `canceled`: state of the build", examples=["success"]
     )
-    status: str = Field(
-        description="`requested`, `sent`, `skipped`, or `gave_up` after the last attempt", examples=["sent"]
-    )
+    status: str = Field(description="`requested`, `sent`, `skipped`, or `gave_up` (abandoned)", examples=["sent"])
     attempts: int = Field(description="number of attempts to send it")
     reason: str = Field(description="why the last attempt failed, or why it was skipped; empty: it did not fail")
     requested_at: Moment | None = Field(examples=[MOMENT])
-    ended_at: Moment | None = Field(description="when it was sent, skipped or given up", examples=[MOMENT])
+    ended_at: Moment | None = Field(description="when it was sent, skipped or abandoned", examples=[MOMENT])
 
 
 class OutgoingPage(ResponseModel):

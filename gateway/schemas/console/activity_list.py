@@ -20,12 +20,12 @@ class ActivityItem(ResponseModel):
     service: str = Field(description="service that recorded it", examples=["projects"])
     kind: str = Field(description="type of the object, as in `/api/admin/history/{kind}/{id}`", examples=["project"])
     id: str = Field(description="number or UUID of the object", examples=["17"])
-    version: int = Field(description="version of the object after it")
+    version: int = Field(description="version of the object after the change")
     at: Moment = Field(description="when it was recorded", examples=[MOMENT])
-    actor: NamedUser = Field(description="who did it; number 0: a runner or the system")
+    actor: NamedUser = Field(description="actor; number 0: a runner or the system")
     command: str = Field(description="command that was executed", examples=["RenameProject"])
-    trace_id: str | None = Field(description="trace of the request; entries of one request have the same")
-    events: tuple[ActivityEvent, ...] = Field(description="what happened, in order")
+    trace_id: str | None = Field(description="trace of the request; all changes of a request have the same trace")
+    events: tuple[ActivityEvent, ...] = Field(description="events of the change, in order")
 
 
 class ActivityPage(ResponseModel):

@@ -12,7 +12,7 @@ SHA = "4f2c8d1e0b7a69538f4e2d1c0b9a88776655443f"
 
 class NamedUser(ResponseModel):
     id: int = Field(description="number of the user; 0: the system or a runner", examples=[17])
-    name: str = Field(description="present username; `deleted user` after a deletion", examples=["ivan"])
+    name: str = Field(description="current username; `deleted user` after a deletion", examples=["ivan"])
 
 
 class BuildProject(ResponseModel):

@@ -24,7 +24,7 @@ class LogPosition(Positioned):
 
 class LineTime(ResponseModel):
     line: int = Field(description="number of the line in its section, from 0")
-    at: Moment = Field(description="when this line and those after it arrived", examples=[MOMENT])
+    at: Moment = Field(description="when this line, and those up to the next entry, arrived", examples=[MOMENT])
 
 
 class LogChunk(Positioned):

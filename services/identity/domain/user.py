@@ -128,7 +128,7 @@ def decide(user: User, command: UserCommand) -> list[UserEvent]:
                 raise RequestRejected("TOKEN_NOT_FOUND")
             return [ApiTokenRevoked(user_id=command.user_id, token_id=token_id)]
         case _:
-            raise RequestRejected("CONFLICT", f"{command.wire_name} is not possible in the present state of the user")
+            raise RequestRejected("CONFLICT", f"{command.wire_name} is not possible in the current state of the user")
 
 
 def evolve(user: User, event: UserEvent) -> User:

@@ -135,7 +135,7 @@ function CredentialDialog({ credential, onClose, reload }: DialogProps) {
           rows={6}
           placeholder="-----BEGIN OPENSSH PRIVATE KEY-----"
           hint={
-            credential ? "Leave it empty to keep the present key." : "Without a passphrase. It is stored encrypted."
+            credential ? "Leave it empty to keep the current key." : "Without a passphrase. It is stored encrypted."
           }
           value={key}
           onInput={setKey}

@@ -66,7 +66,7 @@ export function SecretDialog({ secret, projects, onClose, reload }: Props) {
         />
         <TextArea
           label={secret ? "New value" : "Value"}
-          hint={secret ? "Leave it empty to keep the present value." : "Logs hide values of four or more characters."}
+          hint={secret ? "Leave it empty to keep the current value." : "Logs hide values of four or more characters."}
           rows={3}
           value={value}
           onInput={setValue}
