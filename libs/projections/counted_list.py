@@ -66,7 +66,7 @@ class CountedList(Generic[R]):
         skip, limit = request.skip, request.limit
         condition = {**condition, self._order_field: HAS_TIME}
         cached = self._cache.get(key)
-        if request.after:  # the database finds the row in the index
+        if request.after:  # one row, which the database finds in the index
             return await fetch_rows(rows, request, self._order, condition)
         if cached is None:
             # a short list, or an early page of a long one, needs no anchors

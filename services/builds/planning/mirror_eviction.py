@@ -9,7 +9,7 @@ LAST_USED = "headrace-last-used"  # a file in the mirror; its modification time 
 
 
 class Mirror(NamedTuple):
-    """Mirrors compare by their last use."""
+    """A mirror of a repository. Mirrors are ordered by their last use."""
 
     last_used: float  # seconds since the epoch
     size: int  # bytes
