@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 from playwright.async_api import Error as PlaywrightError
 
 from gateway.http.console import BUILT_CONSOLE
@@ -18,7 +18,7 @@ from tests.support.stacks.running_stack import RunningStack
 
 SCREENSHOTS = Path(os.environ.get("CONSOLE_SCREENSHOTS", ".screenshots"))
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 30_000
 
 
 @dataclass
@@ -81,6 +81,7 @@ async def console(stack: RunningStack) -> AsyncIterator[Console]:
         pytest.skip("Chromium is not installed; .ci/run installs it")
     if not (BUILT_CONSOLE / "index.html").is_file():
         pytest.skip("the web console is not built; make setup builds it")
+    expect.set_options(timeout=TIMEOUT_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         console = Console(browser, stack)
