@@ -31,7 +31,7 @@ KEY_MAX_AGE_SECONDS = 60.0  # older keys are reloaded, so a withdrawn key is acc
 MAX_CACHED_CLAIMS = 10_000  # limit of cached verified login tokens
 MAX_TOKEN_LENGTH = 4096  # characters; tokens issued by identity have about 400
 PERSONAL_TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
-REFRESH_TIMEOUT_SECONDS = 1.0  # for access that is cached, so that a service that hangs does not delay every request
+REFRESH_TIMEOUT_SECONDS = 2.0  # for access that is cached, so that a service that hangs does not delay every request
 
 
 class Role(StrEnum):
