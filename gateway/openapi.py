@@ -22,6 +22,7 @@ from gateway.errors import ErrorBody
 OPENAPI_VERSION = "3.1.0"
 REFERENCED_MODELS: tuple[type[BaseModel], ...] = (ErrorBody, *RUNNER_MODELS)  # routes refer to them by name
 SCHEMA_REFERENCE = "#/components/schemas/{model}"
+REFERENCE = re.compile(r'"#/components/(\w+)/([^"]+)"')
 VALIDATION_SCHEMAS = ("HTTPValidationError", "ValidationError")  # FastAPI's own error schemas, which are removed
 EVENT_STREAM = "text/event-stream"
 DESCRIPTION = (
@@ -70,7 +71,30 @@ def _select_operations(document: dict[str, Any], app: FastAPI) -> dict[str, Any]
     }
     if sum(map(len, selected.values())) < len(served):
         return None
-    return document | {"paths": {path: operations for path, operations in selected.items() if operations}}
+    return _drop_unused(document | {"paths": {path: operations for path, operations in selected.items() if operations}})
+
+
+def _drop_unused(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document without the components and tags that no operation uses."""
+    components: dict[str, dict[str, Any]] = document["components"]
+    used = set[tuple[str, str]]()
+    found = _references(document["paths"])
+    while found:
+        used |= found
+        found = {reference for kind, name in found for reference in _references(components[kind][name])} - used
+    tags = {tag for operation in _operations(document) for tag in operation.get("tags", ())}
+    return document | {
+        "tags": [tag for tag in document["tags"] if tag["name"] in tags],
+        "components": {
+            kind: {name: part for name, part in parts.items() if (kind, name) in used or kind == "securitySchemes"}
+            for kind, parts in components.items()
+        },
+    }
+
+
+def _references(part: Any) -> set[tuple[str, str]]:
+    """Return kind and name of the components that a part of the document refers to."""
+    return set(REFERENCE.findall(json.dumps(part)))
 
 
 def _path_shape(path: str) -> str:

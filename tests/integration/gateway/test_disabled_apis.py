@@ -13,6 +13,8 @@ ROUTES = {
     "gitflic": [("GET", "/api/admin/user"), ("POST", "/api/admin/runners/x/edit")],
     "runners": [("POST", "/api/v4/jobs/request"), ("DELETE", "/api/v4/runners"), ("POST", "/-/runner/registration")],
 }
+SCHEMAS = {"free_commit": "DeveloperGithubUsernameRequest", "gitflic": "SshKeyPage", "runners": "JobRequest"}
+TAGS = {"free_commit": "Executors", "gitflic": "Users", "runners": "Runner protocol"}
 ALIASES = {"free_commit": "/api-free-commit/guest/ping", "gitflic": "/rest-api/guest/ping"}
 
 
@@ -49,7 +51,10 @@ async def test_sign_in_and_own_routes_remain(stage: GatewayStage) -> None:
 
 
 async def test_the_openapi_document_omits_a_disabled_api(stage: GatewayStage, disabled: str) -> None:
-    paths = (await stage.http.get("/api/openapi.json")).json()["paths"]
+    document = (await stage.http.get("/api/openapi.json")).json()
+    paths, schemas = document["paths"], document["components"]["schemas"]
+    assert (SCHEMAS[disabled] in schemas, "SessionView" in schemas) == (False, True)
+    assert TAGS[disabled] not in [tag["name"] for tag in document["tags"]]
     for api, examples in {
         "free_commit": ["/api/developer/projects", "/api/admin/secrets/{secret_id}/name"],
         "gitflic": ["/api/admin/user", "/api/admin/runners/{runner_uuid}/edit"],
