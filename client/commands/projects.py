@@ -18,7 +18,9 @@ SETTINGS = (
     "name", "description", "repository", "branch", "spec_file_path", "keep_number_build", "allow_concurrent_execution",
     "protected_branches", "visibility",
 )  # fmt: skip
+STATUS_COLUMNS = ("requested", "build_id", "sha", "state", "status", "attempts", "target", "reason")
 DEFAULT_SPEC_FILE = "/headrace.yaml"
+MAX_STATUSES = 200
 
 
 @app.command("ls")
@@ -127,6 +129,30 @@ def delete_project(project: ProjectArgument, yes: YesOption = False) -> None:
         confirm(f"Delete the project {row['name']} with all its builds?", yes=yes)
         client.delete(f"/developer/projects/{row['id']}")
     typer.echo(f"Project {row['name']} deleted.")
+
+
+@app.command("statuses")
+def list_statuses(
+    project: ProjectArgument,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_STATUSES, help="Number of statuses.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List the latest commit statuses for the forge of a project, with the reason why one was not sent.
+
+    Needs a maintainer of the project.
+    """
+    from client.builds.overview import find_project
+    from client.output.tables import format_age, show_rows
+    from client.session.connection import connect
+    from client.session.console_urls import parse_target
+
+    target = parse_target(project, "projects")
+    with connect(target.server_url) as client:
+        found = find_project(client, target.id)
+        page = client.get(f"/developer/projects/{found['id']}/outgoing-requests", limit=limit)
+    rows = page["outgoing_requests"]
+    table = [{**row, "sha": row["sha"][:8], "requested": format_age(row["requested_at"])} for row in rows]
+    show_rows(rows if as_json else table, STATUS_COLUMNS, as_json=as_json)
 
 
 def _find_executor(client: Any) -> int:

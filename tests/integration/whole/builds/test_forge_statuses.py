@@ -1,11 +1,16 @@
 """The states of a build arrive at the forge that its project names, with the token from a secret of the project."""
 
+import asyncio
+import json
+import os
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 from infra.demo.git_server import GitServer
 from tests.support.external.forge_server import TOKEN, forge_server
 from tests.support.external.repositories import run_git
 from tests.support.in_process.build_system import BuildSystem
+from tests.support.stacks.running_stack import HEADRACE_COMMAND
 from tests.support.waiting import eventually
 
 
@@ -30,6 +35,17 @@ async def test_the_states_of_a_build_appear_at_its_commit(system: BuildSystem, t
         await runner.report(job, "failed")
         await eventually(lambda: forge.states == ["pending", "running", "failed"], within=20)
         listed = (await system.get(f"{path}/outgoing-requests"))["outgoing_requests"]
+        printed = await run_client(system, "projects", "statuses", str(project["id"]), "--limit", "2", "--json")
     assert {(status["sha"], status["name"]) for status in forge.statuses} == {(sha, "headrace/reported")}
     assert [request["state"] for request in listed] == ["failure", "running", "pending"]
     assert {request["build_id"] for request in listed} == {build_id}
+    assert json.loads(printed) == listed[:2]
+
+
+async def run_client(system: BuildSystem, *arguments: str) -> bytes:
+    token = system.admin["Authorization"].partition(" ")[2]
+    environ = os.environ | {"HEADRACE_URL": str(system.http.base_url), "HEADRACE_TOKEN": token}
+    command = await asyncio.create_subprocess_exec(*HEADRACE_COMMAND, *arguments, env=environ, stdout=PIPE, stderr=PIPE)
+    out, errors = await command.communicate()
+    assert command.returncode == 0, errors.decode()
+    return out
