@@ -29,7 +29,7 @@ COPY libs libs
 COPY services services
 COPY web web
 # Node.js is a wheel in /tools, and is not part of the final image. No wheel of Headrace is built without the console.
-RUN /tools/bin/python -m infra.web build \
+RUN /tools/bin/python -m infra.web build --required \
     && /tools/bin/uv build --quiet --wheel --require-hashes --build-constraints requirements.txt --out-dir dist \
     && /tools/bin/uv pip install --python /opt/headrace --no-deps dist/*.whl
 

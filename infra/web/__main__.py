@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from infra.web.node import Node, NodeMissing, require_node
@@ -20,15 +21,16 @@ CONTRACT = Path("contracts/openapi.json")
 CANARY_ERRORS = 3  # planted in web/canary.ts
 
 
-def build() -> int:
-    """Build the console. A failed installation of packages is not an error, because the console is optional."""
+def build(*, required: bool = False) -> int:
+    """Build the console. A failed installation of packages is an error only if the console is required."""
     try:
         node = require_node()
         sys.stdout.write("Building the web console ...\n")
         install_packages(node, for_checks=False)
     except (NodeMissing, PackagesMissing) as error:
-        sys.stderr.write(f"The web console is not built: {error}. The API works; `make setup` tries again.\n")
-        return 0
+        consequence = "" if required else " The API works; `make setup` tries again."
+        sys.stderr.write(f"The web console is not built: {error}.{consequence}\n")
+        return 1 if required else 0
     return _report(run_package(node, VITE, ("build", "--logLevel", "warn")))
 
 
@@ -96,4 +98,11 @@ def _report(result: subprocess.CompletedProcess[str]) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m infra.web", description=__doc__)
     parser.add_argument("command", choices=("build", "check", "test"))
-    sys.exit({"build": build, "check": check, "test": test}[parser.parse_args().command]())
+    parser.add_argument("--required", action="store_true", help="build: fail if the packages cannot be installed")
+    arguments = parser.parse_args()
+    commands: dict[str, Callable[[], int]] = {
+        "build": partial(build, required=arguments.required),
+        "check": check,
+        "test": test,
+    }
+    sys.exit(commands[arguments.command]())

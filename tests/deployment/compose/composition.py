@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 OUR_SERVICES = ("identity", "projects", "builds", "runners", "notifications", "gateway", "agent")
-OTHER_SERVICES = ("mongo", "nats", "proxy", "mail")
+OTHER_SERVICES = ("mongo", "nats", "proxy")
 
 
 def run_docker(*arguments: str, within: float = 120) -> str:
@@ -42,23 +42,17 @@ def find_skip_reason() -> str:
 class Composition:
     project: str
     port: int
-    mail_port: int
     image = "headrace:compose-test"
 
     @classmethod
     def new(cls) -> "Composition":
-        return cls(f"headrace-test-{os.getpid()}", find_free_port(), find_free_port())
+        return cls(f"headrace-test-{os.getpid()}", find_free_port())
 
     def run_compose(self, *arguments: str, within: float = 300, check: bool = True) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
             ["docker", "compose", "--project-name", self.project, *arguments],
             cwd=ROOT,
-            env=os.environ
-            | {
-                "HEADRACE_IMAGE": self.image,
-                "HEADRACE_PORT": str(self.port),
-                "MAIL_PORT": str(self.mail_port),
-            },
+            env=os.environ | {"HEADRACE_IMAGE": self.image, "HEADRACE_PORT": str(self.port)},
             capture_output=True,
             text=True,
             timeout=within,

@@ -1,5 +1,6 @@
 """docker-compose.yml in use: services are started, inspected, scaled, killed and removed."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,13 +37,37 @@ def test_every_service_runs_once_and_is_healthy(composition: Composition) -> Non
     assert {
         service: [state["Status"] for state in container_states] for service, container_states in states.items()
     } == {service: ["running"] for service in states}
-    assert {service for service, [state] in states.items() if state.get("Health", {}).get("Status") != "healthy"} == {
-        "mail"  # has no health check
+    assert {state.get("Health", {}).get("Status") for [state] in states.values()} == {"healthy"}
+    running = {
+        container["Config"]["Labels"]["com.docker.compose.service"]
+        for container in composition.inspect_containers()
+        if container["State"]["Running"]
     }
+    assert running == states.keys()
 
 
 def test_the_api_answers_on_the_published_port(composition: Composition) -> None:
     assert httpx.get(f"http://127.0.0.1:{composition.port}/readyz").json() == {"ready": True, "reasons": {}}
+
+
+def test_the_console_is_served_with_its_scripts(composition: Composition) -> None:
+    address = f"http://127.0.0.1:{composition.port}"
+    page = httpx.get(f"{address}/ui/")
+    assert page.status_code == 200
+    scripts = re.findall(r'<script[^>]* src="([^"]+)"', page.text)
+    assert scripts
+    for script in scripts:
+        response = httpx.get(httpx.URL(f"{address}/ui/").join(script))
+        assert (response.status_code, response.headers["content-type"].split(";")[0]) == (200, "text/javascript")
+    assert httpx.get(f"{address}/").headers["location"].endswith("/ui/")
+
+
+def test_every_container_has_limits(composition: Composition) -> None:
+    limits = {
+        container["Name"]: (container["HostConfig"]["Memory"], container["HostConfig"]["PidsLimit"])
+        for container in composition.inspect_containers()
+    }
+    assert [name for name, (memory, pids) in limits.items() if not memory or not pids] == []
 
 
 def test_our_containers_run_without_privileges(composition: Composition) -> None:
@@ -63,7 +88,7 @@ def test_our_containers_run_without_privileges(composition: Composition) -> None
 
 def test_the_image_contains_no_build_tools(composition: Composition) -> None:
     tools = composition.run_inside(
-        "builds", "bash", "-c", "type -p pip uv gcc cc make mongod nats-server hatchling pytest"
+        "builds", "bash", "-c", "type -p pip uv gcc cc make node npm mongod nats-server hatchling pytest"
     )
     assert tools.stdout == ""
 

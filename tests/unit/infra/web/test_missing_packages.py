@@ -1,6 +1,7 @@
-"""Without the npm registry, the unit tests are skipped with a message, and the checks fail with one."""
+"""Without the npm registry, the unit tests are skipped with a message; checks and the image's build fail with one."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -21,6 +22,7 @@ def fail_to_install(_node: Node, *, for_checks: bool) -> None:
             0,
             "The web console is not built: npm could not install its packages (ENOTFOUND).",
         ),
+        (partial(commands.build, required=True), 1, "npm could not install its packages (ENOTFOUND).\n"),
         (commands.test, 0, "The unit tests of the web console are skipped: npm could not install its packages"),
         (commands.check, 1, "The web console is not checked: npm could not install its packages"),
     ],
