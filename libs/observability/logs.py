@@ -116,7 +116,7 @@ class RateLimitFilter(logging.Filter):
 def configure_logging(service: str, instance: str, environ: Mapping[str, str] = os.environ) -> None:
     """Send all log messages, warnings and uncaught exceptions of the process to one handler on stderr.
 
-    Call it after all imports: FastStream adds a handler to its logger when it is imported.
+    A library that adds a handler to its logger when it is imported afterwards needs `adopt_library_logger`.
     """
     form = TextFormatter if environ.get("HEADRACE_LOG_FORMAT") == "text" else JsonFormatter
     handler = logging.StreamHandler(sys.stderr)
@@ -124,12 +124,17 @@ def configure_logging(service: str, instance: str, environ: Mapping[str, str] = 
     handler.addFilter(RateLimitFilter())
     logging.basicConfig(level=environ.get("HEADRACE_LOG_LEVEL", "INFO").upper(), handlers=[handler], force=True)
     for name in NOISY_LOGGERS:
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(logging.WARNING)
+        adopt_library_logger(name)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
+
+
+def adopt_library_logger(name: str) -> None:
+    """Send the warnings and errors of a library to the handler of the process, and drop its other messages."""
+    logger = logging.getLogger(name)
+    logger.handlers.clear()
+    logger.propagate = True
+    logger.setLevel(logging.WARNING)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -27,7 +27,7 @@ from contracts.messages import UnknownEvent
 from libs.eventstore.decider import AnyEvent
 from libs.messaging import cloudevents
 from libs.messaging.nats_connection import connect, disconnect, parse_nats_address
-from libs.observability.logs import summarize_error
+from libs.observability.logs import adopt_library_logger, summarize_error
 from libs.observability.tracing import attach_remote
 from libs.reactions.parking import MAX_TRIES, FailedEvent, Park, is_temporary
 from libs.service.declaration import AnyWorker, RetryLater
@@ -35,6 +35,7 @@ from libs.settings import Settings
 from libs.tasks import cancel_and_wait
 
 log = logging.getLogger("headrace.workers")
+adopt_library_logger("faststream")  # its import has added a handler, often after the process configured its logging
 FASTSTREAM_LOGGER: Any = logging.LoggerAdapter(logging.getLogger("faststream"))
 
 MAX_RETRY_DELAY_SECONDS = 10.0

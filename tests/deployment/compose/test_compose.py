@@ -1,5 +1,6 @@
 """docker-compose.yml in use: services are started, inspected, scaled, killed and removed."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from infra.service_catalog import SERVICES
 from tests.deployment.compose.composition import OTHER_SERVICES, OUR_SERVICES, Composition, find_skip_reason, run_docker
 from tests.support.hostile_script import FILES, connect, hostile_script, results, take_memory
 
@@ -100,6 +102,12 @@ def test_secrets_do_not_appear_in_container_metadata_or_logs(composition: Compos
     visible_text = str(composition.inspect_containers()) + composition.run_compose("logs", "--no-color").stdout
     visible_text += run_docker("history", "--no-trunc", composition.image)
     assert [name for name, secret in secrets.items() if secret in visible_text] == []
+
+
+def test_services_log_json_objects_only(composition: Composition) -> None:
+    logs = composition.run_compose("logs", "--no-color", "--no-log-prefix", *SERVICES, "gateway").stdout.splitlines()
+    assert len(logs) > len(SERVICES)
+    assert [line for line in logs if "message" not in json.loads(line)] == []
 
 
 def test_a_job_reaches_nothing_of_the_deployment_and_of_other_jobs(composition: Composition) -> None:

@@ -80,6 +80,16 @@ def test_libraries_log_warnings_and_above_through_the_same_handler() -> None:
     assert [json.loads(line)["message"] for line in lines] == ["loud"] * 5
 
 
+def test_faststream_logs_through_the_same_handler_when_the_workers_are_imported_later() -> None:
+    lines = stderr_of(
+        START
+        + "import libs.reactions.workers as workers;"
+        + "workers.FASTSTREAM_LOGGER.info('Received');"
+        + "workers.FASTSTREAM_LOGGER.warning('loud')"
+    )
+    assert [json.loads(line)["message"] for line in lines] == ["loud"]
+
+
 def test_the_level_is_taken_from_the_environment() -> None:
     assert logged("logging.debug('x')", HEADRACE_LOG_LEVEL="debug")[0]["level"] == "DEBUG"
     assert logged("logging.info('x')", HEADRACE_LOG_LEVEL="WARNING") == []
