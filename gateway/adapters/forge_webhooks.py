@@ -54,9 +54,7 @@ class Receipt(ResponseModel):
         description="`ACCEPTED`: a build was queued; `IGNORED`: genuine, but no build is due; `REFUSED`: rejected"
     )
     code: str | None = Field(description="why the delivery was ignored, like WEBHOOK_BRANCH_IGNORED; null: accepted")
-    reason: str = Field(
-        description="explanation in English", examples=["Waits for a free runner: all that fit are busy (miller)."]
-    )
+    reason: str = Field(description="explanation in English", examples=["A build of 4b825dc6 on main is queued."])
     delivery_id: str = Field(
         validation_alias="id",
         description="UUID of the delivery, for `/admin/deliveries/{delivery_id}`",
@@ -83,9 +81,7 @@ class Delivery(ResponseModel):
     code: str | None = Field(
         description="why the delivery was ignored or rejected, like WEBHOOK_SENDER_UNKNOWN; null: accepted"
     )
-    reason: str = Field(
-        description="explanation in English", examples=["Waits for a free runner: all that fit are busy (miller)."]
-    )
+    reason: str = Field(description="explanation in English", examples=["A build of 4b825dc6 on main is queued."])
     executor_id: str | None = Field(description="UUID of the queued build; null: none", examples=[UUID])
     body_size: int = Field(description="size in bytes")
     unrecorded: int = Field(

@@ -172,7 +172,7 @@ def _next_steps(settings: Settings, url: str, build_id: int, *, keeps_running: b
         return {
             "Run the demo again and keep the stack running": "make demo KEEP=1",
             "Build a repository of your own": "make demo REPO=/path/or/url BRANCH=main SPEC=/headrace.yaml",
-            "Start a stack in the foreground": f"{command} up",
+            "Start a stack in the foreground": f"{command} server up",
         }
     data = _relative_path(settings.data)
     password = "..." if settings.admin_password else f"'$(cat {data}/secrets/admin-password)'"
@@ -183,9 +183,9 @@ def _next_steps(settings: Settings, url: str, build_id: int, *, keeps_running: b
         "Sign in there": f"as {settings.admin_username}; the password is {where}",
         "Browse the API": f"{url}/api/docs",
         "Get a token": f"curl -H 'content-type: application/json' -d '{body}' {url}/api/auth/token",
-        "Show the processes": f"{command} status --data {data}",
+        "Show the processes": f"{command} server status --data {data}",
         "Follow the events": f"{command} events --from start --data {data}",
-        "Stop the stack": f"{command} down --data {data}",
+        "Stop the stack": f"{command} server down --data {data}",
     }
 
 

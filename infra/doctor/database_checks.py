@@ -179,7 +179,7 @@ async def _check_parked_events(service: Service, database: AsyncDatabase[Documen
             f"reactions.{service.name}",
             f"{len(parked)} events of {service.name} are parked, because the reaction to them failed too often. The "
             f"last error: {parked[-1]['reaction']} on {parked[-1]['event_id']}: {parked[-1]['error']}.",
-            "What follows from these events has not happened. Other events are handled.",
+            "Until they are retried, the consequences of these events are missing. Other events are handled.",
             "List them with `headrace admin reactions list`, remove the cause, and run "
             "`headrace admin reactions retry`.",
         )

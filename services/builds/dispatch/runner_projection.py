@@ -100,7 +100,7 @@ ELIGIBILITY_CHECKS: Sequence[
         lambda runner, requirements, _: requirements.protected or not runner.protected,
         lambda _, runners: f"its branch is not protected, and {_format_names(runners)} may only take protected ones",
     ),
-    (lambda runner, *_: runner.active, lambda _, runners: f"those that fit are switched off: {_format_names(runners)}"),
+    (lambda runner, *_: runner.active, lambda _, runners: f"those that fit are paused: {_format_names(runners)}"),
     (lambda runner, *_: runner.online, lambda _, runners: f"those that fit are offline: {_format_names(runners)}"),
 )
 
@@ -119,6 +119,6 @@ def busy_reason(runners: Runners, busy: Collection[str], *, outranked: bool) -> 
     """Return why a job waits although runners are eligible for it."""
     free = [runner for runner in runners if runner.uuid not in busy]
     if free and not outranked:
-        return f"Waits until a runner asks for work: {_format_names(free)}."
+        return f"Waits until a runner requests a job: {_format_names(free)}."
     reason = "jobs of a higher priority come first" if outranked else "all that fit are busy"
     return f"Waits for a free runner: {reason} ({_format_names(runners)})."

@@ -28,7 +28,7 @@ from services.builds.queries.queue_queries import NOT_STARTED, build_wait_reason
 
 MAX_NAMED_JOBS = 3  # named in the reason why a job waits
 UNFINISHED_UPSTREAM = frozenset({JobStatus.CREATED, JobStatus.MANUAL, JobStatus.QUEUED})
-MANUAL_JOB_REASON = "Waits until it is started."
+MANUAL_JOB_REASON = "Waits until a user starts it."
 
 
 async def get_build_overview(ctx: Context, query: GetBuildOverview) -> BuildOverview:

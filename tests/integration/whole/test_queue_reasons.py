@@ -45,7 +45,7 @@ async def test_the_queue_explains_why_each_build_waits(system: BuildSystem) -> N
     runner = await system.register_runner(name="miller", tag_list="linux", run_untagged=False)
     await wait_for_reason(system, first, "Waits for a runner: it has no tags, and miller may only take jobs with tags.")
     await edit_runner(system, runner, runUntagged=True, isActive=False)
-    await wait_for_reason(system, first, "Waits for a runner: those that fit are switched off: miller.")
+    await wait_for_reason(system, first, "Waits for a runner: those that fit are paused: miller.")
     await edit_runner(system, runner, isActive=True)
     await wait_for_reason(system, first, "Waits for a runner: those that fit are offline: miller.")
 
@@ -53,7 +53,7 @@ async def test_the_queue_explains_why_each_build_waits(system: BuildSystem) -> N
     waiting = await system.launch_build(await system.create_project())
     await wait_for_reason(system, waiting, "Waits for a free runner: all that fit are busy (miller).")
     await system.http.post("/api/v4/runners/verify", json={"token": stranger.token})
-    await wait_for_reason(system, await system.launch_build(other), "Waits until a runner asks for work: stranger.")
+    await wait_for_reason(system, await system.launch_build(other), "Waits until a runner requests a job: stranger.")
     priority = {"build": {"priority": 5}}
     await system.http.patch(f"/api/admin/builds/{waiting}/priority", headers=system.admin, json=priority)
     last = await system.launch_build(await system.create_project())

@@ -60,7 +60,7 @@ registered = RunnerRegistered(
         (GPU, [STRANGER.replace(tags=("gpu", "linux")), LINUX], "no runner has the tag gpu"),
         (PLAIN, [PICKY], "it has no tags, and linux may only take jobs with tags"),
         (PLAIN, [GUARD], "its branch is not protected, and guard may only take protected ones"),
-        (PLAIN, [IDLE.replace(active=False), PICKY], "those that fit are switched off: miller"),
+        (PLAIN, [IDLE.replace(active=False), PICKY], "those that fit are paused: miller"),
         (PLAIN, [IDLE.replace(online=False), LINUX.replace(online=False)], "those that fit are offline: linux, miller"),
     ],
 )
@@ -81,7 +81,7 @@ def test_the_wait_reason_of_an_assignable_job_says_what_runners_do() -> None:
     two_runners = [IDLE, LINUX]
     busy = "Waits for a free runner: all that fit are busy (linux, miller)."
     assert busy_reason(two_runners, {"r-1", "r-2"}, outranked=False) == busy
-    assert busy_reason(two_runners, {"r-1"}, outranked=False) == "Waits until a runner asks for work: linux."
+    assert busy_reason(two_runners, {"r-1"}, outranked=False) == "Waits until a runner requests a job: linux."
     outranked = "Waits for a free runner: jobs of a higher priority come first (linux, miller)."
     assert busy_reason(two_runners, {"r-1"}, outranked=True) == outranked
 
@@ -90,7 +90,7 @@ def test_the_wait_reason_names_at_most_three_runners() -> None:
     five_runners = [IDLE.replace(uuid=f"r-{number}", name=f"m{number}") for number in range(5)]
     assert (
         busy_reason(five_runners, set(), outranked=False)
-        == "Waits until a runner asks for work: m0, m1, m2 and 2 more."
+        == "Waits until a runner requests a job: m0, m1, m2 and 2 more."
     )
 
 
