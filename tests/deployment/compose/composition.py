@@ -85,6 +85,15 @@ class Composition:
         ).split()
         return list(json.loads(run_docker("inspect", *ids))) if ids else []
 
+    def read_log_lines(self, service: str) -> list[str]:
+        """Return what all containers of the service wrote; unlike `docker compose logs`, without control characters."""
+        lines: list[str] = []
+        for container in self.inspect_containers(service):
+            command = ["docker", "logs", container["Id"]]
+            result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+            lines += result.stdout.splitlines()
+        return lines
+
     def kill_container(self, service: str) -> None:
         """Kill all processes in one container of the service, and wait until Docker has restarted it."""
         [before, *_] = self.inspect_containers(service)
