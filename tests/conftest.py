@@ -33,6 +33,13 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, derandomize=False, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.register_profile("thorough", hypothesis.settings.get_profile("untimed"), max_examples=2000)
+# For mutation tests, which need to know only whether there is a failing example.
+hypothesis.settings.register_profile(
+    "unshrunk",
+    hypothesis.settings.get_profile("untimed"),
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    database=None,
+)
 hypothesis.settings.load_profile("untimed")
 
 

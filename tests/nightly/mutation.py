@@ -115,8 +115,9 @@ def copied_tree(folder: Path) -> Path:
     return folder
 
 
-def tests_fail(tree: Path, service: str) -> bool:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/unit/{service}"]
+def tests_fail(tree: Path, service: str, seed: int) -> bool:
+    options = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=unshrunk", f"--hypothesis-seed={seed}")
+    command = [sys.executable, "-m", "pytest", *options, f"tests/unit/{service}"]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     try:
         result = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=TEST_SECONDS)
@@ -147,14 +148,14 @@ def main() -> None:
             try:
                 source, description = mutant.source()
                 (tree / mutant.file).write_text(source)
-                return "" if tests_fail(tree, mutant.service) else description
+                return "" if tests_fail(tree, mutant.service, options.seed) else description
             finally:
                 shutil.copyfile(ROOT / mutant.file, tree / mutant.file)
                 trees.put(tree)
 
         for service in sorted({mutant.service for mutant in drawn}):
             tree = trees.get()
-            if tests_fail(tree, service):
+            if tests_fail(tree, service, options.seed):
                 sys.exit(f"the unit tests of {service} fail without any change")
             trees.put(tree)
         survivors = [description for description in pool.map(survives, drawn) if description]

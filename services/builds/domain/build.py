@@ -45,6 +45,7 @@ from services.builds.domain.job_graph import (
     FAILED,
     MANUAL,
     PASSED,
+    final_statuses,
 )
 
 BuildCommand = (
@@ -95,7 +96,10 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             return [killed_event(build, graceful=True)]
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RESUMED | Phase.RUNNING | Phase.CANCELING), StopBuild()):
             return [killed_event(build, graceful=False), finished_by_kill_event(build, command.duration_ms)]
-        case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), ChangeBuildPriority(priority=priority)):
+        case (
+            (Phase.QUEUED | Phase.PLANNED | Phase.RESUMED | Phase.RUNNING | Phase.CANCELING),
+            ChangeBuildPriority(priority=priority),
+        ):
             return [] if priority == build.priority else [priority_changed_event(build, priority)]
         case ((Phase.PLANNED | Phase.RUNNING | Phase.FINISHED), (PlayBuildJob() | RerunBuildJob() | RetryBuild())):
             return list(rerun_jobs(build, command))
@@ -131,14 +135,17 @@ def _on_job_finished(build: Build, command: RecordJobResult) -> list[BuildEvent]
     advanced = advanced_event(build, graph, {command.job_id: status}).replace(
         exit_code=command.exit_code, exit_message=command.exit_message, output=command.output
     )
-    events: list[BuildEvent] = [advanced] if len(graph.jobs) > 1 or status is JobStatus.WARNING else []
     if canceling and not graph.queued:
         # a killed build ends as killed, whatever the results of its jobs
-        events.append(finished_by_kill_event(build, command.duration_ms))
+        finished = finished_by_kill_event(build, command.duration_ms)
     elif not canceling and graph.is_finished:
         failures = (*build.failures, *([advanced] if status in FAILED else []))
-        events.append(finished_by_jobs_event(build, graph, failures, command.duration_ms))
-    return events
+        finished = finished_by_jobs_event(build, graph, failures, command.duration_ms)
+    else:
+        return [advanced]
+    # the result of a build with one job says what became of the job, unless the job was canceled or may fail
+    is_implied = canceling or final_statuses(build.graph.statuses, finished.status) == graph.statuses
+    return [finished] if is_implied and len(graph.jobs) == 1 else [advanced, finished]
 
 
 def _stop_job(build: Build, job_id: int) -> list[BuildEvent]:

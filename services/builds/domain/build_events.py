@@ -116,17 +116,20 @@ def _status_changes(statuses: Mapping[int, JobStatus]) -> tuple[JobStatusChange,
 def finished_by_jobs_event(
     build: Build, graph: JobGraph, failures: Sequence[BuildJobsChanged], milliseconds: int
 ) -> BuildFinished:
-    """Return the event that finishes the build. The first failed job gives the exit code and the message."""
+    """Return the event that finishes the build. The first failed job gives the exit code and the message.
+
+    A job that was canceled when the build was killed, and was not run again, has no event in `failures`.
+    """
     warnings = build.planned.warnings if build.planned else ()
     allowed = [graph.jobs[job_id].name for job_id, status in graph.statuses.items() if status is JobStatus.WARNING]
     lines = [*warnings, *(f"The job {name} failed, which is allowed." for name in allowed)]
-    if not failures:
-        return finished_event(build, BuildStatus.SUCCESS, 0, None, "\n".join(lines) or None, milliseconds)
-    first = failures[0]
-    lines += [first.output] if first.output else []
-    return finished_event(
-        build, BuildStatus.FAILED, first.exit_code, first.exit_message, "\n".join(lines) or None, milliseconds
-    )
+    status, code, message = BuildStatus.SUCCESS, 0, None
+    if failures:
+        status, code, message = BuildStatus.FAILED, failures[0].exit_code, failures[0].exit_message
+        lines += filter(None, [failures[0].output])
+    elif graph.has_failed:
+        status, code, message = BuildStatus.FAILED, KILLED_EXIT_CODE, KILLED_MESSAGE
+    return finished_event(build, status, code, message, "\n".join(lines) or None, milliseconds)
 
 
 def killed_event(build: Build, *, graceful: bool) -> BuildKilled:

@@ -127,6 +127,22 @@ def test_a_killed_build_records_only_the_time_since_it_was_resumed() -> None:
     build.given(queued, planned, first_failed, earlier_end, waits).when(total).then(killed, end)
 
 
+def test_a_killed_build_does_not_succeed_before_all_canceled_jobs_ran_again() -> None:
+    beside = second.replace(stage_place=0)
+    killed = failed_build.replace(status=BuildStatus.KILLED, exit_code=143)
+    again = (resumed, advanced(first.replace(round=1)))
+    history = (queued, planned.replace(jobs=(first, beside), warnings=()), killed, *again)
+    end = failed_build.replace(exit_code=143, exit_message="Deployment aborted by user", output=None)
+    build.given(*history).when(job_result(1, "SUCCESS")).then(advanced(ended=(status_change(1, "SUCCESS"),)), end)
+
+
+def test_the_canceled_job_of_a_build_with_one_job_is_recorded_as_canceled() -> None:
+    result = job_result(1, "CANCELED", exit_code=143, exit_message="Deployment aborted by user")
+    ended = advanced(ended=(status_change(1, "CANCELED"),), exit_code=143, exit_message="Deployment aborted by user")
+    end = failed_build.replace(exit_code=143, exit_message="Deployment aborted by user", output=None)
+    build.given(queued, planned.replace(jobs=(first,), warnings=())).when(result).then(ended, end)
+
+
 def test_a_resumed_build_waits_for_its_concurrency_slot() -> None:
     with_slot = (queued.replace(needs_lane=True), planned, first_failed, failed_build.replace(held_lane=True))
     waits = resumed.replace(needs_lane=True)

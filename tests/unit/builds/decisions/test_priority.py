@@ -10,6 +10,7 @@ from contracts.builds import (
     BuildPlanned,
     BuildPriorityChanged,
     BuildQueued,
+    BuildResumed,
     BuildStatus,
     ChangeBuildPriority,
     JobAssigned,
@@ -73,6 +74,11 @@ def commands_after(event: Event) -> list[object]:
 def test_the_priority_of_a_waiting_build_can_be_changed() -> None:
     build.given(queued).when(ChangeBuildPriority(build_id=7, priority=5)).then(raised)
     build.given(queued, planned).when(ChangeBuildPriority(build_id=7, priority=5)).then(raised.replace(job_ids=(5,)))
+
+
+def test_the_priority_of_a_resumed_build_that_waits_for_its_slot_can_be_changed() -> None:
+    resumed = BuildResumed(build_id=7, project_id=3, executor_id="e", job_ids=(5,), needs_lane=True)
+    build.given(queued, planned, finished, resumed).when(ChangeBuildPriority(build_id=7, priority=5)).then(raised)
 
 
 def test_setting_the_current_priority_changes_nothing() -> None:
