@@ -11,10 +11,10 @@ from contracts.builds import ConcurrencyGroupRow, ConcurrencySlotGranted, Concur
 from services.builds.domain.concurrency_group import ConcurrencyGroupCommand
 from services.builds.domain.internal_commands import ReleaseConcurrencySlot, RequestConcurrencySlot
 from services.builds.projections import concurrency_group_category
-from tests.support.model_tests.decider_machine import ACCEPTED, IGNORED, DeciderMachine, run_machine
+from tests.support.model_tests.decider_machine import ACCEPTED, IGNORED, DeciderMachine, run_machine, seldom
 
 PROJECT_IDS = (7, 7, 7, 8)  # most commands are about the same project, so that its line grows
-BUILD_IDS = (1, 2, 3, 4)
+BUILD_IDS = tuple(range(1, 9))
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class GroupModel:
 
 
 project_ids, build_ids = st.sampled_from(PROJECT_IDS), st.sampled_from(BUILD_IDS)
+builds_in_line = st.runner().flatmap(
+    lambda machine: st.sampled_from(machine.model.lines.get(7, Line()).build_ids or BUILD_IDS[:1])
+)
 
 
 class ConcurrencyGroupMachine(DeciderMachine[GroupModel]):
@@ -49,7 +52,12 @@ class ConcurrencyGroupMachine(DeciderMachine[GroupModel]):
     commands = st.one_of(
         st.builds(RequestConcurrencySlot, project_ids, build_ids),
         st.builds(RequestConcurrencySlot, project_ids, build_ids),
-        st.builds(ReleaseConcurrencySlot, project_ids, build_ids),
+        st.builds(RequestConcurrencySlot, project_ids, build_ids),
+        st.builds(ReleaseConcurrencySlot, st.just(7), builds_in_line),
+        seldom(
+            st.builds(ReleaseConcurrencySlot, project_ids, build_ids),
+            st.builds(ReleaseConcurrencySlot, st.just(7), builds_in_line),
+        ),
     )
 
     def new_model(self) -> GroupModel:
