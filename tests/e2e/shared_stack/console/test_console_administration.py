@@ -56,7 +56,7 @@ async def test_a_token_is_shown_once_and_can_be_revoked(console: Console, stack:
 async def test_a_user_is_created_and_becomes_an_administrator(console: Console) -> None:
     async with console.open("/people") as page:
         await page.get_by_role("button", name="New user").click()
-        await page.get_by_label("Username").fill("console-user")
+        await page.get_by_label("Username", exact=True).fill("console-user")
         await page.get_by_label("Password").fill("blue bridges 47 over the canal")
         await page.get_by_role("button", name="Create").click()
         await expect(page.get_by_role("heading", level=1)).to_have_text("console-user")
