@@ -38,7 +38,7 @@ def up(
         from infra.local.stack_commands import start_detached
 
         entrypoints.exit_with_message(lambda: sys.exit(start_detached()))
-    # exec replaces this process, so that the command line does not stay in memory
+    # exec replaces this process, to free the memory of the modules that the command line has imported
     os.execv(sys.executable, [sys.executable, "-m", "infra", "supervise"])  # noqa: S606
 
 

@@ -73,9 +73,10 @@ class StreamRemoval:
         return await self._remove_all(lambda: self._streams.find(due, {"_id": 1}).sort(time_field), now)
 
     async def remove_surplus(self, expiry: Expiry, now: datetime, count: int) -> int:
-        """Remove streams except the `count` newest ones of each group, and those younger than MIN_SURPLUS_AGE.
+        """Remove the streams of each group beyond the `count` newest ones. Returns the number removed.
 
-        Returns their number. The limits of `run` apply to each group.
+        Streams younger than MIN_SURPLUS_AGE count toward `count`, but are never removed. The limits of `run` apply to
+        each group: at most MAX_BATCHES * BATCH_SIZE streams are removed.
         """
         row_field = expiry.category.row_field
         time_field = f"{row_field}.{expiry.time_field}"

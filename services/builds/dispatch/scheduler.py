@@ -47,7 +47,7 @@ async def list_waiting_groups(ctx: Context, runner: RunnerCapabilities | None = 
     )
     if len(waiting) < SMALL_QUEUE_SIZE:
         groups: dict[tuple[str, int], JobGroup] = {}
-        for demand, project, priority, queued_at in waiting:  # the first job of each group comes first
+        for demand, project, priority, queued_at in waiting:  # in order: setdefault keeps each first job
             groups.setdefault((demand, project), JobGroup(-priority, NEVER, queued_at, project, demand))
         return [group for group in groups.values() if fits(group.demand)]
     fitting = [demand for (demand,) in await jobs.first_per_group("demand", {"demand": HAS_TEXT}) if fits(demand)]

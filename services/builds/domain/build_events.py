@@ -116,9 +116,10 @@ def _status_changes(statuses: Mapping[int, JobStatus]) -> tuple[JobStatusChange,
 def finished_by_jobs_event(
     build: Build, graph: JobGraph, failures: Sequence[BuildJobsChanged], milliseconds: int
 ) -> BuildFinished:
-    """Return the event that finishes the build. The first failed job gives the exit code and the message.
+    """Return the event that finishes the build, with the exit code and message of the first failed job.
 
-    A job that was canceled when the build was killed, and was not run again, has no event in `failures`.
+    An immediate kill cancels jobs without adding them to `failures`. If such a job was not run again and `failures` is
+    empty, the build fails with KILLED_EXIT_CODE.
     """
     warnings = build.planned.warnings if build.planned else ()
     allowed = [graph.jobs[job_id].name for job_id, status in graph.statuses.items() if status is JobStatus.WARNING]

@@ -64,8 +64,8 @@ def split_sections(
                 # each section starts once, so that a script that knows the nonce cannot create an unlimited number of
                 # sections
                 continue
-            # A section before a cleanup step was interrupted, which counts as a failure. A section before after_script
-            # has failed if it has no end marker.
+            # When after_script starts, the section before it has failed if it has no end marker; the first section,
+            # `init`, never has one. A cleanup step starts only after a cancellation: the section before it has failed.
             success = last.closed_at is not None or len(result) == 1 if step.after else not step.on_kill
             result[-1] = close_section(last, steps, at, success=success)
             result.append(Section(step=title, start_at=at, skipped=step.skipped or None))

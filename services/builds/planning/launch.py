@@ -15,7 +15,7 @@ MAX_JOB_ATTEMPTS = 3
 
 
 async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
-    """Fetch the project's settings and allocate the ids.
+    """Return the launch with the settings of the project, if the user may launch builds, and with new ids.
 
     Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND and BUILD_REF_INVALID.
     """

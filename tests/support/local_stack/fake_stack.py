@@ -1,4 +1,4 @@
-"""An embedded stack with fake services, gateway and agent, used with the command line."""
+"""An embedded stack with fake services, gateway and agent, controlled through the command line."""
 
 import json
 import os

@@ -70,7 +70,7 @@ export class LogChunk {
     return true;
   }
 
-  /** Color the lines again if other colors are active at the end of the lines before them than assumed. */
+  /** Color the lines again if the preceding lines now end in a different ANSI state than when these were colored. */
   recolor(isSame: (start: AnsiState) => boolean): void {
     if (!this.start || isSame(this.start)) return;
     this.reader = null;
