@@ -47,6 +47,8 @@ from services.builds.domain.job_state import Job, evolve
 # Headrace's failure reason -> its name in `retry: when`
 RETRY_REASONS = {"runner_lost": "runner_system_failure", "": "unknown_failure"}
 
+WITH_RUNNER = (JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING)
+
 JobCommand = (
     QueueJob
     | AssignJob
@@ -69,10 +71,14 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
     if isinstance(command, CancelJob | ChangeJobPriority) and job.queued is None:
         raise RequestRejected("CONFLICT", "the job is just being queued")  # CONFLICT makes the sender try again
     spec = job.spec
+    steps: list[JobEvent] = []
+    if isinstance(command, FinishJob | MarkJobLost) and job.status in WITH_RUNNER and command.attempt == spec.attempt:
+        steps += new_step_events(job, spec, command.steps)
+    return [*steps, *_decide_in_status(job, spec, command)]
+
+
+def _decide_in_status(job: Job, spec: JobQueued, command: JobCommand) -> Sequence[JobEvent]:
     ids = ids_of(spec)
-    if isinstance(command, FinishJob | MarkJobLost) and command.steps:
-        record = RecordSteps(job_id=command.job_id, attempt=command.attempt, steps=command.steps)
-        return [*decide(job, record), *decide(job, command.replace(steps=()))]  # steps do not affect how the job ends
     match job.status, command:
         case JobStatus.QUEUED, AssignJob(attempt=spec.attempt):
             return [
@@ -101,7 +107,8 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
         case ((JobStatus.ASSIGNED | JobStatus.RUNNING | JobStatus.CANCELING), RecordArtifact(attempt=spec.attempt)):
             return uploaded_events(job, command)
         case _, RemoveArtifact(artifact_id=id_, reason=reason):
-            return [removed_event(job, id_, reason)] if id_ in job.artifacts.values() else []
+            # a deleted job has no artifacts: its deletion removes their content
+            return [removed_event(job, id_, reason)] if id_ in job.artifacts.values() and not job.deleted else []
         case ((JobStatus.ASSIGNED | JobStatus.RUNNING), FinishJob(attempt=spec.attempt)) if _should_retry(job, command):
             retried = JobRetried(
                 **ids,

@@ -216,6 +216,11 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
         metadata = CommandMetadata(f"command-{number}", at, may_be_duplicate=has_key, fingerprint=fingerprint)
         return Request(command, metadata)
 
+    def send_in_turn(self, *commands: AnyCommand) -> None:
+        """Send commands one after the other to the first replica."""
+        for command in commands:
+            self.exchange([self.new_request(command, 0)], [0])
+
     def exchange(self, requests: Sequence[Request], replicas: Sequence[int]) -> None:
         self._compare_with_model(self._run(requests, replicas))
 

@@ -10,6 +10,7 @@ from contracts.builds import (
     ArtifactRemoved,
     ArtifactUploaded,
     JobAssigned,
+    JobDeleted,
     JobEvent,
     JobFinished,
     JobLost,
@@ -88,6 +89,12 @@ def test_an_artifact_expires_once() -> None:
     remove = RemoveArtifact(job_id=42, artifact_id="a", reason="expired")
     job.given(queued, assigned, started, uploaded, finished).when(remove).then(removed("expired"))
     job.given(queued, assigned, started, uploaded, finished, removed("expired")).when(remove).then()
+
+
+def test_an_artifact_of_a_deleted_job_does_not_expire() -> None:
+    deleted = JobDeleted(**ids)
+    remove = RemoveArtifact(job_id=42, artifact_id="a", reason="expired")
+    job.given(queued, assigned, started, uploaded, finished, deleted).when(remove).then()
 
 
 def test_a_retried_job_loses_its_artifacts() -> None:

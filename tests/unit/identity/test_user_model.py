@@ -204,8 +204,7 @@ class UserMachine(DeciderMachine[UsersModel]):
     def add_administrators(self) -> None:
         """Add two administrators, so that the rules about the last one matter in most sequences."""
         for id_ in USER_IDS[:2]:
-            add = AddUser(id_, f"u{id_}", f"admin{id_}", "sealed", None, (ADMIN,))
-            self.exchange([self.new_request(add, 0)], [0])
+            self.send_in_turn(AddUser(id_, f"u{id_}", f"admin{id_}", "sealed", None, (ADMIN,)))
 
     def rows(self) -> dict[int, UserRow]:
         return {id_: self.followed[f"user-{id_}"].row for id_ in self.model.users}

@@ -1,5 +1,6 @@
 """Retries of failed jobs, and reruns on request."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from contracts.builds import (
     JobStatus,
     LaunchedProject,
     PlannedJob,
+    Section,
+    StepFinished,
+    StepStarted,
 )
 from services.builds.domain.internal_commands import FinishJob, MarkJobLost, QueueJob
 from services.builds.domain.job import job_decider
@@ -66,6 +70,25 @@ retried = JobRetried(
 )
 lost = JobLost(**HERE, **NAMES, attempt=2, runner_uuid="r", runner_name="miller", reason="silence", retried=True)
 job = Scenario(job_decider)
+
+
+def test_the_duration_of_the_steps_is_recorded_with_the_result_and_with_a_retry() -> None:
+    start = datetime(2030, 5, 1, tzinfo=UTC)
+    step = Section(step="build", start_at=start, closed_at=start + timedelta(seconds=5), success=False)
+    ids = {**HERE, "attempt": 1, "step": "build"}
+    steps = (StepStarted(**ids, started_at=start), StepFinished(**ids, finished_at=step.closed_at, success=False))
+    end = fail().replace(steps=(step,))
+    never = once.replace(retries=0)
+    job.given(queued(never), assigned()).when(end).then(*steps, failed(1).replace(duration_ms=5000))
+    job.given(queued(once), assigned()).when(end).then(*steps, retried.replace(duration_ms=5000), queued(once, 2))
+
+
+def test_a_repeated_result_with_steps_changes_nothing() -> None:
+    step = Section(step="build", start_at=datetime(2030, 5, 1, tzinfo=UTC))
+    never = once.replace(retries=0)
+    job.given(queued(never), assigned(), failed(1)).when(fail().replace(steps=(step,))).then()
+    lose = MarkJobLost(job_id=42, attempt=1, reason="silence", steps=(step,))
+    job.given(queued(never), assigned(), failed(1)).when(lose).then()
 
 
 def test_a_failed_job_with_retries_left_is_queued_again() -> None:

@@ -239,8 +239,7 @@ class BuildMachine(DeciderMachine[BuildModel]):
     @rule(launch=launches, plan=plans)
     def launch_and_plan(self, launch: LaunchBuild, plan: PlanBuild) -> None:
         """Begin with a planned build, so that most sequences get far."""
-        for command in (launch, plan):
-            self.exchange([self.new_request(command, 0)], [0])
+        self.send_in_turn(launch, plan)
 
     @invariant()
     def the_row_shows_what_the_model_says(self) -> None:
