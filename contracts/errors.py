@@ -165,6 +165,15 @@ CODES: dict[str, ErrorCode] = {
     "BUILD_PRIORITY_REQUIRED": ErrorCode(422, "The priority is required: an integer from -100 to 100."),
     "BUILD_PRIORITY_INVALID": ErrorCode(422, "The priority must be an integer from -100 to 100."),
     "BUILD_REF_INVALID": ErrorCode(422, "A build can be launched for the name of a branch."),
+    "BUILD_VARIABLES_INVALID": ErrorCode(
+        422, "A variable of the launch has an invalid name or value, or there are too many. See `detail`."
+    ),
+    "BUILD_VARIABLES_RESERVED": ErrorCode(
+        422, "A variable of the launch has a reserved name, or that of a secret of the project. See `detail`."
+    ),
+    "BUILD_VARIABLES_NOT_ALLOWED": ErrorCode(
+        403, "Only maintainers and owners of the project and administrators may set variables for a protected branch."
+    ),
     "BUILD_STATUS": ErrorCode(409, "This is not possible in the current status of the build."),
     "JOB_NOT_FOUND": ErrorCode(404, "Job not found."),
     "JOB_STATUS": ErrorCode(409, "This is not possible in the current status of the job."),

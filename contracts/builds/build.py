@@ -1,9 +1,11 @@
 """Statuses and commands of builds."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from contracts.builds.plan import Priority
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from contracts.builds.plan import LaunchVariable, Priority
 from contracts.messages import Command
 
 
@@ -18,7 +20,11 @@ class BuildStatus(StrEnum):
 
 
 class QueueBuild(Command):
-    """Launch a build. Errors: PROJECT_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, BUILD_REF_INVALID."""
+    """Launch a build.
+
+    Errors: PROJECT_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, BUILD_REF_INVALID, BUILD_VARIABLES_INVALID,
+    BUILD_VARIABLES_RESERVED, BUILD_VARIABLES_NOT_ALLOWED.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset(
         {
@@ -41,6 +47,13 @@ class QueueBuild(Command):
     before_sha: str = ""  # commit of the ref before the push
     source: str = "web"  # push, web (after a login) or api (with a personal token)
     delivery_id: str | None = None  # webhook delivery that launched the build; its id is also the executor_id
+    variables: tuple[LaunchVariable, ...] = ()  # given by the user, for all jobs of the build
+
+    @model_serializer(mode="wrap")
+    def _omit_no_variables(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an empty list of variables: services of release 0.2.0 reject the field."""
+        fields: dict[str, Any] = serialize(self)
+        return fields if self.variables else {name: fields[name] for name in fields if name != "variables"}
 
 
 class PlayJob(Command):

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from contracts.builds.build import BuildStatus
 from contracts.builds.job import JobStatus
-from contracts.builds.plan import LaunchedProject
+from contracts.builds.plan import LaunchedProject, LaunchVariable
 from contracts.messages import Message, Query, ReadModelRow
 from contracts.paging import FilteredPageRequest, PageRequest
 from contracts.projects import ProjectAccess
@@ -44,6 +44,7 @@ class BuildRow(ReadModelRow):
     before_sha: str = ""
     source: str = "web"
     delivery_id: str | None = None
+    variables: tuple[LaunchVariable, ...] = ()
     timeout_seconds: int = 3600
     max_attempts: int = 3
     ref: str | None = None

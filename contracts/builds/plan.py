@@ -30,6 +30,13 @@ class LaunchedProject(Message):
         return self if self.company_id else self.replace(owner_alias="")
 
 
+class LaunchVariable(Message):
+    """A variable for all jobs of one build, given at its launch. Everybody who sees the build sees the value."""
+
+    name: str
+    value: str
+
+
 class PlannedStep(Message):
     """A step of a job: a script of the repository."""
 

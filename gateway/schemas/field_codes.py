@@ -30,6 +30,7 @@ FIELD_CODES: dict[str, FieldCodes] = {
     "developer.username": FieldCodes("DEVELOPER_USERNAME_REQUIRED", "DEVELOPER_USERNAME_INVALID"),
     "executor.driver": FieldCodes("EXECUTOR_DRIVER_REQUIRED", "EXECUTOR_DRIVER_INVALID"),
     "build.ref": FieldCodes(invalid="BUILD_REF_INVALID"),
+    "build.variables": FieldCodes("BUILD_VARIABLES_INVALID", "BUILD_VARIABLES_INVALID"),
     "executor.name": FieldCodes("EXECUTOR_NAME_REQUIRED"),
     "project.alias": FieldCodes(invalid="PROJECT_ALIAS_INVALID"),
     "project.allow_concurrent_execution": FieldCodes("PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED"),

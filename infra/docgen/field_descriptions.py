@@ -160,6 +160,8 @@ DESCRIPTIONS = {
     "JobQueued.job": "definition of the job",
     "JobRetried.reason": "stable keyword: script_failure, job_execution_timeout, ...",
     "JobStatusChange.status": "new status",
+    "LaunchVariable.name": "name of the environment variable",
+    "LaunchVariable.value": "not secret",
     "NotificationRequested.text": "body of the mail",
     "NotificationRequested.user_id": "number of the user; null: only the address is known",
     "OutgoingEnded.status": "`sent`, `skipped` or `gave_up`",

@@ -71,6 +71,7 @@ SAMPLE_VALUES: dict[str, Any] = {
     "OutgoingRequested.kind": "commit_status",
     "OutgoingRequested.state": "success",
     "OutgoingRequested.target": "gitlab",
+    "LaunchVariable.name": "DEPLOY_TARGET",
     "DeliveryAccepted.event": "push",
     "DeliveryAccepted.ref": "refs/heads/main",
     "DeliveryIgnored.code": "WEBHOOK_BRANCH_IGNORED",

@@ -104,6 +104,7 @@ def new_build_row(queued: BuildQueued) -> BuildRow:
         before_sha=queued.before_sha,
         source="push" if queued.delivery_id else queued.source,
         delivery_id=queued.delivery_id,
+        variables=queued.variables,
         timeout_seconds=queued.timeout_seconds,
         max_attempts=queued.max_attempts,
         initiator_id=queued.initiator_id,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic_core import to_json
 
+from contracts.builds import LaunchVariable, QueueBuild
 from contracts.identity import AddSshKey, RegisterUser
 from contracts.messages import Command, parse_request
 from infra.service_catalog import load_services
@@ -45,3 +46,10 @@ def test_a_field_that_the_service_fills_in_is_ignored_and_cannot_be_set() -> Non
 def test_types_that_json_lacks_are_parsed_beside_an_ignored_field() -> None:
     sent = {"user_id": 7, "expires_at": "2030-05-01", "key_uuid": "", "today": "0001-01-01"}
     assert str(parse_request(AddSshKey, to_json(sent)).expires_at) == "2030-05-01"
+
+
+def test_a_launch_without_variables_is_accepted_by_the_previous_release() -> None:
+    released = set(RELEASED["builds.QueueBuild"])
+    assert set(QueueBuild(project_id=1).model_dump(mode="json")) <= released
+    given = QueueBuild(project_id=1, variables=(LaunchVariable(name="A", value="b"),))
+    assert set(given.model_dump(mode="json")) - released == {"variables"}

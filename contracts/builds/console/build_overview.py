@@ -6,6 +6,7 @@ from contracts.builds.artifact import Artifact
 from contracts.builds.build import BuildStatus
 from contracts.builds.job import JobAttempt, JobStatus
 from contracts.builds.log import Section
+from contracts.builds.plan import LaunchVariable
 from contracts.messages import Message, Query
 
 
@@ -90,6 +91,7 @@ class BuildOverview(Message):
     warnings: tuple[str, ...]
     available_steps: tuple[str, ...]
     ignored_steps: tuple[str, ...]
+    variables: tuple[LaunchVariable, ...] = ()  # given at the launch
     runner: str | None
     exit_code: int | None
     exit_message: str | None

@@ -1,16 +1,19 @@
 """The plan of a build that is not launched."""
 
+from contracts.builds.plan import LaunchVariable
 from contracts.messages import Message, Query
 
 
 class PlanProject(Query):
     """Compile the project's spec file at a branch, without launching a build. Answer: ProjectPlan.
 
-    Errors: PROJECT_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, BUILD_REF_INVALID, TOO_MANY_REQUESTS.
+    Errors: PROJECT_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, BUILD_REF_INVALID, BUILD_VARIABLES_INVALID,
+    BUILD_VARIABLES_RESERVED, BUILD_VARIABLES_NOT_ALLOWED, TOO_MANY_REQUESTS.
     """
 
     project_id: int
     ref: str | None = None  # branch; None: that of the project
+    variables: tuple[LaunchVariable, ...] = ()  # as in QueueBuild
 
 
 class PlannedJobView(Message):

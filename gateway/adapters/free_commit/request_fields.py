@@ -51,11 +51,6 @@ class AuthFields(Fields):
     )
 
 
-class BuildFields(Fields):
-    ignore_steps: TextsOrNone = Field((), description="names of steps to skip, with `@`", examples=[["@deploy"]])
-    ref: Text = Field(None, description="branch to build; null: that of the project", examples=["main"])
-
-
 class BuildChangeFields(Fields):
     priority: Integer = Field(
         None,
@@ -288,7 +283,7 @@ class TokenFields(Fields):
 
 
 AUTH = envelope("auth", AuthFields)
-BUILD, BUILD_CHANGE = envelope("build", BuildFields), envelope("build", BuildChangeFields)
+BUILD_CHANGE = envelope("build", BuildChangeFields)
 PROJECT = envelope("project", ProjectFields)
 PUBLICATION = envelope("project", PublicationFields)
 SECRET = envelope("secret", SecretFields)

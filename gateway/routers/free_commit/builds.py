@@ -25,7 +25,7 @@ from contracts.errors import RequestRejected
 from contracts.messages import CommandReply
 from contracts.projects import GetLaunchSettings
 from gateway.adapters.free_commit.build_models import BUILDS, EXECUTEDS, LAUNCHED, ONE_BUILD, OUTPUT, QUEUEDS
-from gateway.adapters.free_commit.request_fields import BUILD, BUILD_CHANGE
+from gateway.adapters.free_commit.request_fields import BUILD_CHANGE
 from gateway.auth import PERSONAL_TOKEN
 from gateway.dependencies import Bus, IdempotentBus, State, admin, developer
 from gateway.errors import READ_ERRORS, WRITE_ERRORS, RespondInstead, errors
@@ -34,6 +34,7 @@ from gateway.forwarding.forward import forward
 from gateway.forwarding.request_bus import RequestBus
 from gateway.http.session_cookie import read_request_token
 from gateway.routers.prefix_router import free_commit_router
+from gateway.schemas.build_launch import BUILD
 from gateway.schemas.path_parameters import BuildUuid, ProjectId
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import ReturnMessage

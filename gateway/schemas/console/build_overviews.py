@@ -5,6 +5,7 @@ from pydantic import Field
 from contracts.builds import JobStatus
 from gateway.forwarding.serializers import Moment, ResponseModel, serialize
 from gateway.schemas.build_jobs import Artifact
+from gateway.schemas.build_launch import BuildVariable
 from gateway.schemas.samples import MOMENT, UUID
 
 SHA = "4f2c8d1e0b7a69538f4e2d1c0b9a88776655443f"
@@ -101,6 +102,7 @@ class BuildDetails(ResponseModel):
     warnings: tuple[str, ...] = Field(description="parts of the spec file that have no effect")
     available_steps: tuple[str, ...] = Field(description="steps that a launch can ignore", examples=[["@build"]])
     ignored_steps: tuple[str, ...] = Field(description="steps that this launch ignores")
+    variables: tuple[BuildVariable, ...] = Field(description="variables that the launch sets for all jobs")
     runner: str | None = Field(description="name of the first runner; null until assigned", examples=["machine-1"])
     exit_code: int | None = Field(description="0 for success; null until finished", examples=[0])
     exit_message: str | None = Field(description="failure message; null for success")

@@ -2,7 +2,9 @@
 
 from pydantic import Field
 
+from gateway.adapters.free_commit.request_fields import at_most
 from gateway.forwarding.serializers import ResponseModel, serialize
+from gateway.schemas.build_launch import BuildVariables
 from gateway.schemas.console.build_overviews import SHA
 from gateway.schemas.json_body import Fields, envelope
 from gateway.schemas.loose_types import Text
@@ -10,6 +12,12 @@ from gateway.schemas.loose_types import Text
 
 class PlanFields(Fields):
     ref: Text = Field(None, description="branch to plan; null: that of the project", examples=["main"])
+    variables: BuildVariables = Field(
+        (),
+        description="variables of the launch, which rules may use",
+        examples=[[{"name": "DEPLOY_TARGET", "value": "staging"}]],
+        json_schema_extra=at_most(50, items=True),
+    )
 
 
 class JobPlan(ResponseModel):

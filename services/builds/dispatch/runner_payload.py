@@ -19,7 +19,7 @@ from libs.section_markers import format_section_name
 from services.builds.execution.script import compile_commands
 from services.builds.pipeline.context import create_context
 from services.builds.pipeline.keywords.job_resources import CACHE_POLICIES
-from services.builds.pipeline.variables import build_variables, expand, expand_variables, to_slug
+from services.builds.pipeline.variables import build_variables, expand, expand_variables, launch_variables, to_slug
 
 Values = Mapping[str, str]
 
@@ -62,9 +62,10 @@ def with_pipeline_config(
 def job_variables(
     build: BuildRow, job: JobRow, runner: RunnerDescription, url: str, token: str, secrets: Iterable[JobVariable]
 ) -> dict[str, JobVariable]:
-    """Return all variables of a job: predefined variables, variables of the spec file, and the project's secrets.
+    """Return all variables of a job: predefined ones, those of the spec file and of the launch, and secrets.
 
-    A variable of the spec file whose value contains a secret is marked as masked.
+    Each of these overrides the ones before it. A variable of the spec file or of the launch is marked as masked if its
+    value contains a secret.
     """
     return {
         key: _escape_for_runner(variable)
@@ -85,7 +86,9 @@ def _resolve_variables(
     """Return all variables of a job, expanded, with placeholders for the runner's own variables."""
     secrets = tuple(secrets)
     image = (PlannedVariable(key="CI_JOB_IMAGE", value=job.image),) if job.image else ()
-    declared = (*image, *(job.planned.variables if job.planned else ()))
+    # references in values are a feature of pipelines; jobs of Free Commit's format get the values as they are
+    given = launch_variables(build.variables, expand=job.planned is not None)
+    declared = (*image, *(job.planned.variables if job.planned else ()), *given)
     predefined = build_variables(create_context(build, job.ref, job.sha, url, build.default_branch, build.message)) | {
         "CI_JOB_ID": str(job.id),
         "CI_JOB_NAME": job.name,

@@ -46,6 +46,7 @@ def queued_event(command: LaunchBuild) -> BuildQueued:
         local_id=command.local_id,
         before_sha=command.before_sha,
         source=command.source,
+        variables=command.variables,
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from contracts.builds import Artifact, JobStatus, LaunchedProject, PlannedJob, Priority, Section
+from contracts.builds import Artifact, JobStatus, LaunchedProject, LaunchVariable, PlannedJob, Priority, Section
 from libs.eventstore.decider import InternalCommand
 
 
@@ -24,6 +24,7 @@ class LaunchBuild(InternalCommand, wire_name="QueueBuild"):
     before_sha: str = ""  # commit of the ref before the push
     source: str = "web"  # push, web (after a login) or api (with a personal token)
     delivery_id: str | None = None  # webhook delivery that launched the build
+    variables: tuple[LaunchVariable, ...] = ()
     timeout_seconds: int = 3600
     max_attempts: int = 3
 

@@ -15,7 +15,7 @@ from services.builds.pipeline.job_parser import FileSettings, JobDraft
 from services.builds.pipeline.keywords.matrix import expand_parallel
 from services.builds.pipeline.keywords.needs import resolve_needs
 from services.builds.pipeline.rules import conditions
-from services.builds.pipeline.variables import build_variables, expand, expand_variables, parse_variables
+from services.builds.pipeline.variables import context_values, expand, parse_variables
 from services.builds.planning.spec import SpecInvalid
 
 PIPELINE_FILE_NAMES = frozenset({".gitlab-ci.yml", ".gitlab-ci.yaml", "gitflic-ci.yaml", "gitflic-ci.yml"})
@@ -107,7 +107,7 @@ def _evaluate_workflow(
     rules = workflow.get("rules")
     if rules is None:
         return {}
-    values = expand_variables(build_variables(context), variables.values())
+    values = context_values(context, variables.values())
     rule = conditions.match_rules(rules, "`workflow`", context, values, warnings.append)
     if rule is None or rule.when == "never":
         raise SpecInvalid(f"{rules.position}: the rules of `workflow` allow no pipeline for {context.ref_name}")
@@ -150,8 +150,7 @@ def _expand_tags(job: PlannedJob, context: PipelineContext) -> PlannedJob:
     """Expand variables in the job's tags, including those of its matrix."""
     if not any("$" in tag for tag in job.tags):
         return job
-    predefined = build_variables(context) | {"CI_JOB_NAME": job.name, "CI_JOB_STAGE": job.stage}
-    values = expand_variables(predefined, job.variables)
+    values = context_values(context, job.variables, {"CI_JOB_NAME": job.name, "CI_JOB_STAGE": job.stage})
     return job.replace(tags=tuple(expand(tag, values) for tag in job.tags))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from contracts.builds import BuildRow, LaunchedProject
+from contracts.builds import BuildRow, LaunchedProject, LaunchVariable
 from contracts.errors import RequestRejected
 from services.builds.pipeline.rules.repository_tree import RepositoryTree
 
@@ -28,6 +28,7 @@ class PipelineContext:
     before_sha: str = ""
     initiator_id: int = 0
     queued_at: datetime | None = None
+    variables: tuple[LaunchVariable, ...] = ()  # given at the launch
     # secrets of the project; used only to evaluate conditions
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     tree: RepositoryTree | None = None  # files of the commit; None: not loaded
@@ -62,4 +63,5 @@ def create_context(build: BuildRow, ref: str, sha: str, url: str, default_branch
         queued_at=build.queued_at,
         protected=any(fnmatchcase(name, pattern) for pattern in build.project.protected_branches),
         message=message,
+        variables=build.variables,
     )

@@ -28,7 +28,7 @@ from services.builds.pipeline.keywords.environment import parse_environment
 from services.builds.pipeline.keywords.job_resources import parse_artifacts, parse_caches, parse_image, parse_services
 from services.builds.pipeline.rules import conditions
 from services.builds.pipeline.rules.conditions import RuleResult
-from services.builds.pipeline.variables import build_variables, expand_variables, parse_variables
+from services.builds.pipeline.variables import context_values, parse_variables
 
 Warn = Callable[[str], None]
 
@@ -117,9 +117,7 @@ def parse_job(name: str, job: MappingNode, file: FileSettings, warn: Warn) -> Jo
     stage = as_string(stage_node, f"`stage` of {label}") if (stage_node := job.get("stage")) is not None else "test"
     if stage not in file.stages:
         fail(job.position_of("stage"), f"{label} has the stage `{stage}`, which is not one of {', '.join(file.stages)}")
-    values = expand_variables(
-        build_variables(file.context) | {"CI_JOB_NAME": name, "CI_JOB_STAGE": stage}, variables.values()
-    )
+    values = context_values(file.context, variables.values(), {"CI_JOB_NAME": name, "CI_JOB_STAGE": stage})
     rule = _evaluate_rules(job, label, file.context, values, warn)
     if rule is None:
         return None

@@ -1,10 +1,10 @@
 """Variables of the spec file, predefined variables (CI_*), and the expansion of $NAMES in values."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from contracts.builds import LaunchedProject, PlannedVariable
+from contracts.builds import LaunchedProject, LaunchVariable, PlannedVariable
 from libs.version import VERSION
 from services.builds.pipeline.context import PipelineContext
 from services.builds.pipeline.document.ast_nodes import MappingNode, Node, Position, as_bool, as_mapping, as_text, fail
@@ -108,6 +108,22 @@ def build_variables(context: PipelineContext) -> dict[str, str]:
         "GITLAB_USER_LOGIN": context.initiator,
         "GITLAB_USER_NAME": context.initiator,
     }
+
+
+def launch_variables(given: Iterable[LaunchVariable], *, expand: bool = True) -> Iterator[PlannedVariable]:
+    """Yield the variables of a launch. Placed behind those of the file, they override them, as in GitLab."""
+    return (PlannedVariable(key=variable.name, value=variable.value, expand=expand) for variable in given)
+
+
+def context_values(
+    context: PipelineContext, declared: Iterable[PlannedVariable], job_values: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the values that the pipeline file may refer to, by name.
+
+    `declared`: variables of the file. `job_values`: predefined variables of a job.
+    """
+    predefined = build_variables(context) | dict(job_values or {})
+    return expand_variables(predefined, [*declared, *launch_variables(context.variables)])
 
 
 def format_time(at: datetime) -> str:

@@ -18,6 +18,7 @@ from services.builds.dispatch.job_secrets import ProjectDeletedError
 from services.builds.planning.git_mirror import NoSuchFile
 from services.builds.planning.git_process import RepositoryUnreachable
 from services.builds.planning.launch import MAX_JOB_ATTEMPTS, parse_branch
+from services.builds.planning.launch_variables import authorize_variables, check_variables
 from services.builds.planning.local_refs import NoSuchRef
 from services.builds.planning.planner import Planner
 from services.builds.planning.spec import SpecInvalid, SpecUnreadable
@@ -36,13 +37,17 @@ class DryPlanner:
 
     async def plan_project(self, ctx: Context, query: PlanProject) -> ProjectPlan:
         """Return the plan of the newest commit of a branch for a user who may launch it."""
+        check_variables(query.variables)
         settings = await ctx.query(GetLaunchSettings(project_id=query.project_id), LaunchSettings)
         if not settings.allowed:
             raise RequestRejected("LAUNCH_BUILD_NOT_ALLOWED")
+        pinned_ref = parse_branch(query.ref) if query.ref else None
+        await authorize_variables(ctx, settings, pinned_ref, query.variables)
         build = BuildRow(
             project_id=query.project_id,
             project=LaunchedProject.model_validate(settings.model_dump(include=set(LaunchedProject.model_fields))),
-            pinned_ref=parse_branch(query.ref) if query.ref else None,
+            pinned_ref=pinned_ref,
+            variables=query.variables,
             initiator_id=ctx.metadata.actor.id,
             queued_at=ctx.metadata.at,
             timeout_seconds=ctx.settings.build_timeout_seconds,

@@ -9,6 +9,7 @@ from contracts.projects import GetLaunchSettings, LaunchSettings, Visibility
 from libs.branch_names import BRANCH_REF_PREFIX, is_branch_name
 from libs.service.declaration import Context
 from services.builds.domain.internal_commands import LaunchBuild
+from services.builds.planning.launch_variables import authorize_variables, check_variables
 from services.builds.queries.project_access import wait_until_private
 
 MAX_JOB_ATTEMPTS = 3
@@ -17,9 +18,10 @@ MAX_JOB_ATTEMPTS = 3
 async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
     """Return the launch with the settings of the project, if the user may launch builds, and with new ids.
 
-    Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND and BUILD_REF_INVALID.
+    Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND, BUILD_REF_INVALID, and the errors of its variables.
     """
     project_id = command.project_id
+    check_variables(command.variables)
     if command.ref and not command.delivery_id:
         command = _choose_branch(command)
     settings, build_id, local_id = await asyncio.gather(
@@ -31,6 +33,7 @@ async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
     # the permission of a push was checked when the webhook delivery was accepted
     if not (settings.allowed or command.delivery_id):
         raise RequestRejected("LAUNCH_BUILD_NOT_ALLOWED")
+    await authorize_variables(ctx, settings, command.ref, command.variables)
     if settings.visibility is Visibility.PRIVATE:
         await wait_until_private(ctx, project_id)
     return LaunchBuild(

@@ -9,7 +9,7 @@ from services.builds.pipeline.document.yaml_reader import read_yaml
 from services.builds.pipeline.rules import conditions
 from services.builds.pipeline.rules.conditions import Warn
 from services.builds.pipeline.rules.repository_tree import GlobInvalid, matches_any
-from services.builds.pipeline.variables import build_variables, expand, expand_variables, parse_variables
+from services.builds.pipeline.variables import context_values, expand, parse_variables
 
 MAX_INCLUDED_FILES = 100
 YAML_SUFFIXES = (".yml", ".yaml")
@@ -70,12 +70,12 @@ class _IncludeResolver:
                 yield from ((written.position, path) for path in self._matching_paths(written, values))
 
     def _variable_values(self, top: MappingNode) -> Mapping[str, str]:
-        """Return the values that include paths may refer to: predefined variables and the file's scalar variables."""
+        """Return the values for include paths: predefined variables, the file's scalar ones and those of the launch."""
         node = top.get("variables")
         found = node.members if isinstance(node, MappingNode) else {}
         plain = {key: value for key, value in found.items() if isinstance(value, ScalarNode)}
         variables = parse_variables(MappingNode(top.position, plain, top.keys), "`variables`")
-        return expand_variables(build_variables(self._context), variables.values())
+        return context_values(self._context, variables.values())
 
     def _local_path_node(self, node: Node, values: Mapping[str, str]) -> Node | None:
         """Return the node with the path of a local file, or None if the entry is unsupported or excluded by rules."""

@@ -7,6 +7,7 @@ from contracts.builds import (
     JobRow,
     JobVariable,
     LaunchedProject,
+    LaunchVariable,
     PlannedJob,
     PlannedVariable,
     RunnerDescription,
@@ -81,3 +82,27 @@ def test_variables_in_the_image_name_are_expanded_in_ci_job_image() -> None:
     tag = PlannedVariable(key="VERSION", value="3.12")
     planned = PlannedJob(job_id=42, job_uuid="j", name="build", image="python:$VERSION", variables=(tag,))
     assert variables(JOB.replace(planned=planned, image=planned.image))["CI_JOB_IMAGE"].value == "python:3.12"
+
+
+def test_variables_of_the_launch_override_those_of_the_file_but_no_secret() -> None:
+    given = tuple(LaunchVariable(name=name, value="$CI_JOB_NAME") for name in ("TARGET", "EXTRA", "PASSWORD"))
+    declared = (PlannedVariable(key="TARGET", value="file"), PlannedVariable(key="URL", value="http://$TARGET"))
+    job = JOB.replace(planned=PlannedJob(job_id=42, job_uuid="j", name="build", variables=declared))
+    build = BUILD.replace(variables=given)
+    values = job_variables(build, job, RUNNER, "http://ci.example", "job-token", [PASSWORD])
+    assert {name: values[name].value for name in ("TARGET", "EXTRA", "URL", "PASSWORD")} == {
+        "TARGET": "build",
+        "EXTRA": "build",
+        "URL": "http://build",
+        "PASSWORD": "hush",
+    }
+    assert (values["TARGET"].masked, values["TARGET"].raw) == (False, True)
+    # a job of Free Commit's format gets the value as it was given
+    assert job_variables(build, JOB, RUNNER, "http://ci.example", "t", [])["TARGET"].value == "$CI_JOB_NAME"
+
+
+def test_a_launch_variable_that_refers_to_a_secret_is_masked() -> None:
+    build = BUILD.replace(variables=(LaunchVariable(name="URL", value="https://ada:$PASSWORD@host"),))
+    job = JOB.replace(planned=PlannedJob(job_id=42, job_uuid="j", name="build"))
+    url = job_variables(build, job, RUNNER, "http://ci.example", "job-token", [PASSWORD])["URL"]
+    assert (url.value, url.masked) == ("https://ada:hush@host", True)
