@@ -7,7 +7,7 @@ import typer
 from client.commands.building import build_logs
 from client.commands.completion import complete_projects
 from client.commands.options import BuildArgument, JsonOption, ProjectArgument
-from client.errors import ApiError, ClientError
+from client.errors import ApiError, ClientError, UsageError
 
 if TYPE_CHECKING:
     from client.http_client import Client
@@ -18,7 +18,7 @@ app.add_typer(build_logs.app)
 COLUMNS = ("id", "project", "status", "ref", "commit", "message", "by", "created", "exit_message")
 DETAILS = (
     "id", "project", "status", "waiting_for", "ref", "sha", "message", "source", "priority", "ignored_steps",
-    "warnings", "created_at", "started_at", "completed_at", "exit_code", "exit_message", "output",
+    "variables", "warnings", "created_at", "started_at", "completed_at", "exit_code", "exit_message", "output",
 )  # fmt: skip
 DEFAULT_LIMIT = 30
 UNKNOWN_EXECUTOR = "EXECUTOR_NOT_FOUND"
@@ -67,7 +67,8 @@ def show_build(build: BuildArgument, as_json: JsonOption = False) -> None:
     target = parse_target(build, "builds")
     with connect(target.server_url) as client:
         found = get_overview(client, target.id)
-    show_fields(found, DETAILS, as_json=as_json)
+    variables = [f"{variable['name']}={variable['value']}" for variable in found.get("variables", [])]
+    show_fields(found if as_json else {**found, "variables": variables}, DETAILS, as_json=as_json)
     if not as_json and found["jobs"]:
         typer.echo()
         show_jobs(found["jobs"])
@@ -80,6 +81,14 @@ def launch_build(
     skip: Annotated[
         list[str] | None, typer.Option("--skip", help="Step to skip, like `@deploy`; can be repeated.")
     ] = None,
+    variables: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variable",
+            "-v",
+            help="NAME=VALUE, for all jobs; can be repeated. Not for secrets: everybody who sees the build sees it.",
+        ),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the build until it has finished.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,7 +96,7 @@ def launch_build(
 
     Exit status with `--watch`: 0 if the build succeeded, 1 if it failed. Without `--watch`: 0 if it was queued.
 
-    Example: `headrace builds launch shop --ref main --watch`
+    Example: `headrace builds launch shop --ref main --variable TARGET=staging --watch`
     """
     from client.builds.overview import find_project
     from client.output.tables import show_fields
@@ -95,12 +104,16 @@ def launch_build(
     from client.session.console_urls import parse_target
 
     target = parse_target(project, "projects")
+    given = [_parse_variable(text) for text in variables or []]
     with connect(target.server_url) as client:
         found = find_project(client, target.id)
         fields: dict[str, Any] = {"ignore_steps": skip or []}
         if ref:
-            _require_refs(client)
+            _require_field(client, "ref", "--ref")
             fields["ref"] = ref
+        if given:
+            _require_field(client, "variables", "--variable")
+            fields["variables"] = given
         launched = client.post(f"/developer/builds/{found['id']}", {"build": fields})
         if not watch:
             row = {"id": launched["build_id"], "project": launched["project_name"], **launched}
@@ -112,11 +125,18 @@ def launch_build(
         build_logs.watch(client, str(launched["build_id"]), as_json=as_json)
 
 
-def _require_refs(client: "Client") -> None:
-    """Raise ClientError if the server does not support `ref`: it would build the project's branch instead."""
+def _require_field(client: "Client", field: str, option: str) -> None:
+    """Raise ClientError if the server does not support the field of a launch: it would ignore it."""
     known = client.get("/openapi.json")["components"]["schemas"]["BuildFields"]["properties"]
-    if "ref" not in known:
-        raise ClientError("This server builds only the branch of the project: it does not support --ref.")
+    if field not in known:
+        raise ClientError(f"This server does not support {option}. Upgrade it first.")
+
+
+def _parse_variable(text: str) -> dict[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise UsageError(f"{text!r} is not NAME=VALUE.")
+    return {"name": name, "value": value}
 
 
 @app.command("cancel")

@@ -91,6 +91,19 @@ def test_a_person_creates_a_project_and_follows_its_builds(home: Home, stack: Ru
     home.run("projects", "rm", name, "--yes")
 
 
+def test_a_build_is_launched_with_variables(home: Home, stack: RunningStack, tmp_path: Path) -> None:
+    repository = create_sample_repository(tmp_path / "repository", {"build": 'echo "target is $TARGET, $NOTE"'})
+    project = str(stack.create_project(repository))
+    launch = ("builds", "launch", project, "--variable", "TARGET=staging")
+    assert "target is staging, a=b" in home.run(*launch, "-v", "NOTE=a=b", "--watch").stdout.splitlines()
+    [build] = home.read("builds", "ls", "--project", project)
+    shown = home.run("builds", "show", str(build["id"])).stdout
+    assert "TARGET=staging, NOTE=a=b" in shown
+    assert home.read("builds", "show", str(build["id"]))["variables"][0] == {"name": "TARGET", "value": "staging"}
+    assert "`HOME` is a reserved name" in home.run(*launch, "-v", "HOME=/", exit_code=1).stderr
+    assert "not NAME=VALUE" in home.run(*launch, "-v", "NOTE", exit_code=2).stderr
+
+
 def test_exit_statuses_are_stable(home: Home, stack: RunningStack, tmp_path: Path) -> None:
     assert "BUILD_NOT_FOUND" in home.run("builds", "show", "99999999", exit_code=1).stderr
     assert "not KEY=VALUE" in home.run("api", "GET", "/user/info", "-f", "x", exit_code=2).stderr
