@@ -48,18 +48,24 @@ export async function listRunning() {
   return await dataOf(api.GET("/api/developer/builds/executeds"));
 }
 
-export interface LaunchOptions {
-  ignore_steps: string[];
+export type BuildVariable = Schemas["BuildVariable"];
+
+export interface PlanOptions {
   /** A branch; null: that of the project. */
   ref: string | null;
+  variables: BuildVariable[];
+}
+
+export interface LaunchOptions extends PlanOptions {
+  ignore_steps: string[];
 }
 
 export type BuildPlan = Schemas["BuildPlan"];
 
 /** Return the jobs that a build of the branch would have, or the errors in its pipeline file. Launches nothing. */
-export async function planBuild(project_id: number, ref: string | null): Promise<BuildPlan> {
+export async function planBuild(project_id: number, build: PlanOptions): Promise<BuildPlan> {
   const params = { path: { project_id } };
-  return await dataOf(api.POST("/api/developer/projects/{project_id}/plan", { params, body: { build: { ref } } }));
+  return await dataOf(api.POST("/api/developer/projects/{project_id}/plan", { params, body: { build } }));
 }
 
 export async function launchBuild(project_id: number, build: LaunchOptions) {

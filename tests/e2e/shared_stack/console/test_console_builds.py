@@ -90,6 +90,28 @@ async def test_another_branch_can_be_launched(console: Console, stack: RunningSt
         await expect(page.locator("main")).to_contain_text("the branch of-a-colleague does not exist")
 
 
+async def test_a_build_is_launched_with_variables(console: Console, tmp_path: Path) -> None:
+    repository = create_sample_repository(tmp_path / "repository", {"build": 'echo "target is $TARGET"'})
+    project = console.stack.create_project(repository)
+    async with console.open(f"/projects/{project}", viewport={"width": 360, "height": 740}) as page:
+        await page.get_by_role("button", name="Launch").first.click()
+        dialog = page.get_by_role("dialog")
+        for name, value in (("PATH", "/nowhere"), ("TARGET", "staging")):
+            await dialog.get_by_role("button", name="Add variable").click()
+            await dialog.get_by_label(re.compile("Name of variable")).last.fill(name)
+            await dialog.get_by_label(re.compile("Value of variable")).last.fill(value)
+        await expect(dialog).to_contain_text("shown to everybody who sees the build")
+        assert await dialog.evaluate("element => element.scrollWidth <= element.clientWidth")
+        await dialog.get_by_role("button", name="Launch build").click()
+        row = dialog.locator(".variable-row", has=page.get_by_label("Name of variable 1"))
+        await expect(row.get_by_role("alert")).to_contain_text("`PATH` is a reserved name.")
+        await dialog.get_by_role("button", name="Remove variable 1").click()
+        await dialog.get_by_role("button", name="Launch build").click()
+        await expect(page.locator(".build-variables")).to_contain_text("TARGETstaging")
+        await expect(page.get_by_role("region", name="Lines of the log")).to_contain_text("target is staging")
+        console.problems[:] = [problem for problem in console.problems if "422" not in problem]  # of the reserved name
+
+
 @pytest.mark.usefixtures("pipeline_build")
 async def test_the_keyboard_alone_reaches_a_build(console: Console) -> None:
     async with console.open("/projects") as page:

@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import type { Overview } from "../../api/builds.ts";
 import { Icon } from "../../components/icons.tsx";
 import { Duration, RelativeTime } from "../../components/times.tsx";
-import { formatRef, shortSha } from "../../format/text.ts";
+import { formatRef, plural, shortSha } from "../../format/text.ts";
 import { url } from "../../router/location.ts";
 import { Initiator } from "../shared/builds_table.tsx";
 
@@ -36,6 +36,24 @@ export function BuildFacts({ build }: { build: Overview }) {
       {priority !== 0 && <Fact name="Priority">{priority}</Fact>}
       {ignored_steps.length > 0 && <Fact name="Skipped steps">{ignored_steps.join(", ")}</Fact>}
     </dl>
+  );
+}
+
+/** The variables that the launch set. Their values are not secret. */
+export function BuildVariables({ variables }: Pick<Overview, "variables">) {
+  if (variables.length === 0) return null;
+  return (
+    <details class="build-variables" open={variables.length <= 5}>
+      <summary>{plural(variables.length, "variable")} set at the launch</summary>
+      <dl>
+        {variables.map(({ name, value }) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </details>
   );
 }
 

@@ -11,7 +11,7 @@ import type { Parameters } from "../../router/routes.tsx";
 import { isAboutBuild } from "../shared/live_filters.ts";
 import { BuildActions } from "./build_actions.tsx";
 import { BuildArtifacts } from "./build_artifacts.tsx";
-import { BuildFacts, BuildNotices } from "./build_facts.tsx";
+import { BuildFacts, BuildNotices, BuildVariables } from "./build_facts.tsx";
 import { buildAt } from "./build_past.ts";
 import { BuildTime, PastBanner } from "./build_time.tsx";
 import { JobGraph } from "./job_graph.tsx";
@@ -60,6 +60,7 @@ function BuildPage({ build: present, reload }: { build: Overview; reload: () => 
     >
       {at !== null && <PastBanner at={at} />}
       <BuildFacts build={build} />
+      <BuildVariables variables={build.variables} />
       <BuildNotices build={build} />
       {jobs.length > 1 && (
         <section class={at === null ? "jobs" : "jobs past"} aria-label="Jobs">

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { type BuildPlan, planBuild } from "../../api/builds.ts";
+import { type BuildPlan, type BuildVariable, planBuild } from "../../api/builds.ts";
 import type { Project } from "../../api/projects.ts";
 import { ActionButton } from "../../components/button.tsx";
 import { StatusShape } from "../../components/icons.tsx";
@@ -15,20 +15,25 @@ interface Props {
   project: Project;
   /** null: the branch of the project. */
   branch: string | null;
+  variables?: BuildVariable[];
   label: string;
+  /** Handles errors of the request that this button does not show; null: it handled one. */
+  around?: (request: Promise<BuildPlan>) => Promise<BuildPlan | null>;
 }
 
 /** A button that compiles the project's pipeline file without launching a build, and the resulting jobs or errors. */
-export function PlanCheck({ project, branch, label }: Props) {
-  const [result, setResult] = useState<{ branch: string | null; plan: BuildPlan } | null>(null);
+export function PlanCheck({ project, branch, variables = [], label, around = (request) => request }: Props) {
+  const [result, setResult] = useState<{ inputs: string; plan: BuildPlan } | null>(null);
+  const inputs = JSON.stringify([branch, variables]);
   const check = async () => {
-    setResult({ branch, plan: await planBuild(project.id, branch) });
+    const plan = await around(planBuild(project.id, { ref: branch, variables }));
+    setResult(plan && { inputs, plan });
     return undefined;
   };
   return (
     <div class="plan-check">
       <ActionButton action={check}>{label}</ActionButton>
-      <div role="status">{result?.branch === branch && <PlanView plan={result.plan} />}</div>
+      <div role="status">{result?.inputs === inputs && <PlanView plan={result.plan} />}</div>
     </div>
   );
 }
