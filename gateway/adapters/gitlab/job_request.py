@@ -28,6 +28,7 @@ log = logging.getLogger("headrace.gateway")
 RECHECK_SECONDS = 10.0  # a held request looks for jobs at this interval, because hints can be lost
 PAUSED_HOLD_SECONDS = 2.0  # before the response to a paused runner, which would repeat its request at once
 MAX_RETURN_RETRIES = 3
+LAST_UPDATE = "X-GitLab-Last-Update"
 Authenticate = Callable[[], Awaitable[RunnerProfile]]
 REQUEST_ID = re.compile(r"[!-~]{16,128}")  # valid X-Request-Id; shorter ids may not be unique
 
@@ -58,9 +59,8 @@ async def _respond(
     if assignment is None:
         if poll.is_disconnected:
             raise ClientDisconnect
-        return Response(
-            status_code=204, headers={"X-GitLab-Last-Update": poll.seen_cursor or app_state.long_polls.cursor}
-        )
+        # without a claim there is no cursor, so that the next request claims at once
+        return Response(status_code=204, headers={LAST_UPDATE: poll.seen_cursor} if poll.seen_cursor else None)
     try:
         webhook_body = await _fetch_webhook_body(app_state, assignment)
         # in a thread, because compressing a large webhook body would block other requests
@@ -140,7 +140,9 @@ async def _wait_for_job(
             async with asyncio.timeout_at(min(deadline, clock() + RECHECK_SECONDS)):
                 await poll.wake_up.wait()
         except TimeoutError:
-            poll.is_stale, poll.seen_cursor = True, ""
+            # at the deadline, the response needs the cursor of the latest claim: jobs may have been queued since then
+            if clock() < deadline:
+                poll.is_stale, poll.seen_cursor = True, ""
         if poll.is_disconnected or app_state.long_polls.is_closed or clock() >= deadline:
             return None
 

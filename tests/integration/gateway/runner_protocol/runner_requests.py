@@ -84,6 +84,8 @@ async def wait_for_held_requests(stage: GatewayStage, count: int = 1) -> None:
     await eventually(all_held)
 
 
-async def publish_queued_job(stage: GatewayStage, job: JobQueued = QUEUED_JOB) -> None:
-    await stage.client.publish(JOB_QUEUED_SUBJECT.replace("*", f"job-{job.job_id}"), job.model_dump_json().encode())
+async def publish_queued_job(stage: GatewayStage, job: JobQueued = QUEUED_JOB, reply: str = "") -> None:
+    """Publish the hint of a queued job. With `reply`, the hint is an offer."""
+    subject = JOB_QUEUED_SUBJECT.replace("*", f"job-{job.job_id}")
+    await stage.client.publish(subject, job.model_dump_json().encode(), reply)
     await flush_to_server(stage.client)

@@ -147,6 +147,19 @@ async def test_a_request_with_the_current_last_update_sends_no_claim(stage: Gate
     assert await count_claims(stage) == 1
 
 
+async def test_a_job_offered_when_the_hold_ends_is_claimed_by_the_next_request(stage: GatewayStage) -> None:
+    """The gateway must not mistake the cursor of the queue at the end of the request for that of its last claim."""
+    ended = start_job_request(stage)
+    await wait_for_held_requests(stage)
+    slow = await stage.client.subscribe("slow")  # the acceptance of the offer gets no answer
+    await publish_queued_job(stage, reply="slow")
+    last_update = (await ended).headers["X-GitLab-Last-Update"]
+    await stage.services.serve(ClaimJob, lambda _: ClaimResult(assignment=ASSIGNMENT))
+    known = {"token": "runner-token", "last_update": last_update}
+    assert (await stage.http.post("/api/v4/jobs/request", json=known)).status_code == 201
+    await slow.unsubscribe()
+
+
 async def test_a_held_request_with_the_current_last_update_is_woken_by_a_new_job(
     stage: GatewayStage, long_poll_stage: GatewayStage
 ) -> None:
