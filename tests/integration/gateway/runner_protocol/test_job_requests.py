@@ -16,6 +16,7 @@ from contracts.errors import RequestRejected
 from contracts.runners import (
     AuthenticateRunner,
 )
+from libs.messaging.hints import TAKEN
 from tests.integration.gateway.runner_protocol.runner_requests import (
     ASSIGNMENT,
     HOLD_SECONDS,
@@ -149,15 +150,21 @@ async def test_a_request_with_the_current_last_update_sends_no_claim(stage: Gate
 
 async def test_a_job_offered_when_the_hold_ends_is_claimed_by_the_next_request(stage: GatewayStage) -> None:
     """The gateway must not mistake the cursor of the queue at the end of the request for that of its last claim."""
+    acceptances = await stage.client.subscribe("slow")
+    stage.services.received.clear()
     ended = start_job_request(stage)
     await wait_for_held_requests(stage)
-    slow = await stage.client.subscribe("slow")  # the acceptance of the offer gets no answer
+    polls = stage.gateway.state.long_polls
+    await eventually(lambda: asyncio.sleep(0, polls.idle_count == 1))  # the claim is answered
+    before = polls.cursor
     await publish_queued_job(stage, reply="slow")
-    last_update = (await ended).headers["X-GitLab-Last-Update"]
+    await eventually(lambda: asyncio.sleep(0, polls.cursor != before))
+    last_update = (await ended).headers["X-GitLab-Last-Update"]  # while the gateway waits for the grant
     await stage.services.serve(ClaimJob, lambda _: ClaimResult(assignment=ASSIGNMENT))
     known = {"token": "runner-token", "last_update": last_update}
     assert (await stage.http.post("/api/v4/jobs/request", json=known)).status_code == 201
-    await slow.unsubscribe()
+    await (await acceptances.next_msg()).respond(TAKEN)
+    await acceptances.unsubscribe()
 
 
 async def test_a_held_request_with_the_current_last_update_is_woken_by_a_new_job(
