@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import count
 
 import pytest
 from hypothesis import strategies as st
@@ -158,7 +159,7 @@ class UsersModel:
 
 ids, names, emails = st.sampled_from(USER_IDS), st.sampled_from(NAMES), st.sampled_from(EMAILS)
 some_roles = st.sampled_from(((), (ADMIN,), (DEVELOPER, ADMIN), ("ROLE_KING",)))
-new_ids = st.integers(1, 10**6)
+new_ids = st.runner().map(lambda machine: next(machine.new_ids))  # of a sequence, as in the service
 token_ids = st.runner().flatmap(lambda machine: st.sampled_from((0, *machine.model.token_ids)))
 key_uuids = st.runner().flatmap(lambda machine: st.sampled_from(("", *machine.model.key_uuids)))
 
@@ -166,6 +167,10 @@ key_uuids = st.runner().flatmap(lambda machine: st.sampled_from(("", *machine.mo
 class UserMachine(DeciderMachine[UsersModel]):
     categories = (user_category,)
     deletions = (UserDeleted,)
+
+    def __init__(self) -> None:
+        self.new_ids = count(1)
+        super().__init__()
 
     commands = seldom(
         st.builds(DeleteUser, user_id=ids),
