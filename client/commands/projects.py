@@ -21,6 +21,7 @@ SETTINGS = (
 STATUS_COLUMNS = ("requested", "build_id", "sha", "state", "status", "attempts", "target", "reason")
 DEFAULT_SPEC_FILE = "/headrace.yaml"
 MAX_STATUSES = 200
+SERVER = "Default: the server's setting."
 
 
 @app.command("ls")
@@ -64,6 +65,20 @@ def create_project(
         bool | None, typer.Option("--private/--internal", help="Visibility. Default: the server's setting.")
     ] = None,
     credential: Annotated[int | None, typer.Option("--credential", help="Id of the SSH key of the repository.")] = None,
+    keep_builds: Annotated[int | None, typer.Option("--keep-builds", help=f"Finished builds to keep. {SERVER}")] = None,
+    keep_build_days: Annotated[
+        int | None, typer.Option("--keep-build-days", help=f"Days to keep finished builds. {SERVER}")
+    ] = None,
+    keep_logs: Annotated[
+        int | None, typer.Option("--keep-logs", help=f"Finished builds whose logs to keep. {SERVER}")
+    ] = None,
+    keep_log_days: Annotated[int | None, typer.Option("--keep-log-days", help=f"Days to keep logs. {SERVER}")] = None,
+    keep_artifacts: Annotated[
+        int | None, typer.Option("--keep-artifacts", help=f"Finished builds whose artifacts to keep. {SERVER}")
+    ] = None,
+    keep_artifact_days: Annotated[
+        int | None, typer.Option("--keep-artifact-days", help=f"Days to keep artifacts. {SERVER}")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a project. Needs an administrator.
@@ -82,6 +97,15 @@ def create_project(
         "allow_concurrent_execution": concurrent,
         "repository_credential_id": credential,
     }
+    limits = {
+        "keep_number_build": keep_builds,
+        "keep_build_days": keep_build_days,
+        "keep_number_log": keep_logs,
+        "keep_log_days": keep_log_days,
+        "keep_number_artifact": keep_artifacts,
+        "keep_artifact_days": keep_artifact_days,
+    }
+    fields |= {name: limit for name, limit in limits.items() if limit is not None}
     if private is not None:
         fields["visibility"] = "private" if private else "internal"
     with connect() as client:

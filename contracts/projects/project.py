@@ -1,12 +1,13 @@
 """Commands for projects."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from contracts.messages import Command
 from contracts.projects.fields import Ids, Name, Names, Prose, UrlOrPath
 from contracts.projects.permissions import Visibility
+from contracts.projects.retention import RetentionLimits
 
 
 class CreateProject(Command):
@@ -27,6 +28,19 @@ class CreateProject(Command):
     alias: Name | None = None  # None: derived from the name
     protected_branches: Names | None = None  # None: the project's branch; if that is `*`, `main` and `master`
     visibility: Visibility | None = None  # None: the default of the server
+    # as in RetentionLimits; None: the limit in the server's settings
+    keep_build_days: int | None = None
+    keep_log_days: int | None = None
+    keep_number_log: int | None = None
+    keep_artifact_days: int | None = None
+    keep_number_artifact: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _omit_missing_limits(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out limits that are not given: services of release 0.2.0 reject the fields."""
+        fields: dict[str, Any] = serialize(self)
+        missing = [name for name in RetentionLimits.model_fields if fields[name] is None]
+        return {name: value for name, value in fields.items() if name not in missing}
 
 
 class RenameProject(Command):

@@ -42,7 +42,8 @@ FIELD_CODES: dict[str, FieldCodes] = {
     "project.secrets_id": FieldCodes("PROJECT_SECRETS_ID_REQUIRED"),
     "project.spec_file_path": FieldCodes("PROJECT_SPEC_FILE_PATH_REQUIRED"),
     **dict.fromkeys(
-        (f"retention.{name}" for name in RetentionLimits.model_fields), FieldCodes(invalid="PROJECT_RETENTION_INVALID")
+        (f"{body}.{name}" for body in ("project", "retention") for name in RetentionLimits.model_fields),
+        FieldCodes(invalid="PROJECT_RETENTION_INVALID"),
     ),
     "project.visibility": FieldCodes("PROJECT_VISIBILITY_INVALID", "PROJECT_VISIBILITY_INVALID"),
     "forge.kind": FieldCodes("PROJECT_FORGE_INVALID", "PROJECT_FORGE_INVALID"),

@@ -9,7 +9,7 @@ from gateway.schemas.loose_types import Integer
 
 DAYS: dict[str, Any] = {"minimum": 0, "maximum": 36_500}
 BUILDS: dict[str, Any] = {"minimum": 0, "maximum": 10**9}
-SERVER = "0: the server's setting; missing: unchanged"
+SERVER = "0: the server's setting, which new projects have; missing: unchanged"
 
 
 class RetentionFields(Fields):

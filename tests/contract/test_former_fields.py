@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from contracts.builds import LaunchVariable, QueueBuild
 from contracts.identity import AddSshKey, RegisterUser
 from contracts.messages import Command, parse_request
+from contracts.projects import CreateProject, RetentionLimits
 from infra.service_catalog import load_services
 
 RELEASED: dict[str, list[str]] = json.loads(
@@ -46,6 +47,12 @@ def test_a_field_that_the_service_fills_in_is_ignored_and_cannot_be_set() -> Non
 def test_types_that_json_lacks_are_parsed_beside_an_ignored_field() -> None:
     sent = {"user_id": 7, "expires_at": "2030-05-01", "key_uuid": "", "today": "0001-01-01"}
     assert str(parse_request(AddSshKey, to_json(sent)).expires_at) == "2030-05-01"
+
+
+def test_a_new_project_without_limits_of_retention_has_no_fields_for_them() -> None:
+    plain = set(CreateProject().model_dump(mode="json"))
+    assert plain.isdisjoint(RetentionLimits.model_fields)
+    assert set(CreateProject(keep_log_days=0).model_dump(mode="json")) - plain == {"keep_log_days"}
 
 
 def test_a_launch_without_variables_is_accepted_by_the_previous_release() -> None:

@@ -16,6 +16,7 @@ from gateway.schemas.loose_types import (
     UtcDay,
     none_as_empty,
 )
+from gateway.schemas.project_retention import RetentionFields
 
 IntegersOrNone = Annotated[Integers, AfterValidator(none_as_empty)]
 TextsOrNone = Annotated[Texts, AfterValidator(none_as_empty)]
@@ -60,7 +61,7 @@ class BuildChangeFields(Fields):
     )
 
 
-class ProjectFields(Fields):
+class ProjectFields(RetentionFields):
     model_config = required(
         "name", "repository", "branch", "spec_file_path", "allow_concurrent_execution", "executor_id"
     )

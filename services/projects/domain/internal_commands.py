@@ -30,6 +30,11 @@ class AddProject(InternalCommand):
     owner_user_id: int | None = None
     company_id: int | None = None
     visibility: Visibility = Visibility.INTERNAL
+    keep_build_days: int | None = None
+    keep_log_days: int | None = None
+    keep_number_log: int | None = None
+    keep_artifact_days: int | None = None
+    keep_number_artifact: int | None = None
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from contracts.projects import (
     ProtectBranches,
     RemoveProjectMember,
     RenameProject,
+    RetentionLimits,
     SetProjectCredential,
     SetProjectDevelopers,
     SetProjectExecutor,
@@ -155,6 +156,7 @@ def validate_new_project(command: CreateProject | AddProject) -> Payload:
         "credential_id": command.credential_id,
         "developers_id": sort_unique(command.developers_id),
         "protected_branches": command.protected_branches or None,
+        **changed_limits(RetentionLimits(), command),
     }
 
 

@@ -2,8 +2,9 @@
 
 import re
 
-from contracts.projects import ChangeRetentionLimits, RetentionLimits
+from contracts.projects import ChangeRetentionLimits, CreateProject, RetentionLimits
 from libs.eventstore.decider import RequestRejected
+from services.projects.domain.internal_commands import AddProject
 
 ALIAS_PATTERN = re.compile(r"[a-z0-9_][a-z0-9._-]{0,63}")
 MAX_KEPT_BUILDS = 10**9
@@ -40,7 +41,9 @@ def validate_retention(number: int | None) -> int | None:
     return number
 
 
-def changed_limits(present: RetentionLimits, command: ChangeRetentionLimits) -> dict[str, int]:
+def changed_limits(
+    present: RetentionLimits, command: ChangeRetentionLimits | CreateProject | AddProject
+) -> dict[str, int]:
     """Return the limits that a command changes. Raise RequestRejected if one is out of range."""
     sent = {name: getattr(command, name) for name in RetentionLimits.model_fields}
     changed = {name: value for name, value in sent.items() if value is not None and value != getattr(present, name)}

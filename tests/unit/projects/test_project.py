@@ -84,6 +84,18 @@ def test_a_project_is_created_with_trimmed_values() -> None:
     project.when(record).then(created)
 
 
+def test_a_project_is_created_with_limits_of_retention() -> None:
+    limits = {"keep_build_days": 90, "keep_log_days": 36_500, "keep_number_log": 100, "keep_number_artifact": 20}
+    project.when(record.replace(**limits, keep_artifact_days=0)).then(created.replace(**limits))
+
+
+@pytest.mark.parametrize(
+    "limit", [{"keep_artifact_days": -1}, {"keep_build_days": 36_501}, {"keep_number_log": 10**9 + 1}]
+)
+def test_a_project_with_a_limit_out_of_range_is_not_created(limit: dict[str, int]) -> None:
+    project.when(record.replace(**limit)).then_refused("PROJECT_RETENTION_INVALID")
+
+
 def test_no_event_contains_repository_credentials_in_plain_text() -> None:
     address, bare_url = "https://ada:hush@forge.example/shop.git", "https://forge.example/shop.git"
     project.when(record.replace(repository=address, sealed_login="s1")).then(created.replace(sealed_login="s1"))

@@ -112,6 +112,7 @@ async def test_the_configuration_is_shown_without_secrets(free_commit: FreeCommi
             "PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED",
         ),
         ("project", {"keep_number_build": "many"}, 422, "PROJECT_KEEP_NUMBER_BUILD_INVALID"),
+        ("project", {"keep_log_days": "many"}, 422, "PROJECT_RETENTION_INVALID"),
         ("project", {"executor_id": None, "repository_credential_id": UNKNOWN_ID}, 404, "EXECUTOR_NOT_FOUND"),
         ("project", {"executor_id": "", "repository_credential_id": UNKNOWN_ID}, 404, "EXECUTOR_NOT_FOUND"),
         ("project", {"executor_id": UNKNOWN_ID, "repository_credential_id": UNKNOWN_ID}, 404, "EXECUTOR_NOT_FOUND"),

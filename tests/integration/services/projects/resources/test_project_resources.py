@@ -125,6 +125,7 @@ async def has_project(caller: MessageClient, user_id: int, project_id: int) -> b
         ({"owner_alias": "unknown-owner"}, "PROJECT_OWNER_INVALID"),
         ({"alias": "a b"}, "PROJECT_ALIAS_INVALID"),
         ({"keep_number_build": -1}, "PROJECT_KEEP_NUMBER_BUILD_INVALID"),
+        ({"keep_number_artifact": -1}, "PROJECT_RETENTION_INVALID"),
     ],
 )
 async def test_an_invalid_project_is_rejected(
