@@ -207,6 +207,8 @@ class Category(Generic[C, S, E, R]):
     is_deleted: Callable[[R], bool] = field(default=lambda _row: False)  # deleted rows are in no list
     # deleted streams are removed from the log after a grace time
     is_removable: bool = False
+    # returns the decider's state at the time of a row. A long stream is then loaded from its row: its snapshot
+    restore_state: Callable[[R], S] | None = None
 
     @property
     def row_field(self) -> str:

@@ -12,7 +12,7 @@ from pymongo.errors import ConnectionFailure, DuplicateKeyError
 
 from libs.documents import Document, Filter
 from libs.eventstore.change_stream import LOG_ORDER
-from libs.eventstore.decider import AnyEvent, CommandMetadata
+from libs.eventstore.decider import AnyCategory, AnyEvent, CommandMetadata
 from libs.eventstore.group_commit import GroupCommitter
 from libs.eventstore.indexes import Index, create_collection, ensure_indexes
 from libs.eventstore.mapping import (
@@ -25,7 +25,7 @@ from libs.eventstore.mapping import (
     is_tombstone,
     read_commit_ref,
 )
-from libs.eventstore.store import CommitRef, DuplicateCommand, PendingCommit, StoreUnavailable
+from libs.eventstore.store import CommitRef, DuplicateCommand, PendingCommit, Snapshot, StoreUnavailable
 from libs.observability.tracing import MONGODB, SpanKind, child_span
 from libs.retention.removal_hold import HOLDS
 from libs.security.envelope_encryption import Encryption
@@ -48,6 +48,7 @@ class MongoEventStore:
 
     def __init__(self, database: AsyncDatabase[Document], vault: Encryption) -> None:
         self.commits = database["commits"]
+        self._heads = database["streams"]
         self._noops = database["notes"]
         self._vault = vault
         self._committer = GroupCommitter(database, vault)
@@ -70,6 +71,18 @@ class MongoEventStore:
         if documents and is_tombstone(documents[0]):
             return []  # the commits behind a tombstone are about to be deleted
         return [recorded for document in documents for recorded in await from_document(document, self._vault)]
+
+    async def read_snapshot(self, category: AnyCategory, stream: str) -> Snapshot | None:
+        fields = {"version": 1, category.row_field: 1, category.row_version_field: 1}
+        try:
+            head = await self._heads.find_one({"_id": stream}, fields)
+        except ConnectionFailure as error:
+            raise StoreUnavailable(str(error)) from error
+        # another release may have written the head without this version of the row, which is then out of date
+        if head is None or head.get(category.row_version_field) != category.row_version:
+            return None
+        row = head.get(category.row_field)
+        return None if row is None else Snapshot(head["version"], type(category.initial_row).model_validate(row))
 
     async def is_removed(self, stream: str) -> bool:
         tombstone: Document = {"stream": stream, "version": 1, "events": []}

@@ -89,8 +89,24 @@ class CommandHandler:
     async def load(
         self, category: Category[C, S, E, R], stream: str, *, until: int | None = None
     ) -> LoadedStream[S, R]:
-        """Load the stream from the log, at its current version or at version `until`."""
+        """Load the stream from its snapshot or the log, at its current version or at version `until`."""
+        if category.restore_state and (restored := await self._load_from_snapshot(category, stream, until)):
+            return restored
         return _new_stream(category).apply_events(category, await self._store.read(stream, until=until))
+
+    async def _load_from_snapshot(
+        self, category: Category[C, S, E, R], stream: str, until: int | None
+    ) -> LoadedStream[S, R] | None:
+        """Load the stream from the row in its head. Returns None if it has no row of this version, or a newer one."""
+        snapshot = await self._store.read_snapshot(category, stream)
+        if snapshot is None or category.restore_state is None or snapshot.version > (until or snapshot.version):
+            return None
+        events = await self._store.read(stream, after=snapshot.version - 1, until=until)
+        newer = [recorded for recorded in events if recorded.version > snapshot.version]
+        if len(newer) == len(events):
+            return None  # the commit of the row is missing, and with it the time of the row
+        restored = LoadedStream(snapshot.version, category.restore_state(snapshot.row), snapshot.row, events[0].at)
+        return restored.apply_events(category, newer)
 
     async def find_commit(self, metadata: CommandMetadata) -> CommitRef | None:
         """Return the stream and version that a command produced when it was handled before, or None."""

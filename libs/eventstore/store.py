@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from contracts.messages import Event, ReadModelRow
 from libs.eventstore.decider import AnyCategory, AnyEvent, CommandMetadata, RecordedEvent, Reservation
@@ -61,6 +61,13 @@ class PendingCommit:
         ]
 
 
+class Snapshot(NamedTuple):
+    """The row of a stream, and the version of the stream that it reflects."""
+
+    version: int
+    row: Any  # of the category's type
+
+
 class EventStore(Protocol):
     """Appends commits and reads them back. It appends each command at most once."""
 
@@ -75,6 +82,10 @@ class EventStore(Protocol):
 
     async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[AnyEvent]:
         """Return the events of versions above `after`, up to and including `until`, in order."""
+        ...
+
+    async def read_snapshot(self, category: AnyCategory, stream: str) -> Snapshot | None:
+        """Return the row of a stream. None: it has no row, or the last writer was a release with other rows."""
         ...
 
     async def is_removed(self, stream: str) -> bool:

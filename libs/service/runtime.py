@@ -203,6 +203,8 @@ class Runtime:
             recorded_id = derive_id(metadata.command_id, flow.recorded_as, "")
             recorded_metadata = replace(metadata, command_id=recorded_id)
         if metadata.may_be_duplicate and (commit := await self.command_handler.find_commit(recorded_metadata)):
+            if metadata.reaction_id:  # the reply to the command of a policy is not read
+                return CommandResult(commit.stream, commit.version, self._category_of(commit).initial_row, ())
             return await self.command_handler.replay_result(self._category_of(commit), commit, recorded_metadata)
         for attempt in range(MAX_PREPARATIONS):
             prepared = await self._prepare(command, metadata)

@@ -2,8 +2,8 @@
 
 from contracts.errors import RequestRejected
 from contracts.messages import ReadModelRow
-from libs.eventstore.decider import AnyEvent, CommandMetadata, Release, RequireOther, Reserve
-from libs.eventstore.store import CommitRef, DuplicateCommand, PendingCommit, WrongExpectedVersion
+from libs.eventstore.decider import AnyCategory, AnyEvent, CommandMetadata, Release, RequireOther, Reserve
+from libs.eventstore.store import CommitRef, DuplicateCommand, PendingCommit, Snapshot, WrongExpectedVersion
 
 
 class MemoryEventStore:
@@ -53,6 +53,10 @@ class MemoryEventStore:
     async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[AnyEvent]:
         commits = self._streams.get(stream, [])[after:until]
         return [recorded for commit in commits for recorded in commit.recorded_events]
+
+    async def read_snapshot(self, _category: AnyCategory, stream: str) -> Snapshot | None:
+        row = self.rows.get(stream)
+        return None if row is None else Snapshot(len(self._streams[stream]), row)
 
     async def is_removed(self, _stream: str) -> bool:
         return False
