@@ -79,6 +79,7 @@ class BuildJobsChanged(Event, wire_name="BuildAdvanced"):
     released: tuple[PlannedJob, ...] = ()  # jobs to queue
     waiting: tuple[JobStatusChange, ...] = ()  # jobs that are now CREATED, MANUAL or SKIPPED
     stopped: tuple[int, ...] = ()  # queued or running jobs to cancel
+    stopped_rounds: tuple[int, ...] = ()  # their rounds, as in `job_rounds` of BuildKilled
     exit_code: int = 0
     exit_message: str | None = None
     output: str | None = None
@@ -114,6 +115,7 @@ class BuildKilled(Event):
     project_id: int
     job_ids: tuple[int, ...] = ()
     graceful: bool = False  # the jobs run their cleanup steps first
+    job_rounds: tuple[int, ...] = ()  # rounds of the jobs in `job_ids`; empty: recorded by a release up to 0.2.0
 
 
 class BuildFinished(Event):

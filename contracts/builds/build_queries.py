@@ -57,6 +57,8 @@ class BuildRow(ReadModelRow):
     message: str = ""
     served_by_hash: bool = False
     warnings: tuple[str, ...] = ()
+    round: int = 0  # how many times the build was resumed
+    round_version: int = 0  # version of the stream at which the build was launched, or last resumed
     initiator_id: int = 0
     initiator_name: str = ""  # not stored, but looked up when it is needed
     runner: str | None = None

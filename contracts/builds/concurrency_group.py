@@ -1,4 +1,8 @@
-"""Concurrency groups: a project that runs one build at a time has one slot, which its builds request in order."""
+"""Concurrency groups: a project that runs one build at a time has one slot, which its builds request in order.
+
+A build requests the slot when it is launched, and again each time it is resumed. `build_version` is the version of the
+build's stream at which it did so, and identifies the request; 0: a release up to 0.2.0 recorded the event.
+"""
 
 from contracts.messages import Event, ReadModelRow
 
@@ -8,6 +12,7 @@ class ConcurrencySlotRequested(Event, wire_name="LaneRequested"):
 
     project_id: int
     build_id: int
+    build_version: int = 0  # of the request: version of the build's stream; 0: a release up to 0.2.0
 
 
 class ConcurrencySlotGranted(Event, wire_name="LaneGranted"):
@@ -15,6 +20,7 @@ class ConcurrencySlotGranted(Event, wire_name="LaneGranted"):
 
     project_id: int
     build_id: int
+    build_version: int = 0  # of the request: version of the build's stream; 0: a release up to 0.2.0
 
 
 class ConcurrencySlotReleased(Event, wire_name="LaneReleased"):
@@ -27,7 +33,9 @@ class ConcurrencySlotReleased(Event, wire_name="LaneReleased"):
 class ConcurrencyGroupRow(ReadModelRow):
     project_id: int = 0
     holder: int | None = None
+    holder_version: int = 0  # `build_version` of the holder's request
     waiting: tuple[int, ...] = ()
+    waiting_versions: tuple[int, ...] = ()  # of the requests of the builds in `waiting`
 
 
 ConcurrencyGroupEvent = ConcurrencySlotRequested | ConcurrencySlotGranted | ConcurrencySlotReleased

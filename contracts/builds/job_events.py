@@ -135,6 +135,7 @@ class JobFinished(JobNames, Event):
     runner_uuid: str | None = None
     runner_name: str | None = None
     duration_ms: int | None = None  # of the log sections; None: the attempt has none
+    round: int | None = None  # of the PlannedJob; None: recorded by a release up to 0.2.0
 
 
 class JobLost(JobNames, Event):

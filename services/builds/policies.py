@@ -1,6 +1,10 @@
-"""Reaction policies: events of this service turned into commands."""
+"""Reaction policies: events of this service turned into commands.
+
+A reaction may come late, after a user has resumed the build. Therefore the commands say which round they belong to.
+"""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from contracts.builds import (
     BuildDeleted,
@@ -11,6 +15,9 @@ from contracts.builds import (
     BuildPriorityChanged,
     BuildQueued,
     BuildResumed,
+    BuildRow,
+    BuildStatus,
+    ConcurrencySlotGranted,
     JobAssigned,
     JobFinished,
     PlannedJob,
@@ -20,6 +27,7 @@ from libs.eventstore.decider import AnyCommand, RecordedEvent
 from services.builds.domain.internal_commands import (
     CancelJob,
     ChangeJobPriority,
+    ContinueBuild,
     DeleteJob,
     EndJobOfBuild,
     QueueJob,
@@ -33,14 +41,14 @@ from services.builds.domain.job_graph import JobGraph
 def on_build_event(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
     match recorded.event:
         case BuildQueued(needs_lane=True, project_id=project_id, build_id=build_id):
-            return [RequestConcurrencySlot(project_id=project_id, build_id=build_id)]
+            return [RequestConcurrencySlot(project_id, build_id, recorded.version)]
         case BuildPlanned() as planned:
             begun = JobGraph.of(planned.jobs)
             return [_queue_job(planned, begun.jobs[job_id]) for job_id in begun.queued]
         case BuildResumed(needs_lane=True, project_id=project_id, build_id=build_id):
-            return [RequestConcurrencySlot(project_id=project_id, build_id=build_id)]
-        case BuildJobsChanged(stopped=stopped) as advanced:
-            cancels = [CancelJob(job_id=job_id, graceful=True) for job_id in stopped]
+            return [RequestConcurrencySlot(project_id, build_id, recorded.version)]
+        case BuildJobsChanged() as advanced:
+            cancels = _cancel_jobs(advanced.stopped, advanced.stopped_rounds, graceful=True)
             return [*cancels, *(_queue_job(advanced, job) for job in advanced.released)]
         case JobAssigned(build_id=build_id, runner_name=runner):
             return [StartBuild(build_id=build_id, runner_name=runner)]
@@ -53,18 +61,35 @@ def on_build_event(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
                     exit_code=finished.exit_code,
                     exit_message=finished.message,
                     output=finished.output,
+                    round=finished.round,
                 )
             ]
-        case BuildKilled(job_ids=job_ids, graceful=graceful):
-            return [CancelJob(job_id=job_id, graceful=graceful) for job_id in job_ids]
+        case BuildKilled(job_ids=job_ids, job_rounds=rounds, graceful=graceful):
+            return _cancel_jobs(job_ids, rounds, graceful=graceful)
         case BuildPriorityChanged(job_ids=job_ids, priority=priority):
             return [ChangeJobPriority(job_id=job_id, priority=priority) for job_id in job_ids]
         case BuildDeleted(job_ids=job_ids):
             return [DeleteJob(job_id=job_id) for job_id in job_ids]
         case BuildFinished(held_lane=True, project_id=project_id, build_id=build_id):
-            return [ReleaseConcurrencySlot(project_id=project_id, build_id=build_id)]
+            return [ReleaseConcurrencySlot(project_id, build_id, recorded.version)]
         case _:
             return []
+
+
+def on_slot_granted(granted: ConcurrencySlotGranted, build: BuildRow | None) -> AnyCommand | None:
+    """Return the command for a build that got the slot of its concurrency group. None: it is to be planned, or runs.
+
+    A build that has finished, or was resumed since, does not need the slot. It may have finished before its request for
+    the slot arrived. Releases up to 0.2.0 recorded no version of the build.
+    """
+    if build is None or build.finished or 0 < granted.build_version < build.round_version:
+        return ReleaseConcurrencySlot(granted.project_id, granted.build_id, granted.build_version)
+    return ContinueBuild(build.id, build.round) if build.status is BuildStatus.PLANNED else None
+
+
+def _cancel_jobs(job_ids: Sequence[int], rounds: Sequence[int], *, graceful: bool) -> list[CancelJob]:
+    """Return the commands that cancel jobs. Events of releases up to 0.2.0 have no rounds."""
+    return [CancelJob(job_id, graceful, round_) for job_id, round_ in zip_longest(job_ids, rounds)]
 
 
 def _queue_job(plan: BuildPlanned | BuildJobsChanged, job: PlannedJob) -> QueueJob:

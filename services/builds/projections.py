@@ -26,9 +26,8 @@ from contracts.builds import (
 )
 from libs.eventstore.decider import Category, PreviousRow, RecordedEvent
 from services.builds.domain.build import build_decider
-from services.builds.domain.concurrency_group import ConcurrencyGroup as LaneState
-from services.builds.domain.concurrency_group import concurrency_group_decider
-from services.builds.domain.concurrency_group import evolve as evolve_lane
+from services.builds.domain.concurrency_group import ConcurrencyGroup, SlotRequest, concurrency_group_decider
+from services.builds.domain.concurrency_group import evolve as evolve_group
 from services.builds.domain.job import job_decider
 from services.builds.domain.job_graph import JobGraph, final_statuses, status_changes
 from services.builds.job_projection import hide_warning, project_job
@@ -57,6 +56,8 @@ def project_build(row: BuildRow, recorded: RecordedEvent[BuildEvent]) -> BuildRo
         case BuildResumed():
             return row.replace(
                 status=BuildStatus.PLANNED,
+                round=row.round + 1,
+                round_version=recorded.version,
                 finished=False,
                 exit_code=None,
                 exit_message=None,
@@ -107,6 +108,7 @@ def new_build_row(queued: BuildQueued) -> BuildRow:
         variables=queued.variables,
         timeout_seconds=queued.timeout_seconds,
         max_attempts=queued.max_attempts,
+        round_version=1,
         initiator_id=queued.initiator_id,
         queued_at=queued.queued_at,
     )
@@ -141,8 +143,22 @@ def project_concurrency_group(
 ) -> ConcurrencyGroupRow:
     match recorded.event:
         case ConcurrencySlotRequested() | ConcurrencySlotGranted() | ConcurrencySlotReleased() as event:
-            lane = evolve_lane(LaneState(holder=row.holder, waiting=row.waiting), event)
-            return ConcurrencyGroupRow(project_id=event.project_id, holder=lane.holder, waiting=lane.waiting)
+            group = evolve_group(restore_concurrency_group(row), event)
+            return ConcurrencyGroupRow(
+                project_id=event.project_id,
+                holder=group.holder.build_id if group.holder else None,
+                holder_version=group.holder.build_version if group.holder else 0,
+                waiting=tuple(request.build_id for request in group.waiting),
+                waiting_versions=tuple(request.build_version for request in group.waiting),
+            )
+
+
+def restore_concurrency_group(row: ConcurrencyGroupRow) -> ConcurrencyGroup:
+    """Return the state of the decider at the time of the row."""
+    return ConcurrencyGroup(
+        None if row.holder is None else SlotRequest(row.holder, row.holder_version),
+        tuple(map(SlotRequest, row.waiting, row.waiting_versions)),
+    )
 
 
 build_category = Category(
@@ -185,5 +201,11 @@ job_category = Category(
     is_removable=True,
 )
 concurrency_group_category = Category(
-    "lane", concurrency_group_decider, ConcurrencyGroupRow(), project_concurrency_group
+    "lane",
+    concurrency_group_decider,
+    ConcurrencyGroupRow(),
+    project_concurrency_group,
+    row_version=2,
+    previous_row=PreviousRow(1, lambda row: row),
+    restore_state=restore_concurrency_group,
 )

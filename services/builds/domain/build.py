@@ -89,8 +89,8 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             ]
         case (
             (Phase.PLANNED | Phase.RUNNING | Phase.CANCELING),
-            RecordJobResult(job_id=job_id),
-        ) if job_id in build.graph.queued:
+            RecordJobResult(job_id=job_id, round=round_),
+        ) if job_id in build.graph.queued and round_ in (None, build.graph.jobs[job_id].round):
             return _on_job_finished(build, command)
         case ((Phase.PLANNED | Phase.RUNNING), StopBuild()) if build.has_cleanup:
             return [killed_event(build, graceful=True)]
@@ -103,7 +103,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             return [] if priority == build.priority else [priority_changed_event(build, priority)]
         case ((Phase.PLANNED | Phase.RUNNING | Phase.FINISHED), (PlayBuildJob() | RerunBuildJob() | RetryBuild())):
             return list(rerun_jobs(build, command))
-        case Phase.RESUMED, ContinueBuild():
+        case Phase.RESUMED, ContinueBuild(round=build.round):
             return [advanced_event(build, build.graph.rerun(build.rerun_job_ids), {})]
         case ((Phase.PLANNED | Phase.RUNNING), StopBuildJob(job_id=job_id)):
             return _stop_job(build, job_id)
@@ -115,7 +115,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
         ):
             raise RequestRejected("BUILD_NOT_FOUND")
         case _, (PlanBuild() | FailBuild() | StartBuild() | RecordJobResult() | ContinueBuild() | StopBuild()):
-            return []  # already done, or the build is finished
+            return []  # already done, of an earlier round, or the build is finished
         case _:
             raise RequestRejected("BUILD_STATUS", f"{command.wire_name} while {build.phase}")
 
@@ -157,7 +157,8 @@ def _stop_job(build: Build, job_id: int) -> list[BuildEvent]:
     if status is None:
         raise RequestRejected("JOB_NOT_FOUND")
     if status is JobStatus.QUEUED:
-        return [advanced_event(build, build.graph, {}).replace(stopped=(job_id,))]
+        rounds = (build.graph.jobs[job_id].round,)
+        return [advanced_event(build, build.graph, {}).replace(stopped=(job_id,), stopped_rounds=rounds)]
     if status not in BLOCKING:
         raise RequestRejected("JOB_STATUS", f"the job is finished: {status}")
     graph = build.graph.with_statuses({job_id: JobStatus.CANCELED}).advance()

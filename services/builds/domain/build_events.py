@@ -136,8 +136,13 @@ def finished_by_jobs_event(
 
 def killed_event(build: Build, *, graceful: bool) -> BuildKilled:
     queued = build.launch
+    job_ids = build.graph.queued
     return BuildKilled(
-        build_id=queued.build_id, project_id=queued.project_id, job_ids=build.graph.queued, graceful=graceful
+        build_id=queued.build_id,
+        project_id=queued.project_id,
+        job_ids=job_ids,
+        graceful=graceful,
+        job_rounds=tuple(build.graph.jobs[job_id].round for job_id in job_ids),
     )
 
 

@@ -50,6 +50,7 @@ class Build:
     rerun_job_ids: tuple[int, ...] = ()  # jobs to run again once the concurrency group allows it
     was_started: bool = False
     priority: int = 0
+    round: int = 0  # how many times the build was resumed
 
     @property
     def has_cleanup(self) -> bool:
@@ -81,7 +82,8 @@ def evolve(build: Build, event: BuildEvent) -> Build:
         case BuildJobsChanged():
             return _after_advance(build, event)
         case BuildResumed(needs_lane=needs_lane, job_ids=job_ids):
-            return replace(build, phase=Phase.RESUMED if needs_lane else Phase.PLANNED, rerun_job_ids=job_ids)
+            phase = Phase.RESUMED if needs_lane else Phase.PLANNED
+            return replace(build, phase=phase, rerun_job_ids=job_ids, round=build.round + 1)
         case BuildFinished():
             return _after_finish(build, event)
         case BuildDeleted():

@@ -1,11 +1,16 @@
-"""Decider of a project's concurrency group: one build holds its slot, the others wait in order of their launch.
+"""Decider of a project's concurrency group: one build holds its slot, the others wait in order of their requests.
 
 Only projects that forbid concurrent builds have a concurrency group. In the names of streams and on the wire, it has
 its former name `lane`.
+
+Commands may arrive late and in any order. A build that was resumed requests the slot again, at a higher version of its
+stream; `build_version` tells apart what belongs to which request. A request that arrives after its build has finished
+is granted like others: the planner then returns the slot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import assert_never
 
 from contracts.builds import (
@@ -21,50 +26,64 @@ ConcurrencyGroupCommand = RequestConcurrencySlot | ReleaseConcurrencySlot
 
 
 @dataclass(frozen=True, slots=True)
-class ConcurrencyGroup:
-    """The build that may run now, and the builds that wait."""
+class SlotRequest:
+    """A build that was launched or resumed at a version of its stream. 0: a version that is not known."""
 
-    holder: int | None = None
-    waiting: tuple[int, ...] = ()
-    # builds that finished before their late request for the slot arrived; the request is ignored
-    released_early: frozenset[int] = frozenset()
+    build_id: int
+    build_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConcurrencyGroup:
+    """The build that may run now, and the builds that wait. Each build occurs once, with its last request."""
+
+    holder: SlotRequest | None = None
+    waiting: tuple[SlotRequest, ...] = ()
+
+    def find(self, build_id: int) -> SlotRequest | None:
+        requests = self.waiting if self.holder is None else (self.holder, *self.waiting)
+        return next((request for request in requests if request.build_id == build_id), None)
 
 
 def decide(group: ConcurrencyGroup, command: ConcurrencyGroupCommand) -> Sequence[ConcurrencyGroupEvent]:
-    build_id = command.build_id
-    project = {"project_id": command.project_id}
+    present = group.find(command.build_id)
     match command:
-        case RequestConcurrencySlot() if (
-            build_id == group.holder or build_id in group.waiting or build_id in group.released_early
-        ):
-            return []
-        case RequestConcurrencySlot() if group.holder is None:
-            return [ConcurrencySlotGranted(**project, build_id=build_id)]
-        case RequestConcurrencySlot():
-            return [ConcurrencySlotRequested(**project, build_id=build_id)]
-        case ReleaseConcurrencySlot() if build_id == group.holder:
-            granted = [ConcurrencySlotGranted(**project, build_id=next_build_id) for next_build_id in group.waiting[:1]]
-            return [ConcurrencySlotReleased(**project, build_id=build_id), *granted]
-        case ReleaseConcurrencySlot() if build_id in group.waiting or build_id not in group.released_early:
-            return [ConcurrencySlotReleased(**project, build_id=build_id)]
+        case RequestConcurrencySlot() if present is None:
+            return [_request(group, command)]
+        case RequestConcurrencySlot() if present is not None and command.build_version > present.build_version:
+            # the build was resumed before the release of its last round arrived
+            released = list(_release(group, command))
+            return [*released, _request(reduce(evolve, released, group), command)]
+        case ReleaseConcurrencySlot() if present is not None and command.build_version >= present.build_version:
+            return list(_release(group, command))
         case _:
             return []
 
 
+def _request(group: ConcurrencyGroup, command: RequestConcurrencySlot) -> ConcurrencyGroupEvent:
+    event = ConcurrencySlotGranted if group.holder is None else ConcurrencySlotRequested
+    return event(project_id=command.project_id, build_id=command.build_id, build_version=command.build_version)
+
+
+def _release(group: ConcurrencyGroup, command: ConcurrencyGroupCommand) -> Iterator[ConcurrencyGroupEvent]:
+    yield ConcurrencySlotReleased(project_id=command.project_id, build_id=command.build_id)
+    if group.holder is not None and group.holder.build_id == command.build_id:
+        for following in group.waiting[:1]:
+            yield ConcurrencySlotGranted(
+                project_id=command.project_id, build_id=following.build_id, build_version=following.build_version
+            )
+
+
 def evolve(group: ConcurrencyGroup, event: ConcurrencyGroupEvent) -> ConcurrencyGroup:
-    build_id = event.build_id
-    others = tuple(waiting for waiting in group.waiting if waiting != build_id)
+    others = tuple(request for request in group.waiting if request.build_id != event.build_id)
     match event:
-        case ConcurrencySlotRequested():
-            return replace(group, waiting=(*others, build_id))
-        case ConcurrencySlotGranted():
-            return replace(group, holder=build_id, waiting=others)
-        case ConcurrencySlotReleased():
-            if build_id == group.holder:
-                return replace(group, holder=None)
-            if build_id in group.waiting:
-                return replace(group, waiting=others)
-            return replace(group, released_early=group.released_early | {build_id})
+        case ConcurrencySlotRequested(build_id=build_id, build_version=version):
+            return replace(group, waiting=(*others, SlotRequest(build_id, version)))
+        case ConcurrencySlotGranted(build_id=build_id, build_version=version):
+            return ConcurrencyGroup(SlotRequest(build_id, version), others)
+        case ConcurrencySlotReleased(build_id=build_id):
+            is_holder = group.holder is not None and group.holder.build_id == build_id
+            return ConcurrencyGroup(None if is_holder else group.holder, others)
         case _:
             assert_never(event)
 

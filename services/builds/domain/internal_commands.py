@@ -64,7 +64,7 @@ class FailBuild(InternalCommand):
 
 @dataclass(frozen=True)
 class EndJobOfBuild(InternalCommand):
-    """Report the result of a job to its build."""
+    """Report the result of a job to its build. The result of a round that the build has canceled has no effect."""
 
     build_id: int
     job_id: int
@@ -72,6 +72,7 @@ class EndJobOfBuild(InternalCommand):
     exit_code: int
     exit_message: str | None = None
     output: str | None = None
+    round: int | None = None  # round of the job; None: unknown
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,10 @@ class StopBuildJob(InternalCommand, wire_name="StopJob"):
 
 @dataclass(frozen=True)
 class ContinueBuild(InternalCommand, wire_name="GoOnBuild"):
-    """Continue a resumed build, to which the concurrency slot of its project was granted."""
+    """Continue a build that was resumed `round` times, and got the concurrency slot of its project."""
 
     build_id: int
+    round: int
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ class CancelJob(InternalCommand):
 
     job_id: int
     graceful: bool = False
+    round: int | None = None  # the round to cancel; None: the current one
 
 
 @dataclass(frozen=True)
@@ -226,13 +229,17 @@ class RemoveArtifact(InternalCommand):
 
 @dataclass(frozen=True)
 class RequestConcurrencySlot(InternalCommand, wire_name="RequestLane"):
+    """Request the slot for a build that was launched or resumed. Its earlier rounds have ended."""
+
     project_id: int
     build_id: int
+    build_version: int  # version of the build's stream at which it was launched or resumed
 
 
 @dataclass(frozen=True)
 class ReleaseConcurrencySlot(InternalCommand, wire_name="ReleaseLane"):
-    """Release the slot, or withdraw the request, of a build."""
+    """Release the slot, or withdraw the request, of a build: that of `build_version`, or an earlier one."""
 
     project_id: int
     build_id: int
+    build_version: int

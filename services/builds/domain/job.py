@@ -69,8 +69,13 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
     if isinstance(command, QueueJob):
         return _queue_or_rerun(job, command)
     if isinstance(command, CancelJob | ChangeJobPriority) and job.queued is None:
-        raise RequestRejected("CONFLICT", "the job is just being queued")  # CONFLICT makes the sender try again
+        raise _just_being_queued()
     spec = job.spec
+    if isinstance(command, CancelJob) and command.round is not None and not job.deleted:
+        if command.round > spec.job.round:
+            raise _just_being_queued()
+        if command.round < spec.job.round:
+            return []  # that round has ended
     steps: list[JobEvent] = []
     if isinstance(command, FinishJob | MarkJobLost) and job.status in WITH_RUNNER and command.attempt == spec.attempt:
         steps += new_step_events(job, spec, command.steps)
@@ -168,12 +173,19 @@ def _can_clean_up(job: Job) -> bool:
     return job.cancels_gracefully and job.spec.job.has_cleanup
 
 
+def _just_being_queued() -> RequestRejected:
+    """Return the error that makes the sender try again."""
+    return RequestRejected("CONFLICT", "the job is just being queued")
+
+
 def _queue_or_rerun(job: Job, command: QueueJob) -> list[JobEvent]:
+    """Queue the job, or its next round. An unfinished round is canceled: its build was killed and then resumed."""
     if job.queued is None:
         return [queued_event(command)]
-    if job.deleted or job.status not in FINISHED_JOB_STATUSES or command.job.round <= job.queued.job.round:
+    if job.deleted or command.job.round <= job.queued.job.round:
         return []
-    return _next_attempt(job, queued_event(command).replace(attempt=job.queued.attempt))
+    canceled = [] if job.status in FINISHED_JOB_STATUSES else [canceled_event(job)]
+    return [*canceled, *_next_attempt(job, queued_event(command).replace(attempt=job.queued.attempt))]
 
 
 def _should_retry(job: Job, command: FinishJob) -> bool:

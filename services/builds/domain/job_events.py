@@ -143,6 +143,7 @@ def finished_event(
         output=output,
         runner_uuid=job.runner_uuid,
         runner_name=job.runner_name,
+        round=job.spec.job.round,
     )
 
 

@@ -20,7 +20,7 @@ from libs.eventstore.decider import AnyCommand, RecordedEvent
 from libs.observability.tracing import child_span
 from libs.service.declaration import Context
 from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets, with_owner
-from services.builds.domain.internal_commands import ContinueBuild, FailBuild, PlanBuild
+from services.builds.domain.internal_commands import FailBuild, PlanBuild
 from services.builds.pipeline.compiler import Pipeline, compile_pipeline, is_pipeline
 from services.builds.pipeline.context import PipelineContext, create_context
 from services.builds.pipeline.document.includes import IncludesRequired
@@ -29,6 +29,7 @@ from services.builds.planning.git_mirror import GitMirrors, NoSuchFile
 from services.builds.planning.git_process import RepositoryUnreachable
 from services.builds.planning.local_refs import NoSuchRef, ResolvedRef
 from services.builds.planning.spec import Spec, SpecInvalid, SpecUnreadable, parse_spec
+from services.builds.policies import on_slot_granted
 from services.builds.projections import new_build_row
 from services.builds.queries.initiators import with_initiator_name
 
@@ -55,15 +56,12 @@ class Planner:
     async def plan_build(self, ctx: Context, recorded: RecordedEvent[BuildQueued | ConcurrencySlotGranted]) -> None:
         """Plan a build after BuildQueued or, where builds may not run concurrently, after ConcurrencySlotGranted.
 
-        A build that is already planned when it gets the slot was resumed, so it continues.
+        A build that is already planned when it gets the slot was resumed, so it continues. A build that no longer needs
+        the slot returns it.
         """
         build = await self._load_build(ctx, recorded)
-        if (
-            build is not None
-            and build.status is BuildStatus.PLANNED
-            and isinstance(recorded.event, ConcurrencySlotGranted)
-        ):
-            await ctx.send(ContinueBuild(build_id=build.id))
+        if isinstance(recorded.event, ConcurrencySlotGranted) and (command := on_slot_granted(recorded.event, build)):
+            await ctx.send(command)
             return
         if build is None or build.status is not BuildStatus.QUEUED:
             return  # already planned or finished

@@ -6,12 +6,21 @@ import pytest
 from nats.aio.client import Client
 from pymongo.asynchronous.database import AsyncDatabase
 
-from contracts.builds import BuildRow, JobStatus, PlannedJob
+from contracts.builds import BuildRow, ConcurrencyGroupRow, JobStatus, LaunchedProject, PlannedJob
 from libs.clock import now
 from libs.documents import Document
 from libs.eventstore.decider import AnyCommand, CommandMetadata
 from libs.settings import Settings
-from services.builds.domain.internal_commands import AssignJob, FinishJob, LaunchBuild, PlanBuild, StartJob
+from services.builds.domain.internal_commands import (
+    AssignJob,
+    FinishJob,
+    LaunchBuild,
+    PlanBuild,
+    RequestConcurrencySlot,
+    StartJob,
+    StopBuild,
+)
+from services.builds.planning.planner import Planner
 from tests.support.in_process.dispatch_stage import DispatchReplica, dispatch_replicas, launched_project
 
 SHA = "f" * 40
@@ -24,16 +33,20 @@ async def execute(replica: DispatchReplica, command: AnyCommand) -> list[str]:
     return [recorded.event.wire_name for recorded in result.new_events]
 
 
-async def start_build(replica: DispatchReplica, job_ids: list[int]) -> None:
-    launch = LaunchBuild(
-        project_id=1,
-        build_id=1,
-        local_id=1,
-        executor_id="executor-1",
+def launch_command(build_id: int, project: LaunchedProject) -> LaunchBuild:
+    return LaunchBuild(
+        project_id=project.project_id,
+        build_id=build_id,
+        local_id=build_id,
+        executor_id=f"executor-{build_id}",
         queued_at=now(),
-        project=launched_project(1),
+        project=project,
         initiator_id=1,
     )
+
+
+async def start_build(replica: DispatchReplica, job_ids: list[int]) -> None:
+    launch = launch_command(1, launched_project(1))
     jobs = tuple(PlannedJob(job_id=id_, job_uuid=str(uuid4()), name=f"job {id_}") for id_ in job_ids)
     await execute(replica, launch)
     await execute(replica, PlanBuild(build_id=1, sha=SHA, ref="main", available_steps=(), jobs=jobs))
@@ -61,3 +74,18 @@ async def test_a_build_finishes_in_the_commit_of_its_last_job(
     assert ("BuildFinished" in ends[0], "BuildFinished" in ends[1]) == (False, True)
     assert build is not None
     assert build.finished
+
+
+async def test_a_slot_that_a_finished_build_gets_goes_to_the_next_build(
+    settings: Settings, database: AsyncDatabase[Document], bus: Client
+) -> None:
+    project = launched_project(1).replace(allow_concurrent_execution=False)
+    async with dispatch_replicas(settings, database, bus, replicas=2) as (first, second):
+        await execute(first, launch_command(1, project))
+        await execute(first, StopBuild(1))
+        late_request = CommandMetadata(uuid4().hex, now())
+        [granted] = (await first.runtime.execute(RequestConcurrencySlot(1, 1, 1), late_request)).new_events
+        await execute(first, launch_command(2, project))
+        await Planner().plan_build(second.context, granted)  # the second replica reads the state from the row
+        group = await first.context.read_model(ConcurrencyGroupRow).get("lane-1")
+    assert group == ConcurrencyGroupRow(project_id=1, holder=2, holder_version=1)

@@ -47,7 +47,7 @@ def planned(job: PlannedJob) -> BuildPlanned:
 
 
 started = BuildStarted(build_id=17, project_id=84, executor_id="e", runner_name="miller")
-killed = BuildKilled(build_id=17, project_id=84, job_ids=(42,))
+killed = BuildKilled(build_id=17, project_id=84, job_ids=(42,), job_rounds=(0,))
 killed_gently = killed.replace(graceful=True)
 aborted = BuildFinished(
     build_id=17,
@@ -72,7 +72,7 @@ def test_a_build_that_was_not_launched_cannot_be_canceled() -> None:
 
 
 def test_a_canceled_unplanned_build_ends_immediately_and_never_ran() -> None:
-    build.given(queued).when(kill).then(killed.replace(job_ids=()), aborted.replace(ran=False))
+    build.given(queued).when(kill).then(killed.replace(job_ids=(), job_rounds=()), aborted.replace(ran=False))
 
 
 def test_a_canceled_build_that_waits_for_a_runner_ends_immediately() -> None:

@@ -83,6 +83,7 @@ job_canceled = JobFinished(
     exit_code=143,
     reason="canceled",
     message="Deployment aborted by user",
+    round=0,
 )
 job_deleted = JobDeleted(**names, job_id=5, build_id=7, project_id=3)
 E = TypeVar("E", bound=Event)

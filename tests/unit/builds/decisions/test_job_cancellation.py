@@ -60,6 +60,7 @@ canceled = JobFinished(
     message="Deployment aborted by user",
     runner_uuid="r",
     runner_name="miller",
+    round=0,
 )
 lost = JobLost(**job_fields, **names, runner_uuid="r", runner_name="miller", reason="silence", retried=False)
 cancel = CancelJob(job_id=42, graceful=True)

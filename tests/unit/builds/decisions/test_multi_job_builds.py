@@ -9,6 +9,7 @@ from contracts.builds import (
     BuildPlanned,
     BuildQueued,
     BuildResumed,
+    BuildStarted,
     BuildStatus,
     JobStatus,
     JobStatusChange,
@@ -22,6 +23,7 @@ from services.builds.domain.internal_commands import (
     PlayBuildJob,
     RecordJobResult,
     RerunBuildJob,
+    StartBuild,
     StopBuild,
     StopBuildJob,
 )
@@ -148,7 +150,38 @@ def test_a_resumed_build_waits_for_its_concurrency_slot() -> None:
     waits = resumed.replace(needs_lane=True)
     restarted = advanced(first.replace(round=1), waiting=(status_change(2, "CREATED"), status_change(3, "CREATED")))
     build.given(*with_slot).when(RerunBuildJob(build_id=17, job_id=1)).then(waits)
-    build.given(*with_slot, waits).when(ContinueBuild(build_id=17)).then(restarted)
+    build.given(*with_slot, waits).when(ContinueBuild(build_id=17, round=1)).then(restarted)
+
+
+def test_a_resumed_build_starts_again_with_its_first_job() -> None:
+    restarted = advanced(first.replace(round=1), waiting=(status_change(2, "CREATED"), status_change(3, "CREATED")))
+    start = StartBuild(build_id=17, runner_name="miller")
+    started = BuildStarted(build_id=17, project_id=84, executor_id="e", runner_name="miller")
+    ended = (queued, planned, first_failed, failed_build)
+    waits = resumed.replace(needs_lane=True)
+    build.given(*ended, resumed, restarted).when(start).then(started)
+    build.given(*ended, waits).when(start).then()
+    build.given(*ended, waits, restarted).when(start).then(started)
+    build.given(*ended, waits, restarted).when(ContinueBuild(build_id=17, round=1)).then()
+
+
+def test_a_running_build_has_started_although_one_of_its_jobs_is_run_again() -> None:
+    start = StartBuild(build_id=17, runner_name="miller")
+    started = BuildStarted(build_id=17, project_id=84, executor_id="e", runner_name="miller", queued_at=NOON)
+    running = (queued, planned, started, second_released)
+    rerun = build.given(*running).when(RerunBuildJob(build_id=17, job_id=1)).events
+    assert rerun == [advanced(first.replace(round=1))]
+    build.given(*running, *rerun).when(start).then()
+
+
+def test_a_canceled_build_queues_no_job_after_its_cleanup() -> None:
+    cleaning = first.replace(after_commands=("clean",))
+    killed = BuildKilled(build_id=17, project_id=84, job_ids=(1,), job_rounds=(0,), graceful=True)
+    ended = advanced(ended=(status_change(1, "SUCCESS"),))
+    history = (queued, planned.replace(jobs=(cleaning, second)), killed)
+    outcome = build.given(*history).when(job_result(1, "SUCCESS"))
+    assert outcome.events[0] == ended
+    assert [event.wire_name for event in outcome.events] == ["BuildAdvanced", "BuildFinished"]
 
 
 def test_a_manual_job_can_be_played_after_the_build_ended() -> None:
@@ -171,14 +204,16 @@ def test_a_build_that_did_not_fail_cannot_be_retried() -> None:
 
 def test_a_queued_job_is_canceled_by_its_runner_and_a_waiting_one_immediately() -> None:
     aborted = {"exit_code": 143, "exit_message": "Deployment aborted by user"}
-    build.given(queued, planned).when(StopBuildJob(build_id=17, job_id=1)).then(advanced(stopped=(1,)))
+    build.given(queued, planned).when(StopBuildJob(build_id=17, job_id=1)).then(
+        advanced(stopped=(1,), stopped_rounds=(0,))
+    )
     build.given(queued, planned).when(StopBuildJob(build_id=17, job_id=2)).then(
         advanced(ended=(status_change(2, "CANCELED"),), **aborted)
     )
 
 
 def test_canceling_a_build_cancels_its_queued_and_running_jobs() -> None:
-    killed = BuildKilled(build_id=17, project_id=84, job_ids=(2,))
+    killed = BuildKilled(build_id=17, project_id=84, job_ids=(2,), job_rounds=(0,))
     message = "Deployment aborted by user"
     output = f"The build ended with exit code 143: {message}"
     aborted = failed_build.replace(

@@ -58,6 +58,7 @@ def failed(attempt: int) -> JobFinished:
         reason="script_failure",
         runner_uuid="r",
         runner_name="miller",
+        round=0,
     )
 
 

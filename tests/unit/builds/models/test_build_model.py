@@ -72,6 +72,8 @@ class BuildModel:
     jobs: tuple[PlannedJob, ...] = ()
     statuses: Mapping[int, JobStatus] = field(default_factory=dict)
     rerun: tuple[int, ...] = ()
+    round: int = 0
+    job_rounds: Mapping[int, int] = field(default_factory=dict)  # of jobs that were queued
     priority: int = 0
     result: BuildStatus | None = None
 
@@ -90,13 +92,15 @@ class BuildModel:
                 return self.finished(BuildStatus.FAILED), ACCEPTED
             case "planned", StartBuild():
                 return replace(self, phase="running"), ACCEPTED
-            case (("planned" | "running" | "canceling"), RecordJobResult(job_id=job_id)) if self.waits_for(job_id):
+            case (("planned" | "running" | "canceling"), RecordJobResult(job_id=job_id, round=round_)) if (
+                self.waits_for(job_id) and round_ in (None, self.job_rounds[job_id])
+            ):
                 return self.with_result(job_id, command.status), ACCEPTED
             case (("planned" | "running"), StopBuild()) if self.has_cleanup:
                 return replace(self, phase="canceling"), ACCEPTED
             case (("queued" | "planned" | "running" | "canceling" | "resumed"), StopBuild()):
                 return self.finished(BuildStatus.KILLED), ACCEPTED
-            case "resumed", ContinueBuild():
+            case "resumed", ContinueBuild(round=round_) if round_ == self.round:
                 return replace(self, phase="planned").queued(self.rerun), ACCEPTED
             case phase, ChangeBuildPriority(priority=priority) if phase not in ("finished", "deleted"):
                 return replace(self, priority=priority), IGNORED if priority == self.priority else ACCEPTED
@@ -119,7 +123,8 @@ class BuildModel:
         return any(self.waits_for(job.job_id) and job.after_commands for job in self.jobs)
 
     def with_status(self, job_id: int, status: JobStatus) -> "BuildModel":
-        return replace(self, statuses={**self.statuses, job_id: status})
+        rounds = {**self.job_rounds, job_id: self.job_rounds.get(job_id, -1) + (status is QUEUED)}
+        return replace(self, statuses={**self.statuses, job_id: status}, job_rounds=rounds)
 
     def with_result(self, job_id: int, status: JobStatus) -> "BuildModel":
         is_allowed = any(job.job_id == job_id and job.allow_failure for job in self.jobs)
@@ -165,7 +170,10 @@ class BuildModel:
 
     def queued(self, job_ids: tuple[int, ...]) -> "BuildModel":
         statuses = {job_id: CREATED if status is SKIPPED else status for job_id, status in self.statuses.items()}
-        return replace(self, statuses={**statuses, **dict.fromkeys(job_ids, QUEUED)}).advanced()
+        model = replace(self, statuses=statuses)
+        for job_id in job_ids:
+            model = model.with_status(job_id, QUEUED)
+        return model.advanced()
 
     def repeated(self, command: PlayBuildJob | RerunBuildJob | RetryBuild) -> tuple["BuildModel", str]:
         if isinstance(command, RetryBuild):
@@ -180,10 +188,12 @@ class BuildModel:
                 return self, IGNORED
             if status not in ((MANUAL,) if isinstance(command, PlayBuildJob) else (SUCCESS, WARNING, *BAD)):
                 return self, "JOB_STATUS"
-        if self.phase == "finished" and self.is_alone:
-            return replace(self, phase="resumed", rerun=job_ids), ACCEPTED
-        phase = "planned" if self.phase == "finished" else self.phase
-        return replace(self, phase=phase).queued(job_ids), ACCEPTED
+        if self.phase != "finished":
+            return self.queued(job_ids), ACCEPTED
+        model = replace(self, round=self.round + 1)
+        if self.is_alone:
+            return replace(model, phase="resumed", rerun=job_ids), ACCEPTED
+        return replace(model, phase="planned").queued(job_ids), ACCEPTED
 
     def without(self, job_id: int) -> tuple["BuildModel", str]:
         match self.statuses.get(job_id):
@@ -202,13 +212,17 @@ launches = st.booleans().map(
     lambda allow: LaunchBuild(84, 17, 4, "e17", DAY, PROJECT.replace(allow_concurrent_execution=allow), initiator_id=1)
 )
 plans = st.sampled_from(PLANS).map(lambda jobs: PlanBuild(17, "s", "refs/heads/main", (), jobs))
+rounds_back = st.sampled_from((0, 0, 0, 1))  # most commands are about the current round
 results = st.builds(
-    RecordJobResult,
-    build_ids,
+    lambda machine, job_id, back, status, code, duration: RecordJobResult(
+        17, job_id, status, code, round=machine.model.job_rounds.get(job_id, 0) - back, duration_ms=duration
+    ),
+    st.runner(),
     job_ids,
+    rounds_back,
     st.sampled_from((SUCCESS, SUCCESS, JobStatus.FAILED, CANCELED)),
     st.integers(0, 1),
-    duration_ms=st.integers(0, 2000),
+    st.integers(0, 2000),
 )
 user_commands = st.one_of(
     st.builds(PlayBuildJob, build_ids, job_ids),
@@ -221,7 +235,7 @@ user_commands = st.one_of(
 system_commands = st.one_of(
     st.builds(FailBuild, build_ids, st.just(128), st.just("unreachable")),
     st.builds(StartBuild, build_ids, st.just("miller")),
-    st.builds(ContinueBuild, build_ids),
+    st.builds(lambda machine, back: ContinueBuild(17, machine.model.round - back), st.runner(), rounds_back),
 )
 
 

@@ -15,12 +15,9 @@ from tests.support.model_tests.decider_machine import ACCEPTED, IGNORED, Decider
 
 PROJECT_IDS = (7, 7, 7, 8)  # most commands are about the same project, so that its line grows
 BUILD_IDS = tuple(range(1, 9))
+VERSIONS = (1, 4, 5, 8)  # of a build's stream: launched, finished, resumed and finished again
 
-
-@dataclass(frozen=True)
-class Line:
-    build_ids: tuple[int, ...] = ()
-    released_early: frozenset[int] = frozenset()
+Line = tuple[tuple[int, int], ...]  # builds, with the versions at which they requested the slot
 
 
 @dataclass(frozen=True)
@@ -28,35 +25,35 @@ class GroupModel:
     lines: Mapping[int, Line] = field(default_factory=dict)  # by project
 
     def send(self, command: ConcurrencyGroupCommand) -> tuple["GroupModel", str]:
-        line, build_id = self.lines.get(command.project_id, Line()), command.build_id
+        line, version = self.lines.get(command.project_id, ()), command.build_version
+        present = dict(line).get(command.build_id, 0)
+        others = tuple(entry for entry in line if entry[0] != command.build_id)
         match command:
-            case RequestConcurrencySlot() if build_id in line.build_ids or build_id in line.released_early:
-                return self, IGNORED
-            case RequestConcurrencySlot():
-                changed = Line((*line.build_ids, build_id), line.released_early)
-            case _ if build_id in line.build_ids:
-                changed = Line(tuple(other for other in line.build_ids if other != build_id), line.released_early)
+            case RequestConcurrencySlot() if version > present:
+                changed = (*others, (command.build_id, version))
+            case ReleaseConcurrencySlot() if version >= present:
+                changed = others
             case _:
-                changed = Line(line.build_ids, line.released_early | {build_id})
+                changed = line
         return GroupModel({**self.lines, command.project_id: changed}), ACCEPTED if changed != line else IGNORED
 
 
-project_ids, build_ids = st.sampled_from(PROJECT_IDS), st.sampled_from(BUILD_IDS)
+project_ids, build_ids, versions = st.sampled_from(PROJECT_IDS), st.sampled_from(BUILD_IDS), st.sampled_from(VERSIONS)
 builds_in_line = st.runner().flatmap(
-    lambda machine: st.sampled_from(machine.model.lines.get(7, Line()).build_ids or BUILD_IDS[:1])
+    lambda machine: st.sampled_from([build_id for build_id, _ in machine.model.lines.get(7, ())] or BUILD_IDS[:1])
 )
 
 
 class ConcurrencyGroupMachine(DeciderMachine[GroupModel]):
     categories = (concurrency_group_category,)
     commands = st.one_of(
-        st.builds(RequestConcurrencySlot, project_ids, build_ids),
-        st.builds(RequestConcurrencySlot, project_ids, build_ids),
-        st.builds(RequestConcurrencySlot, project_ids, build_ids),
-        st.builds(ReleaseConcurrencySlot, st.just(7), builds_in_line),
+        st.builds(RequestConcurrencySlot, project_ids, build_ids, versions),
+        st.builds(RequestConcurrencySlot, project_ids, build_ids, versions),
+        st.builds(RequestConcurrencySlot, st.just(7), builds_in_line, versions),
+        st.builds(ReleaseConcurrencySlot, st.just(7), builds_in_line, versions),
         seldom(
-            st.builds(ReleaseConcurrencySlot, project_ids, build_ids),
-            st.builds(ReleaseConcurrencySlot, st.just(7), builds_in_line),
+            st.builds(ReleaseConcurrencySlot, project_ids, build_ids, versions),
+            st.builds(ReleaseConcurrencySlot, st.just(7), builds_in_line, versions),
         ),
     )
 
@@ -66,9 +63,14 @@ class ConcurrencyGroupMachine(DeciderMachine[GroupModel]):
     @invariant()
     def the_first_in_line_has_the_slot_and_the_others_wait_in_order(self) -> None:
         for project_id, line in self.model.lines.items():
-            row = self.followed[f"lane-{project_id}"].row
+            row = self.followed[f"lane-{project_id}"].row if f"lane-{project_id}" in self.followed else None
+            if row is None:
+                assert not line
+                continue
             assert isinstance(row, ConcurrencyGroupRow)
-            assert (row.holder, row.waiting) == (next(iter(line.build_ids), None), line.build_ids[1:])
+            holder = () if row.holder is None else ((row.holder, row.holder_version),)
+            assert (*holder, *zip(row.waiting, row.waiting_versions, strict=True)) == line
+            assert holder or not line
 
     @invariant()
     def one_build_has_the_slot(self) -> None:

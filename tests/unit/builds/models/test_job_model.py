@@ -80,7 +80,7 @@ class JobModel:
         is_current = getattr(command, "attempt", self.attempt) == self.attempt
         match command:
             case QueueJob():
-                if self.is_deleted or self.status not in ENDED or command.job.round <= self.round:
+                if self.is_deleted or command.job.round <= self.round:
                     return self, IGNORED
                 again = self.queued_again()
                 return replace(again, round=command.job.round, priority=command.priority, losses=0, retries=0), ACCEPTED
@@ -96,6 +96,8 @@ class JobModel:
             case ChangeJobPriority(priority=priority):
                 is_same = self.status in ENDED or priority == self.priority
                 return (self, IGNORED) if is_same else (replace(self, priority=priority), ACCEPTED)
+            case CancelJob(round=round_) if round_ is not None and round_ != self.round and not self.is_deleted:
+                return self, IGNORED if round_ < self.round else "CONFLICT"
             case CancelJob():
                 return self.canceled(graceful=command.graceful)
             case DeleteJob():
@@ -199,12 +201,10 @@ jobs = st.just(42)
 attempts = st.builds(
     lambda machine, back: max(1, machine.model.attempt - back), st.runner(), st.sampled_from((0, 0, 1))
 )
-rounds = st.builds(lambda machine, more: machine.model.round + more, st.runner(), st.integers(0, 1))
+rounds = st.builds(lambda machine, more: machine.model.round + more, st.runner(), st.sampled_from((0, 0, 1, 1, -1)))
 priorities, flags, sections = st.sampled_from((0, 5)), st.booleans(), st.sampled_from(SECTIONS)
 runners, artifact_ids = st.sampled_from((1, 2)), st.sampled_from(("a1", "a2", "a3"))
 results = st.sampled_from(((JobStatus.SUCCESS, 0), (JobStatus.FAILED, 1), *[(JobStatus.FAILED, RETRIED_CODE)] * 3))
-
-
 queuing = st.builds(
     lambda round_, priority: QueueJob(42, 17, PROJECT, PLANNED.replace(round=round_), "main", "s", priority=priority),
     rounds,
@@ -228,7 +228,7 @@ finishing = st.builds(
 )
 usual_commands = st.one_of(
     st.builds(RecordSteps, jobs, attempts, sections),
-    st.builds(CancelJob, jobs, flags),
+    st.builds(CancelJob, jobs, flags, st.none() | rounds),
     st.builds(MarkJobLost, jobs, attempts, st.just("silent"), flags, sections),
     st.builds(ChangeJobPriority, jobs, priorities),
     st.builds(RecordArtifact, jobs, attempts, artifact_ids.map(artifact)),
