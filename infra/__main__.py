@@ -16,8 +16,8 @@ def main(arguments: list[str]) -> None:
             entrypoints.exit_with_message(entrypoints.run_gateway)
         case ["migrate"]:
             entrypoints.exit_with_message(entrypoints.run_migration)
-        case ["migrate", "--embedded-mongodb", port]:
-            entrypoints.exit_with_message(lambda: entrypoints.run_migration(int(port)))
+        case ["migrate", "--embedded-mongodb", *ports]:
+            entrypoints.exit_with_message(lambda: entrypoints.run_migration(list(map(int, ports))))
         case ["supervise", *options]:
             from infra.local.stack_commands import supervise
 

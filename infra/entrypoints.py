@@ -4,7 +4,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
@@ -35,8 +35,8 @@ def run_gateway() -> None:
     run(settings)
 
 
-def run_migration(embedded_mongodb: int | None = None) -> None:
-    """Migrate all services. `embedded_mongodb`: port of a mongod that must first become primary."""
+def run_migration(embedded_mongodb: Sequence[int] = ()) -> None:
+    """Migrate all services. `embedded_mongodb`: ports of a replica set that must first elect a primary."""
     settings = _load_settings()
     # the migration reports connection problems itself
     logging.getLogger("headrace.messaging").setLevel(logging.CRITICAL)

@@ -1,6 +1,7 @@
-"""The replica set of the embedded MongoDB. It has one member."""
+"""The replica set of the embedded MongoDB. It has a member per node."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,49 +14,58 @@ from infra.local.process import OperatorError
 NOT_YET_INITIALIZED = 94
 ELECTION_TIMEOUT_SECONDS = 60.0
 STATE_CHANGE_TIMEOUT_SECONDS = 1.0
+ELECTION_TIMEOUT_MS = 4000  # of several members; a busy machine must not cause elections
 
 
-def wait_until_primary(port: int) -> None:
+def wait_until_primary(ports: Sequence[int]) -> None:
+    """Wait until the replica set of these ports has a primary. Raises OperatorError."""
     deadline = time.monotonic() + ELECTION_TIMEOUT_SECONDS
-    while not become_primary(port):
+    while not elect_primary(ports):
         if time.monotonic() > deadline:
-            raise OperatorError(f"mongod on port {port} did not become primary in {ELECTION_TIMEOUT_SECONDS:g} s.")
+            named = ", ".join(map(str, ports))
+            raise OperatorError(f"MongoDB on port {named} elected no primary in {ELECTION_TIMEOUT_SECONDS:g} s.")
         time.sleep(0.02)
 
 
-def become_primary(port: int) -> bool:
-    """Initiate or reconfigure the replica set if needed. Return whether mongod is primary. Call until it is.
+def elect_primary(ports: Sequence[int]) -> bool:
+    """Initiate or reconfigure the replica set if needed. Return whether it has a primary. Call until it has.
 
-    Waits up to STATE_CHANGE_TIMEOUT_SECONDS for each change of the member's state, instead of polling it.
+    Waits up to STATE_CHANGE_TIMEOUT_SECONDS for each change of the first member's state, instead of polling it.
     """
-    with suppress(PyMongoError), _connect(port) as client:  # suppressed while mongod starts
+    with suppress(PyMongoError), _connect(ports[0]) as client:  # suppressed while mongod starts
         state = client.admin.command("hello")
-        if state["isWritablePrimary"]:
+        if _has_primary(state, ports):
             return True
-        member = {"_id": 0, "host": f"127.0.0.1:{port}"}
+        members = [{"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(ports)]
         try:
             config = client.admin.command("replSetGetConfig")["config"]
         except OperationFailure as error:
             if error.code == NOT_YET_INITIALIZED:
-                settings = {"electionTimeoutMillis": 1000}
-                client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [member], "settings": settings})
+                settings = {"electionTimeoutMillis": ELECTION_TIMEOUT_MS if len(ports) > 1 else 1000}
+                client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members, "settings": settings})
         else:
-            if config["members"][0]["host"] != member["host"]:
-                # a single member cannot vote for a new port, so the change must be forced
-                moved = {**config, "version": config["version"] + 1, "members": [config["members"][0] | member]}
-                client.admin.command("replSetReconfig", moved, force=True)
-        return _wait_until_primary(client, state)
+            if [member["host"] for member in config["members"]] != [member["host"] for member in members]:
+                # no majority is at the configured ports to vote for the new ones, so the change must be forced
+                moved = [known | member for known, member in zip(config["members"], members, strict=True)]
+                changed = {**config, "version": config["version"] + 1, "members": moved}
+                client.admin.command("replSetReconfig", changed, force=True)
+        return _wait_for_primary(client, state, ports)
     return False
 
 
-def _wait_until_primary(client: MongoClient[dict[str, Any]], state: dict[str, Any]) -> bool:
-    """Wait while the state changes. Return whether mongod is primary."""
+def _has_primary(state: dict[str, Any], ports: Sequence[int]) -> bool:
+    """Return whether the member is primary or, if it has others, whether it knows the primary."""
+    return bool(state["isWritablePrimary"] or (len(ports) > 1 and "primary" in state))
+
+
+def _wait_for_primary(client: MongoClient[dict[str, Any]], state: dict[str, Any], ports: Sequence[int]) -> bool:
+    """Wait while the state changes. Return whether there is a primary."""
     known = None
-    while not state["isWritablePrimary"] and state["topologyVersion"] != known:
+    while not _has_primary(state, ports) and state["topologyVersion"] != known:
         known = state["topologyVersion"]
         wait = {"topologyVersion": known, "maxAwaitTimeMS": int(STATE_CHANGE_TIMEOUT_SECONDS * 1000)}
         state = client.admin.command("hello", **wait)  # answered when the state changes, or after the timeout
-    return bool(state["isWritablePrimary"])
+    return _has_primary(state, ports)
 
 
 def _connect(port: int) -> MongoClient[dict[str, Any]]:

@@ -19,14 +19,22 @@ app = typer.Typer()
 def up(
     data: DataOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as the stack is ready.")] = False,
+    nodes: Annotated[
+        int | None,
+        typer.Option(help="MongoDB members and NATS servers, 1, 3 or 5. Fixed at the first start. [default: 1]"),
+    ] = None,
 ) -> None:
     """Start the whole stack on this machine: MongoDB, NATS, the services, the gateway and one agent.
 
     Needs neither Docker nor root. Prints the URL and, at the first start, the administrator's password.
     Runs in the foreground until Ctrl-C; stop a detached stack with `headrace server down`.
 
+    With `--nodes 3`, data and events have three copies, and the stack survives the loss of a server. All copies are on
+    this machine: it is for trying out what happens then, and takes about 600 MB more memory.
+
     - **HEADRACE_HOST**, **HEADRACE_PORT**: address and port of the gateway. Default: 127.0.0.1 and 8080
     - **HEADRACE_REPLICAS**: replicas of each service and of the gateway. Default: 1
+    - **HEADRACE_NODES**: the same as `--nodes`
     - **HEADRACE_ADMIN_USERNAME**, **HEADRACE_ADMIN_PASSWORD**: the first administrator. Default: admin, generated
     - **HEADRACE_MONGODB_URL**, **HEADRACE_NATS_URL**: servers to use instead of the embedded ones
     - **HEADRACE_MAIL_HOST**, **_PORT**, **_FROM**, **_USERNAME**, **_PASSWORD**, **_TLS**: the mail server
@@ -34,6 +42,8 @@ def up(
     Example: `HEADRACE_PORT=9000 headrace server up --detach`
     """
     set_data_folder(data)
+    if nodes is not None:
+        os.environ["HEADRACE_NODES"] = str(nodes)
     if detach:
         from infra.local.stack_commands import start_detached
 

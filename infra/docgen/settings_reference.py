@@ -72,6 +72,9 @@ SECTIONS: dict[str, dict[str, str]] = {
         "HEADRACE_INSTANCE": "Name of the replica in logs and metrics.",
         "HEADRACE_HEALTH_PORT": "Port of `/healthz`, `/readyz` and `/metrics`. 0: any free port.",
         "HEADRACE_REPLICAS": "Replicas of each service and of the gateway in the embedded stack.",
+        "HEADRACE_NODES": (
+            "Number of MongoDB members and NATS servers of the embedded stack: 1, 3 or 5. It is fixed at the first start; not set: as at the first start, or 1."
+        ),
         "HEADRACE_STREAM_REPLICAS": "Copies of each event in a NATS cluster. Applied by `headrace server migrate`.",
         "HEADRACE_WAIT_SECONDS": (
             "Maximum seconds `headrace server migrate` and `headrace agent register` wait for servers that do not respond yet."

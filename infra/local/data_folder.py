@@ -11,6 +11,8 @@ from infra.local.process import OperatorError
 
 MIN_FREE_BYTES = 500_000_000  # required at the start, because mongod stops when the disk is full
 
+STORES = {"mongod": "mongodb", "nats-server": "nats"}  # folders of servers that are alone; others have their own name
+
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
@@ -35,6 +37,39 @@ class DataFolder:
                 f"and {MIN_FREE_BYTES // 10**6} MB are required. "
                 "Free some space, or select a folder on another disk with --data or HEADRACE_DATA."
             )
+
+    def fix_node_count(self, nodes: int | None) -> int:
+        """Return the number of nodes, which is fixed at the first start of the stack. None: as then, or 1.
+
+        Raises OperatorError if the folder has another number of nodes.
+        """
+        file = self.path / "run" / "nodes"
+        if not file.exists():
+            is_new = not any(self.store("mongod").iterdir())
+            write_atomically(file, str((nodes or 1) if is_new else 1))
+        fixed = int(file.read_text())
+        if nodes not in (None, fixed):
+            raise OperatorError(
+                f"The data folder {self.path} was created with {fixed} node{'s' * (fixed > 1)}, and the number cannot "
+                "be changed. Start it without --nodes and HEADRACE_NODES, or select a new folder with --data."
+            )
+        return fixed
+
+    def require_one_node(self) -> None:
+        if self.fix_node_count(None) > 1:
+            raise OperatorError(
+                f"The stack on {self.path} has several nodes. Start it first: headrace server up --detach"
+            )
+
+    def node_names(self, program: str, nodes: int) -> list[str]:
+        """Return the names of a server's processes: that of the program, numbered if there are several nodes."""
+        return [f"{program}-{number}" for number in range(1, nodes + 1)] if nodes > 1 else [program]
+
+    def store(self, name: str) -> Path:
+        """Return the folder in which a server's process stores its data. Creates it if needed."""
+        folder = self.path / STORES.get(name, name)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        return folder
 
     @property
     def agent_config(self) -> Path:

@@ -1,7 +1,8 @@
-"""The embedded MongoDB: a replica set with one member, because transactions and change streams need a replica set."""
+"""The embedded MongoDB: a replica set, because transactions and change streams need one. It has a member per node."""
 
 import importlib.metadata
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from infra.local import ports
@@ -10,31 +11,43 @@ from infra.local.process import OperatorError, Program
 
 REPLICA_SET = "headrace"
 MAX_TRANSACTION_SECONDS = 3  # MongoDB aborts abandoned transactions after up to 1.5 times this limit
+# A member that is stopped first waits this long for its clients to turn to another one; MongoDB's default is 15 s.
+MAX_QUIESCE_MS = 1000
 
 
-def mongod_program(folder: DataFolder, listen: str = "127.0.0.1", *, initiate: bool = True) -> Program:
+def mongod_programs(folder: DataFolder, nodes: int) -> list[Program]:
+    """Return a program mongod for each node. They count as ready when they accept connections."""
+    names = folder.node_names("mongod", nodes)
+    url = mongodb_url(*map(folder.port, names))
+    return [replace(mongod_program(folder, name=name, initiate=False), url=url) for name in names]
+
+
+def mongod_program(
+    folder: DataFolder, listen: str = "127.0.0.1", *, name: str = "mongod", initiate: bool = True
+) -> Program:
     """Return the program mongod. It counts as ready when it is primary or, without `initiate`, accepts connections."""
-    port = folder.port("mongod")
+    port = folder.port(name)
 
     def become_primary() -> bool:
         if not ports.accepts_connections(port):
             return False
         from infra import replica_set  # imported here: the driver would cost the supervisor 8 MB
 
-        return replica_set.become_primary(port)
+        return replica_set.elect_primary([port])
 
     return Program(
-        name="mongod",
+        name=name,
         argv=(
             str(_find_binary()),
-            *("--dbpath", str(folder.path / "mongodb"), "--bind_ip", listen, "--port", str(port)),
+            *("--dbpath", str(folder.store(name)), "--bind_ip", listen, "--port", str(port)),
             *("--replSet", REPLICA_SET, "--oplogSize", "1024", "--wiredTigerCacheSizeGB", "0.25"),
             *("--quiet", "--nounixsocket", "--networkMessageCompressors", "disabled"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             # a process killed in a transaction leaves documents locked for this time; MongoDB's default is 60 s
             *("--setParameter", f"transactionLifetimeLimitSeconds={MAX_TRANSACTION_SECONDS}"),
+            *("--setParameter", f"shutdownTimeoutMillisForSignaledShutdown={MAX_QUIESCE_MS}"),
         ),
-        log=folder.log("mongod"),
+        log=folder.log(name),
         is_ready=become_primary if initiate else lambda: ports.accepts_connections(port),
         address=f"mongodb://127.0.0.1:{port}",
         url=mongodb_url(port),
@@ -43,8 +56,8 @@ def mongod_program(folder: DataFolder, listen: str = "127.0.0.1", *, initiate: b
     )
 
 
-def mongodb_url(port: int) -> str:
-    return f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"
+def mongodb_url(*ports_of_members: int) -> str:
+    return f"mongodb://{','.join(f'127.0.0.1:{port}' for port in ports_of_members)}/?replicaSet={REPLICA_SET}"
 
 
 def _find_binary() -> Path:

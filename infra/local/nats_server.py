@@ -3,7 +3,10 @@
 import importlib.metadata
 import json
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from infra.local import ports
 from infra.local.data_folder import DataFolder, write_atomically
@@ -12,29 +15,61 @@ from infra.local.process import OperatorError, Program
 PERMISSIONS_FILE = Path(__file__).parent.parent / "nats" / "nats.conf"
 PASSWORD_VARIABLE = re.compile(r"\$HEADRACE_NATS_PASSWORD_([A-Z]+)")
 UNLIMITED_LOGIN = "unlimited"
+ROUTES_LOGIN = "routes"  # of the servers of a cluster among themselves
 
 
-def nats_server_program(folder: DataFolder, listen: str = "127.0.0.1", *, unlimited: bool = False) -> Program:
+@dataclass(frozen=True, slots=True)
+class ClusterMember:
+    """The place of a server in the cluster: its name, the port of its routes, and those of all members."""
+
+    name: str
+    port: int
+    ports: Sequence[int]
+
+
+def nats_server_programs(folder: DataFolder, nodes: int) -> list[Program]:
+    """Return a program nats-server for each node."""
+    names = folder.node_names("nats-server", nodes)
+    if nodes == 1:
+        return [nats_server_program(folder)]
+    routes = [folder.port(f"{name}-routes") for name in names]
+    return [
+        nats_server_program(folder, member=ClusterMember(name, port, routes))
+        for name, port in zip(names, routes, strict=True)
+    ]
+
+
+def nats_server_program(
+    folder: DataFolder, listen: str = "127.0.0.1", *, unlimited: bool = False, member: ClusterMember | None = None
+) -> Program:
     """Write the configuration file and return the program nats-server.
 
     `unlimited`: for tests and benchmarks, add a login without restrictions and use it in the program's URL.
     """
-    port, monitoring = folder.port("nats"), folder.port("nats-monitoring")
+    name = member.name if member else "nats-server"
+    prefix = name if member else "nats"
+    port, monitoring = folder.port(prefix), folder.port(f"{prefix}-monitoring")
     address = f"nats://127.0.0.1:{port}"
-    config = folder.path / "nats" / "nats.conf"
-    addresses = f"{listen}:{port}", f"{listen}:{monitoring}"
+    store = folder.store(name)
+    config = store / "nats.conf"
+    text = render_config(folder, f"{listen}:{port}", f"{listen}:{monitoring}", store, unlimited=unlimited)
     # in a file, because other users can read command lines
-    write_atomically(config, render_config(folder, *addresses, folder.path / "nats", unlimited=unlimited))
+    write_atomically(config, text + (_cluster_settings(folder, member) if member else ""))
     return Program(
-        name="nats-server",
+        name=name,
         argv=(str(_find_binary()), "--config", str(config)),
-        log=folder.log("nats-server"),
+        log=folder.log(name),
         is_ready=lambda: ports.is_http_ok(monitoring, "/healthz"),
         address=address,
         url=with_login(address, folder, UNLIMITED_LOGIN if unlimited else "consumer"),
         health=f"http://127.0.0.1:{monitoring}/healthz",
         explain_failure=_explain_failure,
     )
+
+
+def join_addresses(addresses: Iterable[str]) -> str:
+    """Return one URL with the servers of all URLs, which have no login."""
+    return "nats://" + ",".join(address.removeprefix("nats://") for address in addresses)
 
 
 def with_login(address: str, folder: DataFolder, login: str) -> str:
@@ -55,13 +90,37 @@ def render_config(
             f"users: [{{ user: {UNLIMITED_LOGIN}, password: {_quoted_password(folder, UNLIMITED_LOGIN)} }}",
             1,
         )
-    own = {
-        "server_name": "headrace",
-        "listen": clients,
-        "http": monitoring,
-        "jetstream": {"store_dir": str(store_folder)},
-    }
-    return text + "".join(f"{name}: {json.dumps(value)}\n" for name, value in own.items())
+    return text + _to_settings(
+        {
+            "server_name": "headrace",
+            "listen": clients,
+            "http": monitoring,
+            "jetstream": {"store_dir": str(store_folder)},
+        }
+    )
+
+
+def _cluster_settings(folder: DataFolder, member: ClusterMember) -> str:
+    """Return the settings of a member. A member that hangs is left after about 6 seconds, and its writes are synced."""
+    password = folder.secret(f"nats-{ROUTES_LOGIN}")
+    return _to_settings(
+        {
+            "server_name": member.name,
+            "jetstream": {"store_dir": str(folder.store(member.name)), "sync_interval": "always"},
+            "cluster": {
+                "name": "headrace",
+                "listen": f"127.0.0.1:{member.port}",
+                "authorization": {"user": ROUTES_LOGIN, "password": password},
+                "routes": [f"nats://{ROUTES_LOGIN}:{password}@127.0.0.1:{port}" for port in member.ports],
+                "ping_interval": "2s",
+                "ping_max": 2,
+            },
+        }
+    )
+
+
+def _to_settings(settings: dict[str, Any]) -> str:
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.items())
 
 
 def _quoted_password(folder: DataFolder, login: str) -> str:

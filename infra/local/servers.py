@@ -41,11 +41,14 @@ def local_servers(
 ) -> Iterator[Servers]:
     """Start both servers, and stop them after the block.
 
+    Raises OperatorError if the folder belongs to a stack with several nodes.
+
     `unlimited`: `nats_url` has a login without restrictions instead of the login `migrate`. `throw_away`: kill the
     servers, which saves the second of their shutdown, because their data is no longer needed.
     """
     data = DataFolder(folder)
     data.prepare()
+    data.require_one_node()
     servers = Servers(
         create_process(mongod_program(data, listen)),
         create_process(nats_server_program(data, listen, unlimited=unlimited)),

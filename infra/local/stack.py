@@ -37,14 +37,14 @@ class Stack:
     mongodb_url: str = field(repr=False)
     nats_address: str = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
+    nodes: int = 1  # number of embedded servers of each kind
     python: tuple[str, ...] = PYTHON_COMMAND
     fork: Callable[[Program], Child | None] | None = None
 
     def migration(self) -> Program:
-        """Return the migration. It also makes the embedded mongod primary."""
-        port = urlsplit(self.mongodb_url).port if not self.settings.mongodb_url else None
-        arguments = ("migrate", "--embedded-mongodb", str(port)) if port else ("migrate",)
-        return self._build_program("migrate", arguments, self._service_environment("migrate"))
+        """Return the migration. It also lets the embedded MongoDB elect a primary."""
+        embedded = () if self.settings.mongodb_url else ("--embedded-mongodb", *_ports_of(self.mongodb_url))
+        return self._build_program("migrate", ("migrate", *embedded), self._service_environment("migrate"))
 
     def services(self) -> list[ProgramFactory]:
         return [
@@ -132,12 +132,18 @@ class Stack:
         """Return the environment of all processes. It contains no secrets."""
         dropped = {*SECRET_VARIABLES, "PYTHONDONTWRITEBYTECODE"}  # stored bytecode makes later starts faster
         inherited = {name: value for name, value in self.environ.items() if name not in dropped}
-        return {name: value for name, value in inherited.items() if not name.startswith(BUCKET_PREFIX)} | {
-            "HEADRACE_DATA": str(self.folder.path),
-            "HEADRACE_URL": self.settings.url,
-            "PYTHONUNBUFFERED": "1",
-            "MALLOC_MMAP_THRESHOLD_": MMAP_THRESHOLD_BYTES,
-        }
+        replicated = self.nodes > 1 and not self.settings.nats_url
+        copies = {"HEADRACE_STREAM_REPLICAS": str(self.nodes)} if replicated else {}
+        return (
+            copies
+            | {name: value for name, value in inherited.items() if not name.startswith(BUCKET_PREFIX)}
+            | {
+                "HEADRACE_DATA": str(self.folder.path),
+                "HEADRACE_URL": self.settings.url,
+                "PYTHONUNBUFFERED": "1",
+                "MALLOC_MMAP_THRESHOLD_": MMAP_THRESHOLD_BYTES,
+            }
+        )
 
 
 def server_environment(stack: Stack, login: str) -> dict[str, str]:
@@ -163,6 +169,10 @@ def reserve_gateway_port(settings: Settings) -> Iterator[None]:
     with bind_reuse_port(host, port) as ours:  # receives no connections, because it does not listen
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # else Linux lets other programs listen
         yield
+
+
+def _ports_of(mongodb_url: str) -> list[str]:
+    return [host.rpartition(":")[2] for host in urlsplit(mongodb_url).netloc.split(",")]
 
 
 def _last_error(log: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.data_folder import DataFolder
-from infra.local.nats_server import with_login
+from infra.local.nats_server import join_addresses, with_login
 from infra.local.process import OperatorError
 from infra.local.stack import PYTHON_COMMAND
 from infra.local.stack_state import ProcessState, StackState, find_supervisor
@@ -116,7 +116,7 @@ def list_processes(folder: DataFolder) -> list[dict[str, Any]] | None:
         ready = pool.map(ProcessState.is_ready, state.processes)
         return [
             {"name": each.name, "pid": each.pid, "ready": is_ready, "address": each.address}
-            | ({"consumer_url": each.url} if each.name == "nats-server" else {})
+            | ({"consumer_url": each.url} if each.name.startswith("nats-server") else {})
             for each, is_ready in zip(state.processes, ready, strict=True)
         ]
 
@@ -153,11 +153,13 @@ def connect_to_stack(login: str) -> None:
     state = StackState.read(folder)
     if state is None:
         return
-    servers = {process.name: process for process in state.processes}
-    mongod, nats = servers.get("mongod"), servers.get("nats-server")
+    databases, brokers = state.servers("mongod"), state.servers("nats-server")
     variables = {
-        "HEADRACE_MONGODB_URL": mongod.url if mongod else "",
-        "HEADRACE_NATS_URL": with_login(nats.address, folder, login) if nats else "",
+        "HEADRACE_MONGODB_URL": databases[0].url if databases else "",
+        "HEADRACE_NATS_URL": with_login(join_addresses(each.address for each in brokers), folder, login)
+        if brokers
+        else "",
+        "HEADRACE_STREAM_REPLICAS": str(len(brokers)) if brokers else "",
         "HEADRACE_MASTER_KEY": _read_text(folder.path / "secrets" / "master-key"),
         "HEADRACE_URL": state.url,
     }

@@ -41,6 +41,10 @@ class StackState:
     url: str
     processes: tuple[ProcessState, ...]
 
+    def servers(self, program: str) -> list[ProcessState]:
+        """Return the processes of an embedded server, one per node."""
+        return [process for process in self.processes if process.name.startswith(program)]
+
     def write(self, folder: DataFolder) -> None:
         write_atomically(_state_file(folder), json.dumps(asdict(self), indent=2))
 

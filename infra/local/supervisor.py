@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from infra.local.data_folder import DataFolder
 from infra.local.fork_server import ForkServer
-from infra.local.mongod import mongod_program
-from infra.local.nats_server import nats_server_program
+from infra.local.mongod import mongod_programs
+from infra.local.nats_server import join_addresses, nats_server_programs
 from infra.local.process import Process, Program
 from infra.local.stack import ProgramFactory, Stack, reserve_gateway_port
 from infra.local.stack_state import ProcessState, StackState, exclusive_lock
@@ -137,22 +137,19 @@ class Supervisor:
         self._start_stage([stack.agent()])
 
     def _start_servers(self) -> Stack:
-        settings = self._settings
-        servers: list[Program] = []
-        mongodb_url, nats_address = settings.mongodb_url, settings.nats_url
-        if not mongodb_url:
-            servers.append(mongod_program(self._folder, initiate=False))
-            mongodb_url = servers[-1].url
-        if not nats_address:
-            servers.append(nats_server_program(self._folder))
-            nats_address = servers[-1].address
-        stack = Stack(settings, self._folder, mongodb_url, nats_address, self._environ, self._python)
+        settings, folder = self._settings, self._folder
+        nodes = folder.fix_node_count(settings.nodes)
+        databases = [] if settings.mongodb_url else mongod_programs(folder, nodes)
+        brokers = [] if settings.nats_url else nats_server_programs(folder, nodes)
+        mongodb_url = databases[0].url if databases else settings.mongodb_url
+        nats_address = join_addresses(broker.address for broker in brokers) if brokers else settings.nats_url
+        stack = Stack(settings, folder, mongodb_url, nats_address, self._environ, nodes, self._python)
         if sys.platform == "linux":
             self._fork_server = ForkServer(self._python, stack.common_environment(), self._folder.log("fork-server"))
             self._fork_server.start()  # it imports the modules while the servers start
             stack = replace(stack, fork=self._fork_server.fork)
         # The servers restart on the same ports, because the other processes know the servers' URLs.
-        self._start_stage([_fixed_program(program) for program in servers])
+        self._start_stage([_fixed_program(program) for program in (*databases, *brokers)])
         return stack
 
     def _start_stage(self, factories: Sequence[ProgramFactory]) -> None:

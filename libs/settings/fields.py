@@ -26,6 +26,10 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _parse_integer(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 def _parse_networks(value: object) -> Any:
     try:
         return tuple(map(ip_network, value)) if isinstance(value, list) else value
@@ -77,6 +81,7 @@ def _check_nats_url(url: str) -> str:
     return url
 
 
+Nodes = Annotated[Literal[1, 3, 5], BeforeValidator(_parse_integer)]  # odd, so that a majority is left
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(ge=1, le=10**9)]
 LongDelay = Annotated[float, Field(ge=0, le=10**9)]

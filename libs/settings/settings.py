@@ -17,6 +17,7 @@ from libs.settings.fields import (
     MongoUrl,
     NatsUrl,
     Networks,
+    Nodes,
     Port,
     RepositoryNetworks,
     Seconds,
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     mail: MailSettings = MailSettings()
     registration_token: Secret = ""  # initial token for runners; empty: generated
     replicas: Annotated[int, Field(ge=1, le=32)] = 1
+    nodes: Nodes | None = None  # embedded servers of each kind; None: as at the first start of the stack, or 1
     stream_replicas: Annotated[int, Field(ge=1, le=5)] = 1  # replicas of each JetStream stream
     instance: str = Field("local", validation_alias=AliasChoices("HEADRACE_INSTANCE", "HOSTNAME"))
     health_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: any free port

@@ -60,7 +60,7 @@ class ProcessKiller:
         """For each turn: wait for a random pause, then kill one process of each of its kinds at the same time."""
         for kinds in turns:
             await asyncio.sleep(self._random.uniform(*self._pauses))
-            await self._kill(kinds, [self._pick_process(kind) for kind in kinds])
+            await self.kill(kinds, [self._pick_process(kind) for kind in kinds])
 
     async def freeze_leader(self, service: str, seconds: float) -> None:
         """Suspend the leader of the service for some seconds, and check that another replica becomes the leader."""
@@ -74,12 +74,15 @@ class ProcessKiller:
             await self._send_signal([name], signal.SIGCONT)
         self.kills.append(Kill((f"{service} (frozen)",), at, time.monotonic()))
 
-    async def freeze(self, name: str, seconds: float) -> None:
+    async def freeze(self, name: str, seconds: float, label: str = "") -> None:
+        """Suspend a process for some seconds. `label`: its name in the report. Default: that of the process."""
+        at = time.monotonic()
         await self._send_signal([name], signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
             await self._send_signal([name], signal.SIGCONT)
+        self.kills.append(Kill((label or name,), at, time.monotonic()))
 
     async def stop_while_frozen(self, server: str, names: Sequence[str]) -> float:
         """Suspend the server and stop the processes. Stop the first one a second time while it starts.
@@ -135,7 +138,11 @@ class ProcessKiller:
             [name for name in self._read_processes() if name == kind or name.rpartition("-")[0] == kind]
         )
 
-    async def _kill(self, kinds: Sequence[str], names: Sequence[str]) -> None:
+    async def kill(self, kinds: Sequence[str], names: Sequence[str]) -> None:
+        """Kill the processes at the same time, and wait until all are ready again.
+
+        `kinds`: their names in the report.
+        """
         at = time.monotonic()
         before = await self._send_signal(names, signal.SIGKILL)
         ready = None

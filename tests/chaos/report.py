@@ -1,6 +1,7 @@
 """The report printed after the chaos tests: one line per disturbance, recovery times by kind of process, and totals."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -29,7 +30,10 @@ class ChaosReport:
         return [
             HEADER,
             *(_format_row(label, storms) for label, storms in by_kind.items()),
-            *_format_recoveries(storms),
+            *_format_recoveries("recovery from", [pair for storm in storms for pair in storm.recoveries()]),
+            *_format_recoveries(
+                "a launch is acknowledged after", [pair for storm in storms for pair in storm.write_pauses()]
+            ),
             "lost / duplicated / stuck = "
             + " / ".join(str(_count_findings(storms, name)) for name in VERDICT_FIELDS[:3]),
         ]
@@ -49,15 +53,11 @@ def _count_findings(storms: list[StormResult], label: str) -> int:
     return sum(len(getattr(storm.verdict, label)) for storm in storms)
 
 
-def _format_recoveries(storms: list[StormResult]) -> list[str]:
+def _format_recoveries(what: str, observed: Iterable[tuple[str, float]]) -> list[str]:
     times: dict[str, list[float]] = defaultdict(list)
-    for storm in storms:
-        for label, seconds in storm.recoveries():
-            times[label].append(seconds)
-    return [
-        f"  recovery from a kill of {label:<24} {_format_times(durations)}"
-        for label, durations in sorted(times.items())
-    ]
+    for label, seconds in observed:
+        times[label].append(seconds)
+    return [f"  {what} a fault of {label:<30} {_format_times(durations)}" for label, durations in sorted(times.items())]
 
 
 def _format_times(seconds: list[float]) -> str:

@@ -93,6 +93,13 @@ class StormResult:
             if later:
                 yield "+".join(kill.kinds), min(later)
 
+    def write_pauses(self) -> Iterator[tuple[str, float]]:
+        """Yield the kinds of process and, for each kill, the seconds until a later launch was acknowledged."""
+        for kill in self.kills:
+            later = [build.acknowledged_at for build in self.launched if build.requested_at > kill.killed_at]
+            if later:
+                yield "+".join(kill.kinds), min(later) - kill.killed_at
+
 
 async def run_storm(
     chaos_stack: ChaosStack,

@@ -65,10 +65,10 @@ def main(arguments: list[str]) -> None:
             main(fork_server.serve(lambda: None))
         case ["register-local-agent"]:
             Path(os.environ["HEADRACE_AGENT_CONFIG"]).write_text("{}")
-        case ["migrate", "--embedded-mongodb", port]:
+        case ["migrate", "--embedded-mongodb", *ports]:
             from infra.replica_set import wait_until_primary
 
-            wait_until_primary(int(port))
+            wait_until_primary(list(map(int, ports)))
         case ["migrate"]:
             pass
         case _:

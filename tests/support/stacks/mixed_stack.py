@@ -93,7 +93,7 @@ def mixed_stack(folder: Path, code: Path) -> Iterator[MixedStack]:
         data = DataFolder(folder)
         # given by URL, like an external server: then the migrations of both releases expect an initiated replica set
         settings = settings.model_copy(update={"mongodb_url": servers.mongodb_url})
-        new = Stack(settings, data, servers.mongodb_url, servers.nats.program.address, environ, CURRENT_COMMAND)
+        new = Stack(settings, data, servers.mongodb_url, servers.nats.program.address, environ, python=CURRENT_COMMAND)
         old = replace(new, environ=release_environment(code, environ), python=ISOLATED_COMMAND)
         stack = MixedStack(folder, settings.url, environ, servers=servers, old=old, new=new)
         try:

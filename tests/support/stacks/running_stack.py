@@ -18,7 +18,7 @@ import httpx
 
 from infra.local import ports
 from infra.local.data_folder import DataFolder
-from infra.local.nats_server import with_login
+from infra.local.nats_server import join_addresses, with_login
 from infra.local.stack_state import ProcessState
 from libs.messaging.nats_connection import connect
 from libs.settings import Settings
@@ -62,6 +62,10 @@ class RunningStack:
     def process_addresses(self) -> list[str]:
         return [process["address"] for process in self._read_processes().values()]
 
+    def process_at(self, address: str) -> str:
+        """Return the name of the process with this address."""
+        return next(name for name, process in self._read_processes().items() if process["address"] == address)
+
     def wait_for_pid(self, name: str) -> int:
         """Return the process id. While the process is being restarted, wait."""
         return wait_until(lambda: int(self._read_processes()[name]["pid"] or 0), message=f"{name} did not start")
@@ -98,20 +102,23 @@ class RunningStack:
             await bus.close()
 
     def list_nats_clients(self) -> list[str]:
-        health: str = self._read_processes()["nats-server"]["health"]
-        found = httpx.get(health.replace("/healthz", "/connz")).json()["connections"] or []
-        return [connection.get("name", "") for connection in found]
+        pages = (httpx.get(server["health"].replace("/healthz", "/connz")).json() for server in self._servers("nats-"))
+        return [connection.get("name", "") for page in pages for connection in page["connections"] or []]
+
+    def _servers(self, program: str) -> list[JsonObject]:
+        return [process for name, process in self._read_processes().items() if name.startswith(program)]
 
     @property
     def mongodb_url(self) -> str:
-        return str(self._read_processes()["mongod"]["url"])
+        return str(self._servers("mongod")[0]["url"])
 
     @property
     def nats_url(self) -> str:
         return self.nats_url_for("migrate")
 
     def nats_url_for(self, login: str) -> str:
-        return with_login(str(self._read_processes()["nats-server"]["address"]), DataFolder(self.data), login)
+        address = join_addresses(str(server["address"]) for server in self._servers("nats-server"))
+        return with_login(address, DataFolder(self.data), login)
 
     def list_logged_errors(self) -> list[str]:
         patterns = ('"level": "ERROR"', '"level": "CRITICAL"', " ERROR ", " CRITICAL ")
@@ -119,7 +126,7 @@ class RunningStack:
         return [
             f"{log.name}: {line}"
             for log in sorted((self.data / "logs").glob("*.log"))
-            if log.stem not in {"mongod", "nats-server"}
+            if not log.stem.startswith(("mongod", "nats-server"))
             for line in log.read_text(errors="replace").splitlines()
             if any(pattern in line for pattern in patterns) or line.startswith(died)
         ]

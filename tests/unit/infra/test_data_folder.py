@@ -84,3 +84,29 @@ def test_the_stack_state_of_an_earlier_run_is_ignored(folder: DataFolder) -> Non
 
 def test_an_unreachable_process_is_not_ready() -> None:
     assert not RUNNING.is_ready()
+
+
+def test_the_number_of_nodes_is_fixed_at_the_first_start(folder: DataFolder) -> None:
+    assert folder.fix_node_count(3) == 3
+    assert folder.fix_node_count(None) == folder.fix_node_count(3) == 3
+    with pytest.raises(OperatorError, match="was created with 3 nodes"):
+        folder.fix_node_count(1)
+    with pytest.raises(OperatorError, match="has several nodes"):
+        folder.require_one_node()
+
+
+def test_a_folder_has_one_node_unless_more_are_requested(folder: DataFolder) -> None:
+    assert folder.fix_node_count(None) == 1
+    with pytest.raises(OperatorError, match="was created with 1 node, "):
+        folder.fix_node_count(3)
+
+
+def test_a_folder_of_a_release_without_nodes_has_one_node(folder: DataFolder) -> None:
+    (folder.store("mongod") / "WiredTiger").touch()
+    with pytest.raises(OperatorError, match="was created with 1 node, "):
+        folder.fix_node_count(3)
+
+
+def test_each_node_has_a_folder_of_its_own_and_a_single_one_that_of_earlier_releases(folder: DataFolder) -> None:
+    names = [*folder.node_names("mongod", 1), *folder.node_names("mongod", 3)]
+    assert [folder.store(name).name for name in names] == ["mongodb", "mongod-1", "mongod-2", "mongod-3"]
