@@ -1,7 +1,9 @@
-"""Zip archives of a job's files: selection by patterns, and packing."""
+"""Archives of a job's files: selection by patterns, and packing as zip or gzip."""
 
 import asyncio
+import gzip
 import os
+import shutil
 import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -132,4 +134,24 @@ def pack(
                 file.write(path, name)
             else:
                 skipped.append(name)
+    return skipped
+
+
+def compress(folder: Path, names: Iterable[str], archive: BinaryIO, stop: Event) -> list[str]:
+    """Write the files one after the other as gzip members, as GitLab's runner does for reports.
+
+    Return the names that are skipped because they are no regular files. Folders are left out. Raises ArchiveCanceled
+    once `stop` is set.
+    """
+    skipped = []
+    for name in names:
+        if stop.is_set():
+            raise ArchiveCanceled
+        path = folder / name
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode):
+            with path.open("rb") as source, gzip.GzipFile(name, "wb", fileobj=archive) as member:
+                shutil.copyfileobj(source, member)
+        elif not stat.S_ISDIR(mode):
+            skipped.append(name)
     return skipped

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from threading import Event
 
-from agent.artifacts.archive import find_files, pack, run_stoppable
+from agent.artifacts.archive import compress, find_files, pack, run_stoppable
 from agent.artifacts.unpacking import unpack
 from agent.config import ArchiveLimits
 from agent.execution.job_log import JobLog
@@ -19,6 +19,7 @@ from agent.protocol.job import Artifacts, Job
 from agent.protocol.responses import RequestFailed
 
 PERMANENT_STATUSES = frozenset({400, 401, 403, 404, 409, 413, 422})  # a retry cannot succeed
+EXTENSIONS = {"zip": "zip", "gzip": "gz"}  # by format
 MAX_LISTED_NAMES = 5  # file names in one line of the log
 
 
@@ -75,28 +76,32 @@ class ArtifactTransfer:
                 await self._upload_archive(artifacts, self._workspace.transfers / f"artifacts-{number}")
 
     async def _upload_archive(self, artifacts: Artifacts, path: Path) -> None:
-        if artifacts.format != "zip":
+        extension = EXTENSIONS.get(artifacts.format)
+        if extension is None:
             self._log.write_line(
                 f"WARNING: artifacts of format {artifacts.format} are not supported by this runner and are skipped"
             )
             return
         name = expand(artifacts.name, self._workspace.environment).replace("/", "-") or "default"
+        file_name = f"{name}.{extension}"
         names = await self.find_names(artifacts.paths, artifacts.exclude, untracked=artifacts.untracked)
         if not names:
-            self._log.write_line("WARNING: no files match the artifact paths; nothing is uploaded")
+            kind = "artifact" if artifacts.format == "zip" else artifacts.type
+            self._log.write_line(f"WARNING: no files match the {kind} paths; nothing is uploaded")
             return
-        self._log.write_line(f"Uploading artifacts: {len(names)} files and folders as {name}.zip")
+        self._log.write_line(f"Uploading artifacts: {len(names)} files and folders as {file_name}")
         try:
-            self._warn_skipped(await run_stoppable(lambda stop: self._pack(names, path, stop)))
+            self._warn_skipped(await run_stoppable(lambda stop: self._pack(artifacts, names, path, stop)))
             await self._protocol.upload_artifacts(
-                self._job.id, self._job.token, path, f"{name}.zip", artifacts.upload_parameters
+                self._job.id, self._job.token, path, file_name, artifacts.upload_parameters
             )
         except RequestFailed as failure:
             raise _transfer_failed("artifacts could not be uploaded", failure) from failure
 
-    def _pack(self, names: list[str], path: Path, stop: Event) -> list[str]:
+    def _pack(self, artifacts: Artifacts, names: list[str], path: Path, stop: Event) -> list[str]:
+        write = pack if artifacts.format == "zip" else compress
         with path.open("xb") as archive, self._workspace.file_access():
-            return pack(self._workspace.checkout, names, archive, stop)
+            return write(self._workspace.checkout, names, archive, stop)
 
     async def find_names(self, include: Iterable[str], exclude: Iterable[str], *, untracked: bool) -> list[str]:
         """Return the paths below the checkout that match the patterns. `untracked`: include untracked files.

@@ -8,6 +8,7 @@ from contracts.messages import Command, Event, Message, Query, Sensitive
 from contracts.paging import PageRequest
 
 ARCHIVE_TYPE = "archive"
+JUNIT_TYPE = "junit"
 TRACE_TYPE = "trace"
 
 

@@ -104,6 +104,7 @@ class BuildJobView(Message):
     runner: str | None = None
     exit_code: int | None = None
     exit_message: str | None = None
+    coverage: float | None = None  # in percent
     queued_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None

@@ -136,6 +136,7 @@ class JobFinished(JobNames, Event):
     runner_name: str | None = None
     duration_ms: int | None = None  # of the log sections; None: the attempt has none
     round: int | None = None  # of the PlannedJob; None: recorded by a release up to 0.2.0
+    coverage: float | None = None  # in percent, from the log; None: unknown
 
 
 class JobLost(JobNames, Event):

@@ -35,6 +35,7 @@ class JobRow(ReadModelRow):
     exit_code: int | None = None
     reason: str = ""
     message: str | None = None
+    coverage: float | None = None  # in percent
     queued_at: datetime | None = None
     assigned_at: datetime | None = None
     started_at: datetime | None = None

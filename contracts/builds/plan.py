@@ -74,6 +74,13 @@ class PlannedArtifacts(Message):
     expire_in: str | None = None
 
 
+class PlannedReports(Message):
+    """Reports of a job. They are uploaded whatever its result, as GitLab does."""
+
+    junit: tuple[str, ...] = ()  # paths of JUnit XML files
+    expire_in: str | None = None
+
+
 class PlannedCache(Message):
     """A cache that a job restores and saves."""
 
@@ -117,6 +124,8 @@ class PlannedJob(Message):
     container: PlannedImage | None = None  # the image with its options
     services: tuple[PlannedImage, ...] = ()
     artifacts: PlannedArtifacts | None = None
+    reports: PlannedReports | None = None
+    coverage: str = ""  # pattern in slashes, whose last match in the log contains the coverage in percent
     caches: tuple[PlannedCache, ...] = ()
     round: int = 0  # how many times the job was queued again by a user
 

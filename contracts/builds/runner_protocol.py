@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Base64Bytes, Field
 
-from contracts.builds.plan import LaunchedProject, PlannedArtifacts, PlannedCache, PlannedImage
+from contracts.builds.plan import LaunchedProject, PlannedArtifacts, PlannedCache, PlannedImage, PlannedReports
 from contracts.builds.requirements import RunnerCapabilities
 from contracts.messages import Command, Message, Sensitive
 
@@ -94,6 +94,7 @@ class Assignment(Message):
     queued_at: datetime
     delivery_id: str | None = None  # id of the webhook delivery whose payload the job gets
     artifacts: PlannedArtifacts | None = None
+    reports: PlannedReports | None = None
     dependencies: tuple[Dependency, ...] = ()
     container: PlannedImage | None = None
     services: tuple[PlannedImage, ...] = ()

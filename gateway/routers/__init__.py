@@ -46,6 +46,7 @@ ROUTERS: tuple[PrefixRouter, ...] = (
     projects.developers,
     project_settings.developer_projects,
     build_plan.router,
+    build_statistics.tests_of_project,
     mails.outgoing_of_project,
     projects.admins,
     project_settings.admin_projects,

@@ -19,6 +19,9 @@ class Job(ResponseModel):
     runner: str | None = Field(description="name of the runner; null until assigned", examples=["machine-1"])
     exit_code: int | None = Field(description="0 for success; null until finished", examples=[0])
     exit_message: str | None = Field(description="failure message; null for success")
+    coverage: float | None = Field(
+        None, description="coverage in percent, from the log; null: unknown", examples=[87.5]
+    )
     created_at: Moment | None = Field(validation_alias="queued_at", description="when it was queued", examples=[MOMENT])
     started_at: Moment | None = Field(description="when a runner started it; null before", examples=[MOMENT])
     completed_at: Moment | None = Field(description="null until finished", examples=[MOMENT])

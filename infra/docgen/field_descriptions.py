@@ -106,6 +106,7 @@ DESCRIPTIONS = {
     "readers_id": "numbers of the users with the role `reader`",
     "reason": "explanation, or a stable keyword where programs need it",
     "ref": "`refs/heads/...` or `refs/tags/...`",
+    "reports": "files whose content the server reads",
     "repository": "git URL without a login",
     "request_id": "UUID",
     "retried": "true: the job is queued again",

@@ -36,6 +36,9 @@ from services.builds.queries import (
     queue_queries,
     statistics,
 )
+from services.builds.reports.report_import import ReportImport
+from services.builds.reports.report_queries import list_build_tests
+from services.builds.reports.report_statistics import get_test_statistics
 from services.builds.retention.data_removal import enforce_limits
 from services.builds.retention.surplus_builds import Retention
 from services.builds.statistics_projections import build_days, job_months
@@ -47,6 +50,7 @@ retention = Retention(attempts)
 job_dispatcher = JobDispatcher(attempts)
 planner = Planner()
 artifacts = Artifacts(create_blob_store)
+report_import = ReportImport(artifacts)
 
 service = Service(
     "builds",
@@ -77,6 +81,9 @@ service = Service(
         Handler(contract.ListBuildDurations, statistics.list_build_durations),
         Handler(contract.PlanProject, DryPlanner(planner).plan_project),
         Handler(contract.GetBuildStatistics, build_statistics.get_build_statistics),
+        Handler(contract.GetBuildCoverage, build_overview.get_build_coverage),
+        Handler(contract.ListBuildTests, list_build_tests),
+        Handler(contract.GetTestStatistics, get_test_statistics),
         Handler(contract.GetLiveLog, log_queries.get_live_log),
         Handler(contract.GetLogSection, log_queries.get_log_section),
         Handler(contract.GetBuildOutput, build_queries.get_build_output),
@@ -140,6 +147,14 @@ service = Service(
         Worker("retention", "builds", (contract.BuildFinished,), retention.enforce, concurrency=2),
         Worker("removal", "builds", (contract.JobDeleted,), retention.purge_job, concurrency=2),
         Worker("artifacts", "builds", (contract.ArtifactRemoved, contract.JobDeleted), artifacts.purge, concurrency=2),
+        Worker(
+            "test_reports",
+            "builds",
+            (contract.ArtifactUploaded, contract.JobDeleted),
+            report_import.handle,
+            concurrency=2,
+            now=True,
+        ),
         Worker("clearing", "projects", (ProjectDeleted,), retention.purge_project, concurrency=2),
         Worker("erased_owners", "projects", (ProjectMoved,), erased_owners.erase_owner_name, concurrency=1),
     ),
@@ -153,6 +168,7 @@ service = Service(
     indexes={
         "attempts": (("job_id",), ("build_id",), ("finished", "lease_until")),
         "log_chunks": (("attempt", "section", "lines", "offset", "place"),),
+        "test_reports": (("job_id",), ("project_id", "build_id")),
         "artifacts": (("job_id",), ("recorded", "expire_at"), ("recorded", "touched_at")),
     },
     unique_indexes={"file_pieces": ("file", "offset")},

@@ -83,6 +83,7 @@ def project_job(row: JobRow, recorded: RecordedEvent[JobEvent]) -> JobRow:
                 exit_code=finished.exit_code,
                 reason=finished.reason,
                 message=finished.message,
+                coverage=finished.coverage,
                 finished_at=recorded.at,
                 listed_at=recorded.at,
             )

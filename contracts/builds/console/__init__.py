@@ -5,4 +5,5 @@ from contracts.builds.console.build_overview import *
 from contracts.builds.console.dry_plan import *
 from contracts.builds.console.fleet import *
 from contracts.builds.console.log_lines import *
+from contracts.builds.console.reported_tests import *
 from contracts.builds.console.statistics import *

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from contracts.builds.artifact import Artifact
 from contracts.builds.build import BuildStatus
+from contracts.builds.console.reported_tests import BuildTests
 from contracts.builds.job import JobAttempt, JobStatus
 from contracts.builds.log import Section
 from contracts.builds.plan import LaunchVariable
@@ -17,6 +18,16 @@ class GetBuildOverview(Query):
     """
 
     build_id: int
+
+
+class GetBuildCoverage(Query):
+    """Get the coverage that the jobs of a build reported. Answer: BuildCoverage. Errors: BUILD_NOT_FOUND."""
+
+    build_id: int
+
+
+class BuildCoverage(Message):
+    percent: float | None  # mean of its jobs; None: unknown
 
 
 class UserName(Message):
@@ -63,6 +74,7 @@ class JobOverview(Message):
     exit_code: int | None = None
     exit_message: str | None = None
     reason: str = ""  # stable code of the failure
+    coverage: float | None = None  # in percent
     queued_at: datetime | None = None
     assigned_at: datetime | None = None
     started_at: datetime | None = None
@@ -101,3 +113,5 @@ class BuildOverview(Message):
     completed_at: datetime | None
     waiting_for: str | None  # why the build has not started, as readable text
     jobs: tuple[JobOverview, ...]  # by stage, then as in the spec file
+    coverage: float | None = None  # mean of its jobs, in percent
+    tests: BuildTests | None = None  # without suites; None: no job has uploaded a report

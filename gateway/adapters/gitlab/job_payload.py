@@ -7,11 +7,13 @@ from typing import Any
 
 from contracts.builds import (
     ARCHIVE_TYPE,
+    JUNIT_TYPE,
     Assignment,
     Dependency,
     JobVariable,
     PlannedArtifacts,
     PlannedImage,
+    PlannedReports,
     RunnerDescription,
 )
 from gateway.adapters.gitlab.cache_keys import separate_caches, separate_fallback
@@ -29,6 +31,7 @@ FAILURE_REASONS = (
     "unknown_failure",
     "job_canceled",
 )
+JUNIT_NAME = "junit.xml"  # as at GitLab; runners add `.gz`
 NULL_SHA = "0" * 40
 DEFAULT_DEPTH = 20  # commits, as in GitLab
 DEPTH_VALUE = re.compile(r"[0-9]{1,9}")  # valid GIT_DEPTH; git accepts at most 2**31 - 1
@@ -73,7 +76,7 @@ def build_job_payload(
         "steps": list(_steps_to_json(assignment, timeout, (UNPACK_SCRIPT,) if packed else ())),
         "image": _image_to_json(assignment.container, assignment.image) if assignment.image else None,
         "services": [_image_to_json(service, service.name) for service in assignment.services],
-        "artifacts": [_artifacts_to_json(assignment.artifacts)] if assignment.artifacts else None,
+        "artifacts": [*_iterate_artifacts(assignment)] or None,
         "cache": [cache.model_dump(mode="json") for cache in separate_caches(assignment)],
         "credentials": [{"type": "registry", **login.model_dump()} for login in assignment.registry_logins],
         "dependencies": [_dependency_to_json(assignment, dependency) for dependency in assignment.dependencies],
@@ -90,6 +93,27 @@ def _image_to_json(image: PlannedImage | None, name: str) -> dict[str, Any]:
         "name": name,
         **{key: value for key, value in settings.items() if value},
         **({"variables": variables} if variables else {}),
+    }
+
+
+def _iterate_artifacts(assignment: Assignment) -> Iterator[dict[str, Any]]:
+    if assignment.artifacts:
+        yield _artifacts_to_json(assignment.artifacts)
+    if assignment.reports:
+        yield _junit_to_json(assignment.reports)
+
+
+def _junit_to_json(reports: PlannedReports) -> dict[str, Any]:
+    """Return the JUnit reports as JSON. As at GitLab, they are uploaded whatever the result of the job."""
+    return {
+        "name": JUNIT_NAME,
+        **({"expire_in": reports.expire_in} if reports.expire_in else {}),
+        "untracked": False,
+        "paths": reports.junit,
+        "exclude": (),
+        "when": "always",
+        "artifact_type": JUNIT_TYPE,
+        "artifact_format": "gzip",
     }
 
 

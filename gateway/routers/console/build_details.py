@@ -7,11 +7,14 @@ from pydantic import Field
 
 from contracts.builds import (
     MAX_BUILDS_PER_PAGE,
+    MAX_CASES_PER_PAGE,
     MAX_LISTED_PROJECTS,
     MAX_RECENT_BUILDS,
     BuildStatus,
+    CaseStatus,
     GetBuildOverview,
     ListBuilds,
+    ListBuildTests,
     ListRecentBuilds,
 )
 from contracts.errors import RequestRejected
@@ -20,6 +23,7 @@ from gateway.forwarding.forward import forward
 from gateway.routers.prefix_router import json_router
 from gateway.schemas.console.build_lists import BUILD_PAGE, RECENT_BUILDS
 from gateway.schemas.console.build_overviews import BUILD_DETAILS
+from gateway.schemas.console.reported_tests import BUILD_TESTS
 from gateway.schemas.loose_types import MAX_ID, parse_time
 from libs.eventstore.decider import Actor
 
@@ -74,6 +78,17 @@ async def get_page(
     return {"after": after, "limit": limit}
 
 
+async def get_test_page(
+    statuses: Annotated[
+        list[CaseStatus],
+        Query(alias="status", description="result of the tests; can be repeated", max_length=len(CaseStatus)),
+    ] = [],  # noqa: B006
+    after: Annotated[str, Query(description="`next` of the previous page", max_length=1024)] = "",
+    limit: Annotated[int, Query(description="maximum number of tests", ge=1, le=MAX_CASES_PER_PAGE)] = 100,
+) -> dict[str, Any]:
+    return {"statuses": statuses, "after": after, "limit": limit}
+
+
 async def get_recent(
     projects_id: ProjectIds = [],  # noqa: B006
     limit: Annotated[int, Query(description="builds of each project", ge=1, le=MAX_RECENT_BUILDS)] = 30,
@@ -111,4 +126,15 @@ forward(
     Reader,
     "Get a build with all its jobs, their attempts, steps and artifacts, and why they wait.",
     response=BUILD_DETAILS,
+)
+forward(
+    router,
+    "GET",
+    "/{build_id:id}/tests",
+    ListBuildTests,
+    Reader,
+    "List the tests of a build from the JUnit reports of its jobs, failed ones first.",
+    response=BUILD_TESTS,
+    fields=(Depends(get_test_page),),
+    errors=("REQUEST_INVALID", "PAGINATION_CURSOR_INVALID"),
 )

@@ -1,10 +1,10 @@
-"""The badge of a project as an SVG image, and the feed `cc.xml` of CCTray clients."""
+"""The badges of a project as SVG images, and the feed `cc.xml` of CCTray clients."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-LABEL = "build"
+UNKNOWN = "unknown"
 CHARACTER_WIDTH, PADDING, HEIGHT = 7, 6, 20  # pixels; the text is stretched to this width
 SVG = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img" aria-label="{label}: {status}">
@@ -18,6 +18,8 @@ SVG = """\
 </svg>
 """
 COLORS = {"passing": "#1a7f37", "failing": "#b42318", "canceled": "#57606a", "unknown": "#57606a"}
+COVERAGE_COLORS = ((90, "#1a7f37"), (75, "#6b6a12"), (50, "#8f5a00"), (0, "#b42318"))
+"""Colors by the lowest percentage that has them."""
 STATUS_TEXTS = {"SUCCESS": "passing", "FAILED": "failing", "KILLED": "canceled"}
 """Texts by status of the last finished build; Without one, it is `unknown`."""
 CCTRAY_STATUSES = {"passing": "Success", "failing": "Failure", "canceled": "Exception", "unknown": "Unknown"}
@@ -29,15 +31,27 @@ class PublishedResult:
 
     name: str  # owner and alias
     web_url: str
-    status: str = "unknown"
+    status: str = UNKNOWN
     is_building: bool = False
     label: str = ""  # number of the last finished build in the project
     finished_at: str = ""
 
 
-def draw_badge(status: str) -> str:
+def draw_status_badge(status: str) -> str:
     """Return the image for a text of COLORS."""
-    label_length, status_length = (CHARACTER_WIDTH * len(text) for text in (LABEL, status))
+    return _draw("build", status, COLORS[status])
+
+
+def draw_coverage_badge(percent: float | None) -> str:
+    """Return the image for a coverage in percent."""
+    if percent is None:
+        return _draw("coverage", UNKNOWN, COLORS[UNKNOWN])
+    color = next(color for lowest, color in COVERAGE_COLORS if percent >= lowest)
+    return _draw("coverage", f"{percent:.1f} %", color)
+
+
+def _draw(label: str, status: str, color: str) -> str:
+    label_length, status_length = (CHARACTER_WIDTH * len(text) for text in (label, status))
     left, right = label_length + 2 * PADDING, status_length + 2 * PADDING
     return SVG.format(
         width=left + right,
@@ -47,11 +61,11 @@ def draw_badge(status: str) -> str:
         right_minus_3=right - 3,
         padding=PADDING,
         status_x=left + PADDING,
-        label=LABEL,
+        label=label,
         status=status,
         label_length=label_length,
         status_length=status_length,
-        color=COLORS[status],
+        color=color,
     )
 
 

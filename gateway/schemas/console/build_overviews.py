@@ -6,6 +6,7 @@ from contracts.builds import JobStatus
 from gateway.forwarding.serializers import Moment, ResponseModel, serialize
 from gateway.schemas.build_jobs import Artifact
 from gateway.schemas.build_launch import BuildVariable
+from gateway.schemas.console.reported_tests import BuildTestCounts
 from gateway.schemas.samples import MOMENT, UUID
 
 SHA = "4f2c8d1e0b7a69538f4e2d1c0b9a88776655443f"
@@ -70,6 +71,9 @@ class JobDetails(ResponseModel):
     exit_code: int | None = Field(description="0 for success; null until finished", examples=[0])
     exit_message: str | None = Field(description="failure message; null for success")
     reason: str = Field(description="stable code of the failure, or empty", examples=["script_failure"])
+    coverage: float | None = Field(
+        None, description="coverage in percent, from the log; null: unknown", examples=[87.5]
+    )
     created_at: Moment | None = Field(validation_alias="queued_at", description="when it was queued", examples=[MOMENT])
     assigned_at: Moment | None = Field(description="when a runner got it; null before", examples=[MOMENT])
     started_at: Moment | None = Field(description="when a runner started it; null before", examples=[MOMENT])
@@ -114,6 +118,10 @@ class BuildDetails(ResponseModel):
         description="why the build has not started, in English; null if it has", examples=["Waits for a runner."]
     )
     jobs: tuple[JobDetails, ...] = Field(description="all jobs by stage, then as in the spec file")
+    coverage: float | None = Field(None, description="mean coverage of its jobs in percent", examples=[87.5])
+    tests: BuildTestCounts | None = Field(
+        None, description="tests in the reports of its jobs; null if no job has uploaded one"
+    )
 
 
 BUILD_DETAILS = serialize(BuildDetails)

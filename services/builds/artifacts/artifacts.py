@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from contracts.builds import (
     ARCHIVE_TYPE,
     FINISHED_JOB_STATUSES,
+    JUNIT_TYPE,
     AppendArtifactUpload,
     Artifact,
     ArtifactRemoved,
@@ -29,12 +30,14 @@ from contracts.builds import (
     StartArtifactUpload,
 )
 from contracts.errors import RequestRejected
+from libs.documents import Document
 from libs.eventstore.decider import RecordedEvent, runner_actor
 from libs.security.tokens import constant_time_equals, hash_token
 from libs.service.declaration import Context
 from libs.settings import Settings
 from services.builds.artifacts.blob_store import BlobStore
 from services.builds.domain.internal_commands import RecordArtifact, RemoveArtifact, StartJob
+from services.builds.logs.log_masking import find_masked_values
 from services.builds.pipeline.keywords.durations import parse_duration
 
 DEFAULT_EXPIRY = timedelta(days=30)  # GitLab's default, used if neither the upload nor the job sets one
@@ -113,8 +116,11 @@ class Artifacts:
             expire_at=parse_expiry(command.expire_in or _requested_expiry(job, command), ctx.clock.database_time()),
         )
         complete = {"_id": id_, "job_id": job.id, "length": command.size, "gone": False}
-        change = {"$set": {"touched_at": ctx.clock.database_time(), "expire_at": artifact.expire_at}}
-        if await uploads.find_one_and_update(complete, change) is None:
+        fields: Document = {"touched_at": ctx.clock.database_time(), "expire_at": artifact.expire_at}
+        if artifact.artifact_type == JUNIT_TYPE:
+            # needed when the report is read: until then, the attempt may have ended
+            fields |= {"masks": await find_masked_values(ctx, job)}
+        if await uploads.find_one_and_update(complete, {"$set": fields}) is None:
             raise RequestRejected("ARTIFACT_INCOMPLETE")
         record = RecordArtifact(job_id=job.id, attempt=job.attempt, artifact=artifact)
         try:
@@ -194,7 +200,7 @@ class Artifacts:
         uploads = ctx.collection("artifacts")
         ids = {"_id": {"$in": [upload["_id"] async for upload in uploads.find(query, {"_id": 1})]}}
         mark_gone = {"gone": True, "recorded": False, "touched_at": ctx.clock.database_time()}
-        await uploads.update_many({"$and": [query, ids]}, {"$set": mark_gone})
+        await uploads.update_many({"$and": [query, ids]}, {"$set": mark_gone, "$unset": {"masks": ""}})
         marked = [upload["_id"] async for upload in uploads.find({**ids, "gone": True}, {"_id": 1})]
         await self._blobs(ctx.settings).remove(ctx, marked)
 
@@ -233,9 +239,11 @@ async def _may_read(ctx: Context, job: JobRow, token: str) -> bool:
 
 
 def _requested_expiry(job: JobRow, command: FinishArtifactUpload) -> str:
-    """Return the planned `expire_in` of the job's archive, because not every runner sends it. Empty for other files."""
-    planned = job.planned.artifacts if job.planned else None
-    return (planned.expire_in or "") if planned and command.artifact_type == ARCHIVE_TYPE else ""
+    """Return the planned `expire_in` of an archive or report, because not every runner sends it."""
+    if job.planned is None:
+        return ""
+    planned = {ARCHIVE_TYPE: job.planned.artifacts, JUNIT_TYPE: job.planned.reports}.get(command.artifact_type)
+    return (planned.expire_in or "") if planned else ""
 
 
 def is_expired(artifact: Artifact, now: datetime) -> bool:

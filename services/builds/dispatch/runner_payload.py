@@ -12,6 +12,7 @@ from contracts.builds import (
     PlannedArtifacts,
     PlannedCache,
     PlannedImage,
+    PlannedReports,
     PlannedVariable,
     RunnerDescription,
 )
@@ -55,6 +56,7 @@ def with_pipeline_config(
         container=_expand_image(container, values) if container else None,
         services=tuple(_expand_image(service, values) for service in planned.services),
         artifacts=_expand_artifacts(planned.artifacts, values) if planned.artifacts else None,
+        reports=_expand_reports(planned.reports, values) if planned.reports else None,
         caches=tuple(_expand_cache(cache, values) for cache in planned.caches),
     )
 
@@ -137,6 +139,10 @@ def _expand_artifacts(artifacts: PlannedArtifacts, values: Values) -> PlannedArt
         paths=_expand_all(artifacts.paths, values),
         exclude=_expand_all(artifacts.exclude, values),
     )
+
+
+def _expand_reports(reports: PlannedReports, values: Values) -> PlannedReports:
+    return reports.replace(junit=_expand_all(reports.junit, values))
 
 
 def _expand_cache(cache: PlannedCache, values: Values) -> PlannedCache:

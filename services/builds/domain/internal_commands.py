@@ -174,6 +174,7 @@ class FinishJob(InternalCommand):
     message: str | None = None  # readable text
     output: str | None = None
     steps: tuple[Section, ...] = ()  # all sections of the log, as in RecordSteps
+    coverage: float | None = None  # in percent
 
 
 @dataclass(frozen=True)

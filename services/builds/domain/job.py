@@ -130,7 +130,7 @@ def _decide_in_status(job: Job, spec: JobQueued, command: JobCommand) -> Sequenc
             result = finished_event(
                 job, command.status, command.exit_code, command.reason, command.message, command.output
             )
-            return [result.replace(duration_ms=duration_ms_of_steps(command.steps))]
+            return [result.replace(duration_ms=duration_ms_of_steps(command.steps), coverage=command.coverage)]
         case status, FinishJob(attempt=spec.attempt, status=reported) if status is reported:
             return []  # the runner repeats a report that was not acknowledged
         case JobStatus.RUNNING, CancelJob(graceful=True) if _can_clean_up(job):

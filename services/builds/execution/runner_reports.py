@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from cachetools import LRUCache
@@ -17,6 +18,7 @@ from services.builds.domain.internal_commands import FinishJob, MarkJobLost, Rec
 from services.builds.execution.attempts import Attempt, AttemptStore
 from services.builds.execution.build_spans import record_run, record_steps
 from services.builds.execution.script import STEP_FAILED_EXIT_CODE
+from services.builds.logs.log_coverage import find_coverage
 
 log = logging.getLogger("headrace.builds")
 
@@ -97,7 +99,10 @@ class RunnerReports:
         before = attempt.sections
         attempt = await self._attempts.finish(ctx, job, attempt, job.steps, success=status is JobStatus.SUCCESS)
         record_steps(job, before, attempt.sections)
-        await ctx.send(_end_command(job, status, command, attempt.sections), actor=_runner_actor(job))
+        end = _end_command(job, status, command, attempt.sections)
+        if isinstance(end, FinishJob):
+            end = replace(end, coverage=await find_coverage(ctx, job, attempt.id))
+        await ctx.send(end, actor=_runner_actor(job))
         record_run(job, ctx.metadata.at, command.state)
         return TraceState(job_status=command.state, length=attempt.length, accepted=True)
 

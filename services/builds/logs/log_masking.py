@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from cachetools import LRUCache
 
+from contracts.builds import JobRow
 from libs.security.masking import SecretMasker
 from libs.service.declaration import Context
 
@@ -34,6 +35,17 @@ class LogMaskers:
 async def encrypt_masked_values(ctx: Context, project_id: int, values: Sequence[str]) -> str:
     """Return the values to mask as encrypted JSON, or an empty string if there are no values."""
     return await encrypt_log_text(ctx, project_id, json.dumps(list(values)) if values else "")
+
+
+async def find_masked_values(ctx: Context, job: JobRow) -> str:
+    """Return the encrypted values to mask of the current attempt of a job, or an empty string if it has ended."""
+    attempt = await ctx.collection("attempts").find_one({"_id": job.token_hash}, {"masks": 1})
+    return str(attempt["masks"]) if attempt else ""
+
+
+async def decrypt_masker(ctx: Context, project_id: int, encrypted_values: str) -> SecretMasker:
+    """Return the masker for encrypted values to mask."""
+    return SecretMasker(json.loads(await decrypt_log_text(ctx, project_id, encrypted_values) or "[]"))
 
 
 async def encrypt_log_text(ctx: Context, project_id: int, text: str) -> str:

@@ -23,9 +23,16 @@ from services.builds.pipeline.document.ast_nodes import (
     require_list,
 )
 from services.builds.pipeline.document.extends import select_inherited_variables
+from services.builds.pipeline.keywords.coverage import parse_coverage
 from services.builds.pipeline.keywords.durations import parse_duration
 from services.builds.pipeline.keywords.environment import parse_environment
-from services.builds.pipeline.keywords.job_resources import parse_artifacts, parse_caches, parse_image, parse_services
+from services.builds.pipeline.keywords.job_resources import (
+    parse_artifacts,
+    parse_caches,
+    parse_image,
+    parse_reports,
+    parse_services,
+)
 from services.builds.pipeline.rules import conditions
 from services.builds.pipeline.rules.conditions import RuleResult
 from services.builds.pipeline.variables import context_values, parse_variables
@@ -36,9 +43,10 @@ KNOWN_KEYWORDS = {
     *("stage", "script", "scripts", "before_script", "before_scripts", "after_script", "after_scripts", "variables"),
     *("image", "services", "tags", "needs", "only", "except", "rules", "when", "start_in", "allow_failure"),
     *("artifacts", "dependencies", "cache", "retry", "timeout", "parallel", "extends", "inherit", "environment"),
+    "coverage",
 }
 UNSUPPORTED_KEYWORDS = {
-    *("interruptible", "resource_group", "coverage", "release", "inputs", "secrets", "id_tokens"),
+    *("interruptible", "resource_group", "release", "inputs", "secrets", "id_tokens"),
     *(
         "identity",
         "pages",
@@ -149,6 +157,8 @@ def parse_job(name: str, job: MappingNode, file: FileSettings, warn: Warn) -> Jo
         container=container,
         services=parse_services(job.get("services"), label, warn),
         artifacts=parse_artifacts(job.get("artifacts"), label, warn),
+        coverage=parse_coverage(job.get("coverage"), label),
+        reports=parse_reports(job.get("artifacts"), label, warn),
         caches=parse_caches(job.get("cache"), label, file.context.tree, warn),
     )
     needs = rule.needs if rule.needs is not None else job.members.get("needs")

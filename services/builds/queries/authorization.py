@@ -63,7 +63,7 @@ async def read_files(ctx: Context, query: contract.ListJobFiles) -> None:
     await require_project_action(ctx, query.project_id, ProjectAction.READ, not_found)
 
 
-async def read_project(ctx: Context, query: contract.ListProjectBuilds) -> None:
+async def read_project(ctx: Context, query: contract.ListProjectBuilds | contract.GetTestStatistics) -> None:
     await require_project_action(ctx, query.project_id, ProjectAction.READ, "PROJECT_NOT_FOUND")
 
 
@@ -90,6 +90,8 @@ authorize = Authorization(
         contract.GetBuild: READ,
         contract.ListBuildJobs: READ,
         contract.GetBuildOverview: READ,
+        contract.GetBuildCoverage: READ,
+        contract.ListBuildTests: READ,
         contract.GetLiveLog: READ,
         contract.GetBuildOutput: READ,
         contract.GetLogSection: READ,
@@ -100,6 +102,7 @@ authorize = Authorization(
         contract.ListJobFiles: read_files,
         contract.ListProjectBuilds: read_project,
         contract.GetBuildStatistics: read_statistics,
+        contract.GetTestStatistics: read_project,
         contract.ListBuilds: allow_all,
         contract.GetFleet: allow_all,
         contract.ListRecentBuilds: allow_all,

@@ -5,10 +5,13 @@ from operator import attrgetter
 
 from contracts.builds import (
     AttemptOverview,
+    BuildCoverage,
     BuildJobStatus,
     BuildOverview,
     BuildRow,
+    BuildTests,
     GetBuild,
+    GetBuildCoverage,
     GetBuildOverview,
     JobAttempt,
     JobOverview,
@@ -23,8 +26,10 @@ from libs.documents import Document
 from libs.eventstore.decider import SYSTEM
 from libs.service.declaration import Context
 from services.builds.artifacts.artifacts import is_expired
+from services.builds.logs.log_coverage import mean_coverage
 from services.builds.queries.build_queries import get_build
 from services.builds.queries.queue_queries import NOT_STARTED, build_wait_reason, job_wait_reasons
+from services.builds.reports.report_store import load_summaries, summarize
 
 MAX_NAMED_JOBS = 3  # named in the reason why a job waits
 UNFINISHED_UPSTREAM = frozenset({JobStatus.CREATED, JobStatus.MANUAL, JobStatus.QUEUED})
@@ -46,7 +51,15 @@ async def get_build_overview(ctx: Context, query: GetBuildOverview) -> BuildOver
         ignored_steps=build.ignore_steps,
         waiting_for=waiting_for,
         jobs=tuple(_to_jobs(ctx, build, jobs, logs, reasons)),
+        coverage=mean_coverage(jobs),
+        tests=await _load_tests(ctx, jobs),
     ).replace(killed_by=_to_killer(build, names))
+
+
+async def get_build_coverage(ctx: Context, query: GetBuildCoverage) -> BuildCoverage:
+    """Return the coverage of a build. Raises BUILD_NOT_FOUND."""
+    build = await get_build(ctx, GetBuild(build_id=query.build_id))
+    return BuildCoverage(percent=mean_coverage(await ctx.read_model(JobRow).find({"build_id": build.id})))
 
 
 def _to_project(build: BuildRow) -> ProjectName:
@@ -70,6 +83,13 @@ async def _load_logs(ctx: Context, build_id: int) -> dict[tuple[int, int], Docum
     fields = {"job_id": 1, "number": 1, "sections": 1, "lines": 1, "length": 1}
     found = ctx.collection("attempts").find({"build_id": build_id}, fields)
     return {(attempt["job_id"], attempt["number"]): attempt async for attempt in found}
+
+
+async def _load_tests(ctx: Context, jobs: Sequence[JobRow]) -> BuildTests | None:
+    """Return the numbers of tests, or None if no job has uploaded a report."""
+    attempts = {job.id: job.attempt for job in jobs if job.planned and job.planned.reports}
+    found = await load_summaries(ctx, attempts) if attempts else {}
+    return summarize([tests.replace(suites=()) for tests in found.values()]) if found else None
 
 
 def _to_jobs(
@@ -109,6 +129,7 @@ def _to_job(job: JobRow, logs: Mapping[tuple[int, int], Document], reasons: Mapp
         exit_code=job.exit_code,
         exit_message=job.message,
         reason=job.reason,
+        coverage=job.coverage,
         queued_at=job.queued_at,
         assigned_at=job.assigned_at,
         started_at=job.started_at,

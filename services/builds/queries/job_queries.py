@@ -56,6 +56,7 @@ def _to_job_view(job: JobRow) -> BuildJobView:
         runner=job.runner_name,
         exit_code=job.exit_code,
         exit_message=job.message,
+        coverage=job.coverage,
         queued_at=job.queued_at,
         started_at=job.started_at,
         completed_at=job.finished_at,

@@ -1,5 +1,6 @@
 """The agent uploads artifacts depending on the job's outcome, and downloads artifacts of earlier jobs."""
 
+import gzip
 import io
 import subprocess
 import zipfile
@@ -70,6 +71,19 @@ async def test_artifacts_are_uploaded_before_the_final_state(
             "expire_in": "1 day",
         }
     ]
+
+
+async def test_reports_are_uploaded_as_gzip_members_after_a_failure(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
+) -> None:
+    script = ("mkdir -p out/empty", "echo 1 > out/a.xml", "echo 2 > out/b.xml", "ln -s a.xml out/c.xml", "exit 3")
+    wanted = artifact_settings("out/**", name="junit.xml", when="always", artifact_type="junit", artifact_format="gzip")
+    final = await run_jobs_in_order(gitlab, tmp_path, job_payload(1, repository, *script, **wanted))
+    assert final["exit_code"] == 3
+    assert gzip.decompress(gitlab.artifacts[1]) == b"1\n2\n"
+    (upload,) = gitlab.artifact_uploads
+    assert (upload["name"], upload["artifact_type"], upload["artifact_format"]) == ("junit.xml.gz", "junit", "gzip")
+    assert b"regular files: out/c.xml" in gitlab.logs[1]
 
 
 async def test_untracked_files_are_uploaded_on_request(

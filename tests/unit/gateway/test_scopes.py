@@ -21,6 +21,7 @@ def test_only_sign_in_ping_badges_and_webhooks_need_no_token() -> None:
     assert sorted(route.name for route in ROUTES.values() if not route.required) == [
         "DELETE /auth/session",
         "GET /guest/badges/{owner}/{alias}.svg",
+        "GET /guest/badges/{owner}/{alias}/coverage.svg",
         "GET /guest/cc.xml",
         "GET /guest/ping",
         "POST /auth/session",

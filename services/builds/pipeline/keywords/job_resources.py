@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage
+from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage, PlannedReports
 from services.builds.pipeline.document.ast_nodes import (
     ListNode,
     MappingNode,
@@ -26,7 +26,8 @@ from services.builds.pipeline.variables import parse_variables
 Warn = Callable[[str], None]
 
 IMAGE_KEYS = {"name", "alias", "entrypoint", "command", "pull_policy", "variables"}
-ARTIFACT_KEYS = {"name", "paths", "exclude", "untracked", "when", "expire_in"}
+ARTIFACT_KEYS = {"name", "paths", "exclude", "untracked", "when", "expire_in", "reports"}
+REPORT_KEYS = {"junit"}
 CACHE_KEYS = {"key", "paths", "untracked", "policy", "when", "fallback_keys"}
 When = Literal["on_success", "on_failure", "always"]
 WHEN_VALUES: tuple[When, ...] = ("on_success", "on_failure", "always")
@@ -94,6 +95,19 @@ def parse_artifacts(node: Node | None, label: str, warn: Warn) -> PlannedArtifac
         expire_in=_parse_expiry(expire, label) if expire is not None else None,
     )
     return result if result.paths or result.untracked else None
+
+
+def parse_reports(node: Node | None, label: str, warn: Warn) -> PlannedReports | None:
+    """Parse `reports` in `artifacts`."""
+    artifacts = as_mapping(node, f"`artifacts` of {label}") if node is not None else None
+    reports = artifacts.get("reports") if artifacts else None
+    if artifacts is None or reports is None:
+        return None
+    source, expire = as_mapping(reports, f"`reports` of {label}"), artifacts.get("expire_in")
+    _warn_about_unknown(source, REPORT_KEYS, "reports", label, warn)
+    junit = tuple(as_string(path, f"`junit` in `reports` of {label}") for path in as_list(source.get("junit")))
+    expire_in = _parse_expiry(expire, label) if expire is not None else None
+    return PlannedReports(junit=junit, expire_in=expire_in) if junit else None
 
 
 def _parse_expiry(node: Node, label: str) -> str:

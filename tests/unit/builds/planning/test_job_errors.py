@@ -14,7 +14,6 @@ from tests.unit.builds.planning.samples import compile_error, compile_sample
         ),
         ("interruptible: true", "`interruptible` of the job `build` is not supported and has no effect"),
         ("resource_group: one", "`resource_group` of the job `build` is not supported and has no effect"),
-        ("coverage: /x/", "`coverage` of the job `build` is not supported and has no effect"),
         ("release: {}", "`release` of the job `build` is not supported and has no effect"),
         ("secrets: {}", "`secrets` of the job `build` is not supported and has no effect"),
         ("trigger: other", "`trigger` of the job `build` is not supported and has no effect"),
@@ -43,7 +42,7 @@ def test_unsupported_details_give_a_warning() -> None:
           script: x
           when: delayed
           start_in: 5 minutes
-          artifacts: {paths: [a], reports: {junit: a.xml}}
+          artifacts: {paths: [a], reports: {junit: [a.xml], dotenv: [b.env]}}
           cache: {key: {files: [lock]}, paths: [b]}
         start:
           trigger: other
@@ -51,7 +50,7 @@ def test_unsupported_details_give_a_warning() -> None:
     )
     assert [warning.partition(": ")[2] for warning in pipeline.warnings] == [
         "the job `build` starts without delay: `when: delayed` is not supported",
-        "`reports` in `artifacts` of the job `build` is not supported and has no effect",
+        "`dotenv` in `reports` of the job `build` is not supported and has no effect",
         "the key of the cache of the job `build` ignores the content of files: it is unknown",
         "`trigger` of the job `start` is not supported and has no effect",
         "the job `start` has no script, and is left out: `trigger` and `run` are not supported",
@@ -119,6 +118,19 @@ NESTED = f"script: {'[' * 11}x{']' * 11}"
         ("script: x\n  services: redis", "line 3, column 13: `services` of the job `build` must be a list"),
         ("script: x\n  image: 12", "line 3, column 10: `image` of the job `build` must be text: write 12 in quotes"),
         ("script: x\n  image: {name: a, entrypoint: b}", "line 3, column 32: `entrypoint` of `image` of the job"),
+        (
+            "script: x\n  coverage: 95%",
+            "line 3, column 13: `coverage` of the job `build` must be a regular expression in",
+        ),
+        (
+            "script: x\n  coverage: /a(/",
+            "line 3, column 13: `coverage` of the job `build`: the pattern /a(/ is not valid",
+        ),
+        ("script: x\n  coverage: '/(?=a)/'", "line 3, column 13: `coverage` of the job `build`: the pattern"),
+        (
+            "script: x\n  artifacts: {reports: a.xml}",
+            "line 3, column 24: `reports` of the job `build` must be a mapping",
+        ),
         ("script: x\n  artifacts: {paths: a}", "line 3, column 22: `paths` in `artifacts` of the job `build` must"),
         ("script: x\n  cache: {paths: a}", "line 3, column 18: `paths` in `cache` of the job `build` must be a list"),
         ("script: x\n  cache: {key: 1}", "line 3, column 16: the key of the cache of the job `build` must be text"),

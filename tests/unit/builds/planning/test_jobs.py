@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage, PlannedVariable
+from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage, PlannedReports, PlannedVariable
 from tests.unit.builds.planning.samples import compile_job, compile_jobs, compile_sample
 
 
@@ -119,6 +119,19 @@ def test_artifact_and_cache_settings_are_passed_on() -> None:
         PlannedCache(key="deps", paths=(".deps",), policy="pull", when="on_failure", fallback_keys=("old",)),
         PlannedCache(paths=("other",)),
     )
+
+
+def test_the_coverage_pattern_of_a_job_is_planned() -> None:
+    assert compile_job(r"build: {script: x, coverage: '/(\d+)%/i'}").coverage == r"/(\d+)%/i"
+
+
+@pytest.mark.parametrize("paths", ["a.xml", "[a.xml]", "[[a.xml]]"])
+def test_junit_reports_are_planned_besides_artifacts(paths: str) -> None:
+    job = compile_job(
+        f"build: {{script: x, artifacts: {{reports: {{junit: {paths}}}, when: on_failure, expire_in: 1 day}}}}"
+    )
+    assert job.artifacts is None
+    assert job.reports == PlannedReports(junit=("a.xml",), expire_in="1 day")
 
 
 @pytest.mark.parametrize(
