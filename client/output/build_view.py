@@ -142,6 +142,15 @@ def describe_end(build: Json) -> str:
     return f"Build {build['id']} failed with exit code {build['exit_code']}{reason}"
 
 
+def describe_failure(test: Json) -> Iterator[str]:
+    """Yield the name, the message and the details of a test."""
+    name = f"{test['class_name']}.{test['name']}" if test["class_name"] else test["name"]
+    place = f" ({test['file']}{':' + str(test['line']) if test['line'] else ''})" if test["file"] else ""
+    yield escape_controls(f"==> {test['status']}: {name}{place}, job {test['job_name']}")
+    for text in (test["message"], test["details"]):
+        yield from (clean_log_line(line, colors=False) for line in text.splitlines())
+
+
 def suggest_failed_log(build: Json) -> str:
     return f"The failed jobs' log: headrace builds logs {build['id']} --failed"
 

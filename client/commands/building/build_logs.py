@@ -72,8 +72,9 @@ def watch(client: "Client", build_id: str, *, as_json: bool) -> None:
     """Follow a build until it has finished. Raises typer.Exit if it did not succeed."""
     from client.builds.build_follower import BuildChanged, BuildFollower
     from client.builds.overview import get_overview, is_successful
+    from client.builds.reported_tests import describe_tests
     from client.output.build_view import BuildView, build_tree, describe_end, suggest_failed_log
-    from client.output.terminal_text import print_json, print_note
+    from client.output.terminal_text import escape_controls, print_json, print_note
 
     found: dict[str, Any] = {}
     follower = BuildFollower(client, lambda: get_overview(client, build_id))
@@ -88,6 +89,8 @@ def watch(client: "Client", build_id: str, *, as_json: bool) -> None:
     else:
         _print_end(found, build_tree(found))
         print_note(describe_end(found))
+        if tests := describe_tests(client, found):
+            print_note(escape_controls(tests))
     if not is_successful(found):
         if not as_json:
             print_note(found["output"] if found["output"] and not found["jobs"] else suggest_failed_log(found))

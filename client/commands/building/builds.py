@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from client.commands.building import build_logs
+from client.commands.building import build_logs, build_tests
 from client.commands.completion import complete_projects
 from client.commands.options import BuildArgument, JsonOption, ProjectArgument
 from client.errors import ApiError, ClientError, UsageError
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(build_logs.app)
+app.add_typer(build_tests.app)
 
 COLUMNS = ("id", "project", "status", "ref", "commit", "message", "by", "created", "exit_message")
 DETAILS = (
     "id", "project", "status", "waiting_for", "ref", "sha", "message", "source", "priority", "ignored_steps",
     "variables", "warnings", "created_at", "started_at", "completed_at", "exit_code", "exit_message", "output",
+    "coverage",
 )  # fmt: skip
 DEFAULT_LIMIT = 30
 UNKNOWN_EXECUTOR = "EXECUTOR_NOT_FOUND"
@@ -59,19 +61,23 @@ def list_builds(
 def show_build(build: BuildArgument, as_json: JsonOption = False) -> None:
     """Show a build and its jobs."""
     from client.builds.overview import get_overview
+    from client.builds.reported_tests import describe_tests
     from client.output.build_view import show_jobs
-    from client.output.tables import show_fields
+    from client.output.tables import format_cell, show_fields
     from client.session.connection import connect
     from client.session.console_urls import parse_target
 
     target = parse_target(build, "builds")
     with connect(target.server_url) as client:
         found = get_overview(client, target.id)
+        tests = "" if as_json else describe_tests(client, found)
     variables = [f"{variable['name']}={variable['value']}" for variable in found.get("variables", [])]
     show_fields(found if as_json else {**found, "variables": variables}, DETAILS, as_json=as_json)
     if not as_json and found["jobs"]:
         typer.echo()
         show_jobs(found["jobs"])
+    if tests:
+        typer.echo(f"\n{format_cell(tests)}")
 
 
 @app.command("launch")
