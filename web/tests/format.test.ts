@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { formatMilliseconds, testGroups, testName, testPlace } from "../src/format/tests.ts";
 import { formatBytes, formatRef, plural } from "../src/format/text.ts";
 import { formatDuration, formatRelative, secondsBetween } from "../src/format/time.ts";
 import { axisTicks } from "../src/screens/build/time_axis.ts";
@@ -42,4 +43,15 @@ test("sizes, refs and counts", () => {
 test("a time axis has few ticks, and none at its end", () => {
   expect(axisTicks(50)).toEqual([10, 20, 30, 40]);
   expect(axisTicks(1_000_000).length).toBeLessThanOrEqual(12);
+});
+
+test("results of tests", () => {
+  const counts = { total: 1204, passed: 1200, failed: 2, errors: 1, skipped: 0, duration_ms: 0, jobs: [] };
+  expect(testGroups(counts)).toEqual([
+    ["failed", "Failed 3"],
+    ["passed", "Passed 1,200"],
+  ]);
+  expect([testName({ class_name: "a.b", name: "c" }), testName({ class_name: "", name: "c" })]).toEqual(["a.b.c", "c"]);
+  expect([testPlace({ file: "a.py", line: 7 }), testPlace({ file: "", line: null })]).toEqual(["a.py:7", ""]);
+  expect([15, 1200, 72_000].map(formatMilliseconds)).toEqual(["15 ms", "1.2 s", "1 m 12 s"]);
 });

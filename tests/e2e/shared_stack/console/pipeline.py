@@ -9,13 +9,24 @@ PIPELINE = r"""
 stages: [check, test, deploy]
 lint: {stage: check, script: ["echo linting"]}
 compile: {stage: check, script: ["printf '\\033[32mcompiled\\033[0m all files\\n'"]}
-unit tests: {stage: test, needs: [compile], script: ["seq 1 60", "echo '<b>FAILED</b> test_cart'", "exit 3"]}
+unit tests:
+  stage: test
+  needs: [compile]
+  script: ["seq 1 60", "echo '<b>FAILED</b> test_cart'", "cp junit.xml report.xml", "exit 3"]
+  artifacts: {reports: {junit: report.xml}}
 train: {stage: test, needs: [lint], tags: [gpu], script: ["echo training"]}
 publish: {stage: deploy, when: manual, needs: [lint], script: ["echo published"]}
+"""
+REPORT = """<testsuite name="shop">
+<testcase classname="shop.test_cart" name="test_total" time="0.012" file="shop/test_cart.py" line="7">
+<failure message="assert 3 == 4">shop/test_cart.py:9: AssertionError</failure></testcase>
+<testcase classname="shop.test_cart" name="test_with_a_name_that_is_longer_than_the_screen_of_a_telephone" time="1.2"/>
+<testcase classname="shop.test_tax" name="test_rate"><skipped message="no network"/></testcase>
+</testsuite>
 """
 
 
 def create_pipeline_project(stack: RunningStack, folder: Path) -> int:
     repository = create_sample_repository(folder)
-    commit_files(repository, {".gitlab-ci.yml": PIPELINE})
+    commit_files(repository, {".gitlab-ci.yml": PIPELINE, "junit.xml": REPORT})
     return stack.create_project(repository, name="pipeline", spec_file_path="/.gitlab-ci.yml")

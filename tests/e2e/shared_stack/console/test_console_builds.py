@@ -131,3 +131,16 @@ async def test_the_keyboard_alone_reaches_a_build(console: Console) -> None:
         await page.keyboard.press("j")
         await page.keyboard.press("Enter")
         await page.wait_for_url(re.compile(r"/ui/builds/\d+$"))
+
+
+async def test_a_build_shows_which_tests_failed_and_why(console: Console, pipeline_build: int) -> None:
+    async with console.open(f"/builds/{pipeline_build}") as page:
+        tests = page.get_by_role("region", name="Tests", exact=True)
+        await expect(tests.get_by_role("heading")).to_have_text("Tests 3")
+        await expect(tests.get_by_role("listitem")).to_have_count(1)
+        await tests.get_by_text("shop.test_cart.test_total").click()
+        await expect(tests.locator("pre")).to_contain_text("shop/test_cart.py:9: AssertionError")
+        await tests.get_by_role("button", name="Skipped 1").click()
+        await expect(tests.get_by_role("listitem")).to_contain_text("no network")
+        await page.reload()
+        await expect(tests.get_by_role("listitem")).to_contain_text("shop.test_tax.test_rate")

@@ -8,7 +8,7 @@ import { url } from "../../router/location.ts";
 import { Initiator } from "../shared/builds_table.tsx";
 
 export function BuildFacts({ build }: { build: Overview }) {
-  const { ref, branch, sha, created_at, started_at, completed_at, priority, ignored_steps } = build;
+  const { ref, branch, sha, created_at, started_at, completed_at, priority, ignored_steps, coverage } = build;
   return (
     <dl class="build-facts">
       <Fact name="Branch">
@@ -33,6 +33,7 @@ export function BuildFacts({ build }: { build: Overview }) {
           <Duration start={started_at} end={completed_at} />
         </Fact>
       )}
+      {coverage != null && <Fact name="Coverage">{coverage} %</Fact>}
       {priority !== 0 && <Fact name="Priority">{priority}</Fact>}
       {ignored_steps.length > 0 && <Fact name="Skipped steps">{ignored_steps.join(", ")}</Fact>}
     </dl>

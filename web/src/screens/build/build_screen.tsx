@@ -17,6 +17,7 @@ import { BuildTime, PastBanner } from "./build_time.tsx";
 import { JobGraph } from "./job_graph.tsx";
 import { JobList } from "./job_list.tsx";
 import { JobPanel } from "./job_panel.tsx";
+import { ReportedTests } from "./reported_tests.tsx";
 import { Timeline } from "./timeline.tsx";
 
 type View = "graph" | "timeline" | "list";
@@ -74,6 +75,7 @@ function BuildPage({ build: present, reload }: { build: Overview; reload: () => 
           <BuildTime build={present} at={at} />
         </section>
       )}
+      {at === null && <ReportedTests build={build} />}
       {jobs.length > 1 && <BuildArtifacts jobs={jobs} />}
       {job && (
         <JobPanel

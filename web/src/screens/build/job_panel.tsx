@@ -79,6 +79,7 @@ function JobFacts({ job, attempt }: { job: OverviewJob; attempt: Attempt | undef
           {tag}
         </span>
       ))}
+      {job.coverage != null && attempt?.number === job.attempt && <span>coverage {job.coverage} %</span>}
       {job.allow_failure && <span>may fail</span>}
     </p>
   );

@@ -9,6 +9,7 @@ import { plural } from "../../format/text.ts";
 import { formatDuration } from "../../format/time.ts";
 import { location, setQuery, url } from "../../router/location.ts";
 import { Plot, type Series } from "./plot.tsx";
+import { TestStatistics } from "./test_statistics.tsx";
 import { fillDays, slowestAndFlakiest, sumBuckets } from "./totals.ts";
 
 const JOBS = 20;
@@ -56,6 +57,7 @@ export default function StatisticsScreen() {
       ) : (
         <Loading />
       )}
+      {project && <TestStatistics project={Number(project)} />}
     </Page>
   );
 }
