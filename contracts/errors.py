@@ -154,6 +154,15 @@ CODES: dict[str, ErrorCode] = {
     "EXECUTOR_DRIVER_REQUIRED": ErrorCode(422, "The driver of the executor is required."),
     "EXECUTOR_DRIVER_INVALID": ErrorCode(422, "The driver must be localDriver or openStackDriver."),
     "EXECUTOR_IN_USE": ErrorCode(409, "The executor is used by a project."),
+    "SCHEDULE_NOT_FOUND": ErrorCode(404, "Schedule not found."),
+    "SCHEDULE_CRON_REQUIRED": ErrorCode(422, "The cron expression is required."),
+    "SCHEDULE_CRON_INVALID": ErrorCode(
+        422, "A cron expression must have five fields, such as `30 2 * * 1-5`, or be a macro such as `@daily`."
+    ),
+    "SCHEDULE_CRON_TOO_FREQUENT": ErrorCode(422, "The runs of a schedule must be at least five minutes apart."),
+    "SCHEDULE_ZONE_INVALID": ErrorCode(422, "The time zone must be a name such as `UTC` or `Europe/Berlin`."),
+    "SCHEDULE_BRANCH_INVALID": ErrorCode(422, "A schedule can build a branch, given by its name."),
+    "SCHEDULE_LIMIT": ErrorCode(409, "A project can have at most 20 schedules. Delete one first."),
     "WEBHOOK_PROVIDER_NOT_SUPPORTED": ErrorCode(400, "The request has no headers of a GitHub or GitLab webhook."),
     "WEBHOOK_SIGNATURE_INVALID": ErrorCode(
         401, "The signature or token is missing or does not match the project's key."

@@ -34,6 +34,7 @@ TAGS = {
     "Builds": "Launches, queued, running and finished builds, their jobs, cancellation, and artifacts.",
     "Logs": "Logs of running and finished builds, section by section.",
     "Projects": "What is built: repository, branch, developers, secrets.",
+    "Schedules": "Builds that are launched at the times of a cron expression.",
     "Secrets": "Environment variables of builds. Only administrators can read values; each access is recorded.",
     "Credentials": "SSH keys for reading repositories.",
     "Developers": "Users and their roles.",

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from client.commands.completion import complete_builds, complete_projects
+from client.errors import UsageError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BuildArgument = Annotated[
@@ -21,3 +22,11 @@ def confirm(question: str, *, yes: bool) -> None:
     """Ask for confirmation unless `yes` is set. Aborts the command without it."""
     if not yes:
         typer.confirm(question, abort=True)
+
+
+def parse_variable(text: str) -> dict[str, str]:
+    """Return the variable of a launch that the text NAME=VALUE sets."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise UsageError(f"{text!r} is not NAME=VALUE.")
+    return {"name": name, "value": value}

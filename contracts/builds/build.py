@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from contracts.builds.plan import LaunchVariable, Priority
+from contracts.builds.plan import LaunchSchedule, LaunchVariable, Priority
 from contracts.messages import Command
 
 
@@ -45,15 +45,16 @@ class QueueBuild(Command):
     sha: str | None = None  # the pushed commit, if a webhook launched the build
     ref: str | None = None  # the pushed ref, or the branch that a user chose; None: the project's branch
     before_sha: str = ""  # commit of the ref before the push
-    source: str = "web"  # push, web (after a login) or api (with a personal token)
+    source: str = "web"  # push, web (after a login), api (with a personal token) or schedule
     delivery_id: str | None = None  # webhook delivery that launched the build; its id is also the executor_id
     variables: tuple[LaunchVariable, ...] = ()  # given by the user, for all jobs of the build
+    schedule: LaunchSchedule | None = None  # schedule that launched the build; sent by the projects service only
 
     @model_serializer(mode="wrap")
-    def _omit_no_variables(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out an empty list of variables: services of release 0.2.0 reject the field."""
+    def _omit_new_fields(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out empty variables and no schedule: services of release 0.2.0 reject the fields."""
         fields: dict[str, Any] = serialize(self)
-        return fields if self.variables else {name: fields[name] for name in fields if name != "variables"}
+        return {name: fields[name] for name in fields if fields[name] or name not in ("variables", "schedule")}
 
 
 class PlayJob(Command):

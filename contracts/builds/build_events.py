@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from contracts.builds.build import BuildStatus
 from contracts.builds.job import JobStatus
-from contracts.builds.plan import LaunchedProject, LaunchVariable, PlannedJob
+from contracts.builds.plan import LaunchedProject, LaunchSchedule, LaunchVariable, PlannedJob
 from contracts.messages import Event, Message
 
 
@@ -32,6 +32,7 @@ class BuildQueued(Event):
     before_sha: str = ""
     source: str = "web"
     variables: tuple[LaunchVariable, ...] = ()  # given at the launch, for all jobs of the build
+    schedule: LaunchSchedule | None = None  # schedule that launched the build
 
     def for_publication(self) -> Self:
         return self.replace(project=self.project.for_publication())

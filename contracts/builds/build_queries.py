@@ -6,7 +6,7 @@ from pydantic import Field
 
 from contracts.builds.build import BuildStatus
 from contracts.builds.job import JobStatus
-from contracts.builds.plan import LaunchedProject, LaunchVariable
+from contracts.builds.plan import LaunchedProject, LaunchSchedule, LaunchVariable
 from contracts.messages import Message, Query, ReadModelRow
 from contracts.paging import FilteredPageRequest, PageRequest
 from contracts.projects import ProjectAccess
@@ -45,6 +45,7 @@ class BuildRow(ReadModelRow):
     source: str = "web"
     delivery_id: str | None = None
     variables: tuple[LaunchVariable, ...] = ()
+    schedule: LaunchSchedule | None = None
     timeout_seconds: int = 3600
     max_attempts: int = 3
     ref: str | None = None

@@ -37,6 +37,13 @@ class LaunchVariable(Message):
     value: str
 
 
+class LaunchSchedule(Message):
+    """The schedule that launched a build, as it was then."""
+
+    id: int
+    description: str  # empty: none
+
+
 class PlannedStep(Message):
     """A step of a job: a script of the repository."""
 

@@ -1,4 +1,4 @@
-"""Messages of the projects service: projects, secrets, credentials, executors and webhook deliveries."""
+"""Messages of the projects service: projects, secrets, credentials, executors, schedules and webhook deliveries."""
 
 from contracts.projects.credential import *
 from contracts.projects.delivery import *
@@ -11,4 +11,5 @@ from contracts.projects.project import *
 from contracts.projects.project_events import *
 from contracts.projects.project_queries import *
 from contracts.projects.retention import *
+from contracts.projects.schedules import *
 from contracts.projects.secret import *

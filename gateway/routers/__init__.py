@@ -1,6 +1,6 @@
 """All routes of the gateway: routers by resource, and their order."""
 
-from gateway.routers import avatar_files, events, history, jobs, project_settings, tokens, webhooks
+from gateway.routers import avatar_files, events, history, jobs, project_schedules, project_settings, tokens, webhooks
 from gateway.routers.console import (
     activity,
     badges,
@@ -45,11 +45,13 @@ ROUTERS: tuple[PrefixRouter, ...] = (
     fleet.router,
     projects.developers,
     project_settings.developer_projects,
+    project_schedules.developer_schedules,
     build_plan.router,
     build_statistics.tests_of_project,
     mails.outgoing_of_project,
     projects.admins,
     project_settings.admin_projects,
+    project_schedules.admin_schedules,
     mails.outgoing_of_any_project,
     webhooks.project_deliveries,
     executors.developers,

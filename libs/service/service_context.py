@@ -66,10 +66,12 @@ class ServiceContext:
             encoded = await self.runtime.message_client.query(query, actor=self.metadata.actor)
         return answer_type.model_validate_json(encoded)
 
-    async def send(self, command: AnyCommand, *, step: str = "", actor: Actor | None = None) -> CommandReply:
+    async def send(
+        self, command: AnyCommand, *, step: str = "", actor: Actor | None = None, cause: str = ""
+    ) -> CommandReply:
         metadata = replace(
             self.metadata,
-            command_id=derive_id(self.metadata.command_id, command.wire_name, step),
+            command_id=derive_id(cause or self.metadata.command_id, command.wire_name, step),
             command=command.wire_name,
             at=self.clock.machine_time(),
             actor=self.metadata.actor if actor is None else actor,

@@ -106,6 +106,7 @@ def new_build_row(queued: BuildQueued) -> BuildRow:
         source="push" if queued.delivery_id else queued.source,
         delivery_id=queued.delivery_id,
         variables=queued.variables,
+        schedule=queued.schedule,
         timeout_seconds=queued.timeout_seconds,
         max_attempts=queued.max_attempts,
         round_version=1,

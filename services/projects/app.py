@@ -6,10 +6,12 @@ from contracts.projects import (
     ChangeCredentialKey,
     ChangeExecutorVariables,
     ChangeRepository,
+    ChangeSchedule,
     ChangeSecretValue,
     CreateCredential,
     CreateExecutor,
     CreateProject,
+    CreateSchedule,
     CreateSecret,
     DeleteCredential,
     DeleteExecutor,
@@ -26,7 +28,9 @@ from contracts.projects import (
     GetProject,
     GetProjectByAlias,
     GetProjectCount,
+    GetSchedule,
     GetSecret,
+    GetUpcomingRuns,
     GetWebhookPayload,
     ListBadgeProjects,
     ListCredentials,
@@ -37,6 +41,7 @@ from contracts.projects import (
     ListProjectMembers,
     ListProjects,
     ListProjectsPage,
+    ListSchedules,
     ListSecrets,
     ListSecretsPage,
     MoveProject,
@@ -47,6 +52,7 @@ from contracts.projects import (
     RenewSignatureKey,
     RevealCredential,
     RevealSecret,
+    RunSchedule,
     SetDeveloperProjects,
     SetProjectCredential,
     SetProjectDevelopers,
@@ -71,6 +77,8 @@ from services.projects.projections import (
     project_category,
     secret_category,
 )
+from services.projects.schedules import schedule_commands, schedule_queries, schedule_runs, schedule_timers
+from services.projects.schedules.schedule_projection import schedule_category
 from services.projects.webhooks import deliveries, delivery_queries, payloads, rejections
 from services.projects.webhooks.delivery_projection import delivery_category
 from services.projects.workers import WORKERS, record_owner_ids
@@ -84,6 +92,7 @@ service = Service(
         executor_category,
         membership_category,
         delivery_category,
+        schedule_category,
     ),
     command_flows=(
         CommandFlow(
@@ -110,6 +119,8 @@ service = Service(
         CommandFlow(CreateExecutor, executors.prepare_executor),
         CommandFlow(ChangeExecutorVariables, executors.prepare_variables_change),
         CommandFlow(DeleteExecutor, executors.prepare_executor_deletion),
+        CommandFlow(CreateSchedule, schedule_commands.prepare_schedule),
+        CommandFlow(ChangeSchedule, schedule_commands.prepare_schedule_change),
     ),
     handlers=(
         Handler(GetProject, queries.get_project),
@@ -137,6 +148,10 @@ service = Service(
         Handler(GetDelivery, delivery_queries.get_delivery),
         Handler(ListDeliveries, delivery_queries.list_deliveries),
         Handler(GetWebhookPayload, payloads.get_webhook_payload),
+        Handler(GetSchedule, schedule_queries.get_schedule),
+        Handler(ListSchedules, schedule_queries.list_schedules),
+        Handler(GetUpcomingRuns, schedule_queries.get_upcoming_runs),
+        Handler(RunSchedule, schedule_runs.run_schedule),
     ),
     authorize=authorize,
     outgoing=(ListAccess, GetBuild, GetCompany, GetOwner, GetUser, ListUsers, QueueBuild),
@@ -153,6 +168,8 @@ service = Service(
     periodic_tasks=(
         PeriodicTask("orphan_payloads", 3600.0, payloads.purge_orphan_payloads),
         PeriodicTask("owner_ids", 3600.0, record_owner_ids),
+        PeriodicTask("schedules", 5.0, schedule_runs.launch_due_builds),
+        PeriodicTask("schedule_timers", 3600.0, schedule_timers.create_missing_timers),
     ),
     expiries=(
         Expiry(
@@ -164,5 +181,5 @@ service = Service(
         ),
     ),
     on_start=executors.ensure_default_executor,
-    indexes={payloads.PAYLOADS_COLLECTION: (("project_id",), ("at",)), **rejections.INDEXES},
+    indexes={payloads.PAYLOADS_COLLECTION: (("project_id",), ("at",)), **rejections.INDEXES, **schedule_timers.INDEXES},
 )

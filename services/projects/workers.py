@@ -22,6 +22,9 @@ from contracts.projects import (
     ProjectCreated,
     ProjectDeleted,
     ProjectMoved,
+    ScheduleChanged,
+    ScheduleCreated,
+    ScheduleDeleted,
     SecretDeleted,
 )
 from libs.documents import Filter
@@ -31,6 +34,7 @@ from libs.service.declaration import Context, Worker
 from services.projects.domain.internal_commands import RemoveDeveloper, SetProjectPath
 from services.projects.domain.project_members import LISTS
 from services.projects.projections import ProjectRow
+from services.projects.schedules import schedule_runs, schedule_timers
 from services.projects.webhooks import payloads
 from services.projects.webhooks.delivery_projection import delivery_category
 
@@ -149,6 +153,14 @@ WORKERS = (
         shred_stream_key,
     ),
     Worker("forget_deliveries", "projects", (ProjectDeleted,), payloads.purge_project),
+    Worker("delete_schedules", "projects", (ProjectDeleted,), schedule_runs.delete_schedules_of_project),
+    Worker[ScheduleCreated | ScheduleChanged | ScheduleDeleted](
+        "set_timers",
+        "projects",
+        (ScheduleCreated, ScheduleChanged, ScheduleDeleted),
+        schedule_timers.set_timer,
+        now=True,
+    ),
     Worker("forget_request_bodies", "builds", (BuildFinished,), payloads.delete_payload),
     Worker("leave_projects", "identity", (UserDeleted,), remove_from_projects),
     Worker("erase_owners", "identity", (UserDeleted,), erase_owner),

@@ -33,7 +33,10 @@ IN_THE_REPOSITORY = {
     ),
     *("PlannedCache.key", "PlannedCache.fallback_keys"),
 }
-NAMED_AS_PUBLIC = {"BuildQueued.variables", "BuildRow.variables", "LaunchVariable.value"}  # the launch says so
+NAMED_AS_PUBLIC = {  # the launch and the schedule say so
+    *("BuildQueued.variables", "BuildRow.variables", "LaunchVariable.value"),
+    *("ScheduleCreated.variables", "ScheduleChanged.variables", "ScheduleRow.variables", "ScheduleVariable.value"),
+}
 
 
 def nested_messages(annotation: Any) -> Iterator[type[Message]]:

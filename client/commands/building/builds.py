@@ -6,8 +6,8 @@ import typer
 
 from client.commands.building import build_logs, build_tests
 from client.commands.completion import complete_projects
-from client.commands.options import BuildArgument, JsonOption, ProjectArgument
-from client.errors import ApiError, ClientError, UsageError
+from client.commands.options import BuildArgument, JsonOption, ProjectArgument, parse_variable
+from client.errors import ApiError, ClientError
 
 if TYPE_CHECKING:
     from client.http_client import Client
@@ -18,9 +18,9 @@ app.add_typer(build_tests.app)
 
 COLUMNS = ("id", "project", "status", "ref", "commit", "message", "by", "created", "exit_message")
 DETAILS = (
-    "id", "project", "status", "waiting_for", "ref", "sha", "message", "source", "priority", "ignored_steps",
-    "variables", "warnings", "created_at", "started_at", "completed_at", "exit_code", "exit_message", "output",
-    "coverage",
+    "id", "project", "status", "waiting_for", "ref", "sha", "message", "source", "schedule", "priority",
+    "ignored_steps", "variables", "warnings", "created_at", "started_at", "completed_at", "exit_code", "exit_message",
+    "output", "coverage",
 )  # fmt: skip
 DEFAULT_LIMIT = 30
 UNKNOWN_EXECUTOR = "EXECUTOR_NOT_FOUND"
@@ -72,7 +72,8 @@ def show_build(build: BuildArgument, as_json: JsonOption = False) -> None:
         found = get_overview(client, target.id)
         tests = "" if as_json else describe_tests(client, found)
     variables = [f"{variable['name']}={variable['value']}" for variable in found.get("variables", [])]
-    show_fields(found if as_json else {**found, "variables": variables}, DETAILS, as_json=as_json)
+    schedule = _describe_schedule(found.get("schedule"))
+    show_fields(found if as_json else {**found, "variables": variables, "schedule": schedule}, DETAILS, as_json=as_json)
     if not as_json and found["jobs"]:
         typer.echo()
         show_jobs(found["jobs"])
@@ -110,7 +111,7 @@ def launch_build(
     from client.session.console_urls import parse_target
 
     target = parse_target(project, "projects")
-    given = [_parse_variable(text) for text in variables or []]
+    given = [parse_variable(text) for text in variables or []]
     with connect(target.server_url) as client:
         found = find_project(client, target.id)
         fields: dict[str, Any] = {"ignore_steps": skip or []}
@@ -131,18 +132,15 @@ def launch_build(
         build_logs.watch(client, str(launched["build_id"]), as_json=as_json)
 
 
+def _describe_schedule(schedule: dict[str, Any] | None) -> str:
+    return f"{schedule['id']} {schedule['description']}".rstrip() if schedule else ""
+
+
 def _require_field(client: "Client", field: str, option: str) -> None:
     """Raise ClientError if the server does not support the field of a launch: it would ignore it."""
     known = client.get("/openapi.json")["components"]["schemas"]["BuildFields"]["properties"]
     if field not in known:
         raise ClientError(f"This server does not support {option}. Upgrade it first.")
-
-
-def _parse_variable(text: str) -> dict[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise UsageError(f"{text!r} is not NAME=VALUE.")
-    return {"name": name, "value": value}
 
 
 @app.command("cancel")

@@ -51,7 +51,7 @@ class ListBuilds(PageRequest):
     limit: int = Field(default=50, ge=1, le=MAX_BUILDS_PER_PAGE)
     projects_id: Annotated[tuple[int, ...], Field(max_length=MAX_LISTED_PROJECTS)] = ()  # empty: all projects
     statuses: Annotated[tuple[BuildStatus, ...], Field(max_length=len(BuildStatus))] = ()  # empty: all statuses
-    sources: Annotated[tuple[str, ...], Field(max_length=10)] = ()  # push, web, api; empty: all
+    sources: Annotated[tuple[str, ...], Field(max_length=10)] = ()  # push, web, api, schedule; empty: all
     ref: str | None = Field(default=None, max_length=1024)  # name of a branch or tag, or refs/...
     initiator_id: int | None = None
     since: datetime | None = None  # earliest time of the launch

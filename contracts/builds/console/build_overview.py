@@ -7,7 +7,7 @@ from contracts.builds.build import BuildStatus
 from contracts.builds.console.reported_tests import BuildTests
 from contracts.builds.job import JobAttempt, JobStatus
 from contracts.builds.log import Section
-from contracts.builds.plan import LaunchVariable
+from contracts.builds.plan import LaunchSchedule, LaunchVariable
 from contracts.messages import Message, Query
 
 
@@ -104,6 +104,7 @@ class BuildOverview(Message):
     available_steps: tuple[str, ...]
     ignored_steps: tuple[str, ...]
     variables: tuple[LaunchVariable, ...] = ()  # given at the launch
+    schedule: LaunchSchedule | None = None  # schedule that launched the build
     runner: str | None
     exit_code: int | None
     exit_message: str | None

@@ -46,7 +46,8 @@ async def get_filter(
         Query(alias="status", description="status of the builds; can be repeated", max_length=len(BuildStatus)),
     ] = [],  # noqa: B006
     sources: Annotated[
-        list[str], Query(alias="source", description="`push`, `web` or `api`; can be repeated", max_length=10)
+        list[str],
+        Query(alias="source", description="`push`, `web`, `api` or `schedule`; can be repeated", max_length=10),
     ] = [],  # noqa: B006
     ref: Annotated[
         str | None, Query(description="name of a branch or tag, or `refs/...`; needs one `project`", max_length=1024)

@@ -21,7 +21,7 @@ class ListedBuild(ResponseModel):
     ref: str | None = Field(description="`refs/heads/...` or `refs/tags/...`", examples=["refs/heads/main"])
     sha: str | None = Field(description="commit; null until it is resolved", examples=[SHA])
     message: str = Field(description="first line of the commit message", examples=["Sort the results"])
-    source: str = Field(description="`push`, `web`, or `api` for a personal token", examples=["push"])
+    source: str = Field(description="`push`, `web`, `api` for a personal token, or `schedule`", examples=["push"])
     initiator: NamedUser = Field(description="who launched the build")
     runner: str | None = Field(description="name of the first runner; null until assigned", examples=["machine-1"])
     exit_code: int | None = Field(description="0 for success; null until finished", examples=[0])

@@ -24,6 +24,11 @@ class BuildProject(ResponseModel):
     alias: str = Field(description="its alias at that time", examples=["website"])
 
 
+class BuildSchedule(ResponseModel):
+    id: int = Field(description="number of the schedule, which may have been deleted since", examples=[17])
+    description: str = Field(description="description of the schedule at that time", examples=["Nightly tests"])
+
+
 class LogStep(ResponseModel):
     index: int = Field(description="number of the section in the log routes, from 0")
     name: str = Field(validation_alias="step", description="name without `@`; the first is `init`", examples=["build"])
@@ -99,7 +104,7 @@ class BuildDetails(ResponseModel):
     ref: str | None = Field(description="`refs/heads/...` or `refs/tags/...`", examples=["refs/heads/main"])
     sha: str | None = Field(description="commit; null until it is resolved", examples=[SHA])
     message: str = Field(description="commit message; empty until it is read", examples=["Sort the results"])
-    source: str = Field(description="`push`, `web`, or `api` for a personal token", examples=["push"])
+    source: str = Field(description="`push`, `web`, `api` for a personal token, or `schedule`", examples=["push"])
     delivery_id: str | None = Field(description="UUID of the webhook delivery that launched it", examples=[UUID])
     initiator: NamedUser = Field(description="who launched the build")
     killed_by: NamedUser | None = Field(description="who canceled the build; null if it was not canceled")
@@ -107,6 +112,7 @@ class BuildDetails(ResponseModel):
     available_steps: tuple[str, ...] = Field(description="steps that a launch can ignore", examples=[["@build"]])
     ignored_steps: tuple[str, ...] = Field(description="steps that this launch ignores")
     variables: tuple[BuildVariable, ...] = Field(description="variables that the launch sets for all jobs")
+    schedule: BuildSchedule | None = Field(description="schedule that launched it; null: none did")
     runner: str | None = Field(description="name of the first runner; null until assigned", examples=["machine-1"])
     exit_code: int | None = Field(description="0 for success; null until finished", examples=[0])
     exit_message: str | None = Field(description="failure message; null for success")

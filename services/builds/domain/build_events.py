@@ -47,6 +47,7 @@ def queued_event(command: LaunchBuild) -> BuildQueued:
         before_sha=command.before_sha,
         source=command.source,
         variables=command.variables,
+        schedule=command.schedule,
     )
 
 

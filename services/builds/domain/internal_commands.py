@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from contracts.builds import Artifact, JobStatus, LaunchedProject, LaunchVariable, PlannedJob, Priority, Section
+from contracts.builds import (
+    Artifact,
+    JobStatus,
+    LaunchedProject,
+    LaunchSchedule,
+    LaunchVariable,
+    PlannedJob,
+    Priority,
+    Section,
+)
 from libs.eventstore.decider import InternalCommand
 
 
@@ -22,9 +31,10 @@ class LaunchBuild(InternalCommand, wire_name="QueueBuild"):
     sha: str | None = None  # the pushed commit, if a webhook launched the build
     ref: str | None = None  # the pushed ref; None: the project's branch
     before_sha: str = ""  # commit of the ref before the push
-    source: str = "web"  # push, web (after a login) or api (with a personal token)
+    source: str = "web"  # push, web (after a login), api (with a personal token) or schedule
     delivery_id: str | None = None  # webhook delivery that launched the build
     variables: tuple[LaunchVariable, ...] = ()
+    schedule: LaunchSchedule | None = None
     timeout_seconds: int = 3600
     max_attempts: int = 3
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from contracts.builds import BuildRow, LaunchedProject, LaunchVariable
+from contracts.builds import BuildRow, LaunchedProject, LaunchSchedule, LaunchVariable
 from contracts.errors import RequestRejected
 from services.builds.pipeline.rules.repository_tree import RepositoryTree
 
@@ -29,6 +29,7 @@ class PipelineContext:
     initiator_id: int = 0
     queued_at: datetime | None = None
     variables: tuple[LaunchVariable, ...] = ()  # given at the launch
+    schedule: LaunchSchedule | None = None  # the schedule that launched the build
     # secrets of the project; used only to evaluate conditions
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     tree: RepositoryTree | None = None  # files of the commit; None: not loaded
@@ -64,4 +65,5 @@ def create_context(build: BuildRow, ref: str, sha: str, url: str, default_branch
         protected=any(fnmatchcase(name, pattern) for pattern in build.project.protected_branches),
         message=message,
         variables=build.variables,
+        schedule=build.schedule,
     )

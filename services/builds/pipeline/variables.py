@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from contracts.builds import LaunchedProject, LaunchVariable, PlannedVariable
+from libs.launches.variable_rules import NAME_PATTERN
 from libs.version import VERSION
 from services.builds.pipeline.context import PipelineContext
 from services.builds.pipeline.document.ast_nodes import MappingNode, Node, Position, as_bool, as_mapping, as_text, fail
 
-NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 REFERENCE_PATTERN = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
 MAX_EXPANSION_DEPTH = 10  # levels of variables whose values refer to other variables
 MAX_EXPANSION_CHARACTERS = 128 * 1024  # characters that expansion may add to all values together
@@ -102,6 +102,7 @@ def build_variables(context: PipelineContext) -> dict[str, str]:
         "CI_PIPELINE_ID": str(context.build_id),
         "CI_PIPELINE_IID": str(context.local_id),
         "CI_PIPELINE_SOURCE": context.source,
+        **({"CI_PIPELINE_SCHEDULE_DESCRIPTION": context.schedule.description} if context.schedule else {}),
         "CI_PIPELINE_URL": f"{context.url}/api/developer/builds/{context.build_id}",
         **({"CI_PIPELINE_CREATED_AT": format_time(context.queued_at)} if context.queued_at else {}),
         "GITLAB_USER_ID": str(context.initiator_id),

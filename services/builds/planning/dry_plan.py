@@ -13,12 +13,13 @@ from contracts.builds import (
 )
 from contracts.errors import RequestRejected
 from contracts.projects import GetLaunchSettings, LaunchSettings
+from libs.launches.variable_rules import check_variables
 from libs.service.declaration import Context
 from services.builds.dispatch.job_secrets import ProjectDeletedError
 from services.builds.planning.git_mirror import NoSuchFile
 from services.builds.planning.git_process import RepositoryUnreachable
 from services.builds.planning.launch import MAX_JOB_ATTEMPTS, parse_branch
-from services.builds.planning.launch_variables import authorize_variables, check_variables
+from services.builds.planning.launch_variables import authorize_variables
 from services.builds.planning.local_refs import NoSuchRef
 from services.builds.planning.planner import Planner
 from services.builds.planning.spec import SpecInvalid, SpecUnreadable

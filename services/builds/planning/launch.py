@@ -7,9 +7,10 @@ from contracts.builds import LaunchedProject, QueueBuild
 from contracts.errors import RequestRejected
 from contracts.projects import GetLaunchSettings, LaunchSettings, Visibility
 from libs.branch_names import BRANCH_REF_PREFIX, is_branch_name
+from libs.launches.variable_rules import check_variables
 from libs.service.declaration import Context
 from services.builds.domain.internal_commands import LaunchBuild
-from services.builds.planning.launch_variables import authorize_variables, check_variables
+from services.builds.planning.launch_variables import authorize_variables, reject_secret_names
 from services.builds.queries.project_access import wait_until_private
 
 MAX_JOB_ATTEMPTS = 3
@@ -30,10 +31,13 @@ async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
         ctx.next_id(f"build of project {project_id}"),
     )
     actor = ctx.metadata.actor
-    # the permission of a push was checked when the webhook delivery was accepted
-    if not (settings.allowed or command.delivery_id):
-        raise RequestRejected("LAUNCH_BUILD_NOT_ALLOWED")
-    await authorize_variables(ctx, settings, command.ref, command.variables)
+    if command.schedule:  # the permission was checked when a maintainer of the project saved the schedule
+        await reject_secret_names(ctx, project_id, command.variables)
+    else:
+        # the permission of a push was checked when the webhook delivery was accepted
+        if not (settings.allowed or command.delivery_id):
+            raise RequestRejected("LAUNCH_BUILD_NOT_ALLOWED")
+        await authorize_variables(ctx, settings, command.ref, command.variables)
     if settings.visibility is Visibility.PRIVATE:
         await wait_until_private(ctx, project_id)
     return LaunchBuild(

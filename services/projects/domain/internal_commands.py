@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from contracts.projects import Provider, Push, Sender, Visibility
+from contracts.projects import Provider, Push, ScheduleVariable, Sender, Visibility
 from libs.eventstore.decider import InternalCommand
 
 
@@ -136,6 +136,20 @@ class AddExecutor(InternalCommand):
 class SetExecutorVariables(InternalCommand):
     executor_id: int
     sealed_variables: str
+
+
+@dataclass(frozen=True)
+class AddSchedule(InternalCommand):
+    """Add a schedule with a new id."""
+
+    project_id: int
+    schedule_id: int
+    cron: str | None
+    zone: str | None = None
+    branch: str | None = None
+    variables: tuple[ScheduleVariable, ...] | None = None
+    description: str | None = None
+    active: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from libs.permissions.authorization import AccessRule, Authorization, allow_all,
 from libs.service.declaration import Context
 from services.projects.permissions.access import may, require_project_action
 from services.projects.projections import ProjectRow, SecretRow
+from services.projects.schedules.schedule_projection import ScheduleRow
 from services.projects.webhooks.delivery_queries import find_delivery
 
 
@@ -46,6 +47,12 @@ async def check_delivery(ctx: Context, query: contract.GetDelivery) -> None:
     if row := await find_delivery(ctx, query.delivery_id):
         project = await find_project(ctx, row.project_id)
         await require_project_action(ctx, project, ProjectAction.MAINTAIN, "DELIVERY_NOT_FOUND")
+
+
+async def check_schedule(ctx: Context, query: contract.GetSchedule) -> None:
+    if row := await ctx.read_model(ScheduleRow).get(f"schedule-{query.schedule_id}"):
+        project = await find_project(ctx, row.project_id)
+        await require_project_action(ctx, project, ProjectAction.READ, "SCHEDULE_NOT_FOUND")
 
 
 async def maintains_all(ctx: Context, projects_id: tuple[int, ...]) -> bool:
@@ -167,6 +174,13 @@ authorize = Authorization(
         contract.RenameExecutor: require_administrator,
         contract.ChangeExecutorVariables: require_administrator,
         contract.DeleteExecutor: require_administrator,
+        contract.GetSchedule: check_schedule,
+        contract.ListSchedules: READ,
+        contract.GetUpcomingRuns: READ,
+        contract.CreateSchedule: MAINTAIN,
+        contract.ChangeSchedule: MAINTAIN,
+        contract.DeleteSchedule: MAINTAIN,
+        contract.RunSchedule: MAINTAIN,
         contract.GetDelivery: check_delivery,
         contract.ListDeliveries: MAINTAIN,
         # sent by services or the gateway without a user; webhooks are signed

@@ -6,15 +6,15 @@ import pytest
 
 from contracts.builds import LaunchVariable, PlannedJob
 from contracts.errors import RequestRejected
-from services.builds.pipeline.document.includes import IncludesRequired
-from services.builds.planning.launch_variables import (
+from libs.launches.variable_rules import (
     MAX_NAME_LENGTH,
     MAX_TOTAL_BYTES,
     MAX_VALUE_BYTES,
     MAX_VARIABLES,
     check_variables,
-    is_protected,
 )
+from services.builds.pipeline.document.includes import IncludesRequired
+from services.builds.planning.launch_variables import is_protected
 from tests.unit.builds.planning.samples import compile_job, compile_jobs, compile_sample
 
 

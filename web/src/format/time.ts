@@ -46,6 +46,14 @@ function largestUnit(seconds: number): [number, string] {
   return [Math.floor(seconds / DAY), "day"];
 }
 
+/** A time with its day of the week in a time zone: `Mon, Mar 2, 2026, 02:30`. */
+export function formatIn(time: string, timeZone: string): string {
+  const options = { weekday: "short", year: "numeric", month: "short", day: "numeric" } as const;
+  return new Intl.DateTimeFormat(undefined, { ...options, hour: "2-digit", minute: "2-digit", timeZone }).format(
+    new Date(time),
+  );
+}
+
 export function formatExact(time: string): string {
   return exact.format(new Date(time));
 }

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from contracts.builds import PlannedJob, PlannedVariable
+from libs.launches.variable_rules import NAME_PATTERN
 from services.builds.pipeline.document.ast_nodes import (
     MappingNode,
     Node,
@@ -13,7 +14,6 @@ from services.builds.pipeline.document.ast_nodes import (
     fail,
     require_list,
 )
-from services.builds.pipeline.variables import NAME_PATTERN
 
 MAX_INSTANCES = 200
 

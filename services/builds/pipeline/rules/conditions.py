@@ -31,8 +31,9 @@ REF_CONDITIONS: dict[str, Callable[[PipelineContext], bool]] = {
     "pushes": lambda context: context.source == "push",
     "web": lambda context: context.source == "web",
     "api": lambda context: context.source == "api",
+    "schedules": lambda context: context.source == "schedule",
     **dict.fromkeys(
-        ("merge_requests", "schedules", "triggers", "external", "pipelines", "chat", "external_pull_requests"),
+        ("merge_requests", "triggers", "external", "pipelines", "chat", "external_pull_requests"),
         lambda _context: False,
     ),
 }

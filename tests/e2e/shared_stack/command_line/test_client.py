@@ -105,6 +105,27 @@ def test_a_build_is_launched_with_variables(home: Home, stack: RunningStack, tmp
     assert "not NAME=VALUE" in home.run(*launch, "-v", "NOTE", exit_code=2).stderr
 
 
+def test_schedules_are_created_changed_and_run(home: Home, stack: RunningStack, tmp_path: Path) -> None:
+    repository = create_sample_repository(tmp_path / "repository", {"build": 'echo "suite is $SUITE"'})
+    project = str(stack.create_project(repository))
+    options = ("--zone", "Asia/Tokyo", "--variable", "SUITE=all", "--description", "Nightly")
+    created = home.read("schedules", "create", project, "30 2 * * 1-5", *options)
+    assert (created["cron"], created["zone"], created["active"]) == ("30 2 * * 1-5", "Asia/Tokyo", True)
+    number = str(created["id"])
+    assert home.read("schedules", "edit", project, number, "--cron", "@weekly")["description"] == "Nightly"
+    assert "nothing to change" in home.run("schedules", "edit", project, number, exit_code=2).stderr.lower()
+    assert home.read("schedules", "pause", project, number)["next_run_at"] is None
+    assert "paused" in home.run("schedules", "ls", project).stdout
+    assert home.read("schedules", "resume", project, number)["next_run_at"]
+    build = str(home.read("schedules", "run", project, number)["last_build_id"])
+    home.run("builds", "watch", build)
+    assert "suite is all" in home.run("builds", "logs", build).stdout
+    assert f"{number} Nightly" in home.run("builds", "show", build).stdout
+    assert [row["last_build_id"] for row in home.read("schedules", "ls", project)] == [int(build)]
+    home.run("schedules", "rm", project, number, "--yes")
+    assert "SCHEDULE_NOT_FOUND" in home.run("schedules", "run", project, number, exit_code=1).stderr
+
+
 def test_exit_statuses_are_stable(home: Home, stack: RunningStack, tmp_path: Path) -> None:
     assert "BUILD_NOT_FOUND" in home.run("builds", "show", "99999999", exit_code=1).stderr
     assert "not KEY=VALUE" in home.run("api", "GET", "/user/info", "-f", "x", exit_code=2).stderr

@@ -112,6 +112,33 @@ async def test_a_build_is_launched_with_variables(console: Console, tmp_path: Pa
         console.problems[:] = [problem for problem in console.problems if "422" not in problem]  # of the reserved name
 
 
+async def test_a_schedule_is_created_and_run(console: Console, tmp_path: Path) -> None:
+    repository = create_sample_repository(tmp_path / "repository", {"build": "echo built at night"})
+    project = console.stack.create_project(repository)
+    async with console.open(f"/projects/{project}/schedules", viewport={"width": 360, "height": 740}) as page:
+        await page.get_by_role("button", name="New schedule").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Description").fill("Nightly")
+        await dialog.get_by_label("Cron expression").fill("* * * * *")
+        await expect(dialog.get_by_role("status")).to_contain_text("at least five minutes apart")
+        await dialog.get_by_label("Cron expression").fill("30 2 * * *")
+        await dialog.get_by_label("Time zone").select_option("Asia/Tokyo")
+        await expect(dialog.get_by_role("status").get_by_role("listitem")).to_have_count(5)
+        assert await dialog.evaluate("element => element.scrollWidth <= element.clientWidth")
+        await dialog.get_by_role("button", name="Create").click()
+        row = page.locator("[data-row]")
+        await expect(row).to_contain_text("30 2 * * * Asia/Tokyo")
+        await row.get_by_role("button", name="Pause").click()
+        await expect(row).to_contain_text("paused")
+        await row.get_by_role("button", name="Run Nightly now").click()
+        await row.get_by_role("link", name=re.compile("build")).click()
+        await expect(page.locator(".build-facts")).to_contain_text("Nightly")
+        await expect(page.get_by_role("region", name="Lines of the log")).to_contain_text("built at night")
+        console.problems[:] = [
+            problem for problem in console.problems if "422" not in problem
+        ]  # of the first expression
+
+
 @pytest.mark.usefixtures("pipeline_build")
 async def test_the_keyboard_alone_reaches_a_build(console: Console) -> None:
     async with console.open("/projects") as page:

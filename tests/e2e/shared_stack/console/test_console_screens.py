@@ -40,6 +40,7 @@ def list_screens(project: int, build: int, person: int) -> dict[str, str]:
         "projects": "/projects",
         "new-project": "/projects?new=true",
         "project": f"/projects/{project}",
+        "project-schedules": f"/projects/{project}/schedules",
         "project-settings": f"/projects/{project}/settings",
         "build-graph": f"/builds/{build}",
         "build-timeline": f"/builds/{build}?view=timeline",

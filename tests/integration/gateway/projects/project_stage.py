@@ -84,6 +84,9 @@ async def create_project(
     await runner.wait_for_job()
     secret = {"name": f"KEY_{visibility}", "value": "hush-hush", "projects_id": [project["id"]]}
     created = await system.post("/api/admin/secrets", {"secret": secret}, 201)
+    schedule = {"cron": "@yearly", "variables": [{"name": "SUITE", "value": "all"}]}
+    path = f"/api/admin/projects/{project['id']}/schedules"
+    scheduled = await system.post(path, {"schedule": schedule}, 201)
     own_runner = await system.register_runner(f"/project/owner/{visibility}/runners")
     return Project(
         visibility,
@@ -101,6 +104,7 @@ async def create_project(
             "step": "-1",
             "line_number": "0",
             "secret_id": str(created.json()["id"]),
+            "schedule_id": str(scheduled.json()["id"]),
             "runner_uuid": own_runner.uuid,
             "user_id": str(users_id["administrator"]),  # not a member of the project
         },

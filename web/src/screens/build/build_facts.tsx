@@ -22,6 +22,13 @@ export function BuildFacts({ build }: { build: Overview }) {
       <Fact name="Started by">
         <Initiator build={build} />
       </Fact>
+      {build.schedule && (
+        <Fact name="Schedule">
+          <a href={url(`/projects/${build.project.id}/schedules`)}>
+            {build.schedule.description || `Schedule ${build.schedule.id}`}
+          </a>
+        </Fact>
+      )}
       <Fact name="Queued">
         <RelativeTime time={created_at} />
       </Fact>

@@ -20,6 +20,7 @@ export const KINDS = [
   "secret",
   "credential",
   "executor",
+  "schedule",
   "delivery",
   "notification",
   "outgoing",

@@ -9,15 +9,17 @@ import { useScreenKeys } from "../../layout/keys.ts";
 import { url } from "../../router/location.ts";
 import type { Parameters } from "../../router/routes.tsx";
 import { LaunchDialog } from "../launch/launch_dialog.tsx";
+import { ProjectSchedules } from "../schedules/project_schedules.tsx";
 import { ProjectBuilds } from "./project_builds.tsx";
 import { ProjectSettings } from "./project_settings.tsx";
 
 const TABS: [name: string, path: string][] = [
   ["Builds", ""],
+  ["Schedules", "/schedules"],
   ["Settings", "/settings"],
 ];
 
-/** A project: its builds and its settings. */
+/** A project: its builds, its schedules and its settings. */
 export default function ProjectScreen({ parameters }: { parameters: Parameters }) {
   const id = Number(parameters.id);
   const resource = useResource(`project-${id}`, () => getProject(id));
@@ -45,11 +47,9 @@ function ProjectPage({ project, tab, reload }: { project: Project; tab: string; 
       }
     >
       <Tabs label="Project" tabs={tabs} selected={selected} />
-      {selected === "Settings" ? (
-        <ProjectSettings project={project} reload={reload} />
-      ) : (
-        <ProjectBuilds project={project} launch={() => setLaunching(true)} />
-      )}
+      {selected === "Builds" && <ProjectBuilds project={project} launch={() => setLaunching(true)} />}
+      {selected === "Schedules" && <ProjectSchedules project={project} />}
+      {selected === "Settings" && <ProjectSettings project={project} reload={reload} />}
       {isLaunching && <LaunchDialog project={project} onClose={() => setLaunching(false)} />}
     </Page>
   );

@@ -1,0 +1,1 @@
+"""Rules for launches of builds that several services apply."""

@@ -1,0 +1,1 @@
+"""The schedule aggregate, and the times of cron expressions."""

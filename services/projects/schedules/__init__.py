@@ -1,0 +1,1 @@
+"""Schedules: commands and queries, the timers of the due times, and the launches of builds."""
