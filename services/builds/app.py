@@ -148,12 +148,7 @@ service = Service(
         Worker("removal", "builds", (contract.JobDeleted,), retention.purge_job, concurrency=2),
         Worker("artifacts", "builds", (contract.ArtifactRemoved, contract.JobDeleted), artifacts.purge, concurrency=2),
         Worker(
-            "test_reports",
-            "builds",
-            (contract.ArtifactUploaded, contract.JobDeleted),
-            report_import.handle,
-            concurrency=2,
-            now=True,
+            "test_reports", "builds", (contract.ArtifactUploaded,), report_import.import_report, concurrency=2, now=True
         ),
         Worker("clearing", "projects", (ProjectDeleted,), retention.purge_project, concurrency=2),
         Worker("erased_owners", "projects", (ProjectMoved,), erased_owners.erase_owner_name, concurrency=1),

@@ -7,7 +7,7 @@ again, and replaces what was stored.
 import asyncio
 import logging
 
-from contracts.builds import ArtifactUploaded, GetArtifactChunk, JobDeleted, JobRow, JobTests, SuiteResult
+from contracts.builds import JUNIT_TYPE, ArtifactUploaded, GetArtifactChunk, JobRow, JobTests, SuiteResult
 from contracts.errors import RequestRejected
 from libs.eventstore.decider import RecordedEvent
 from libs.security.masking import SecretMasker
@@ -25,22 +25,16 @@ STORE_RETRY_SECONDS = 10.0
 
 
 class ReportImport:
-    """Handler of the events of reports."""
+    """The worker's handler."""
 
     def __init__(self, artifacts: Artifacts) -> None:
         self._artifacts = artifacts
 
-    async def handle(self, ctx: Context, recorded: RecordedEvent[ArtifactUploaded | JobDeleted]) -> None:
-        """Import an uploaded report, or delete the reports of a deleted job."""
-        match recorded.event:
-            case ArtifactUploaded(artifact_type="junit") as uploaded:
-                await self._import(ctx, uploaded, recorded)
-            case JobDeleted(job_id=job_id):
-                await delete_reports_of_job(ctx, job_id)
-
-    async def _import(
-        self, ctx: Context, uploaded: ArtifactUploaded, recorded: RecordedEvent[ArtifactUploaded | JobDeleted]
-    ) -> None:
+    async def import_report(self, ctx: Context, recorded: RecordedEvent[ArtifactUploaded]) -> None:
+        """Read and store the report in an uploaded artifact. Other artifacts are ignored."""
+        uploaded = recorded.event
+        if uploaded.artifact_type != JUNIT_TYPE:
+            return
         uploads, upload_id = ctx.collection("artifacts"), {"_id": uploaded.artifact_id}
         upload = await uploads.find_one(upload_id, {"masks": 1})
         job = await ctx.read_model(JobRow).get(f"job-{uploaded.job_id}")

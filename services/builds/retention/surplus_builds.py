@@ -16,6 +16,7 @@ from libs.service.declaration import Context, RetryLater
 from services.builds.execution import recent_ends
 from services.builds.execution.attempts import AttemptStore
 from services.builds.logs.log_masking import log_key_name
+from services.builds.reports.report_store import delete_reports_of_job
 from services.builds.retention.limits import fetch_limits
 
 BATCH_SIZE = 100
@@ -64,6 +65,7 @@ class Retention:
 
     async def purge_job(self, ctx: Context, recorded: RecordedEvent[JobDeleted]) -> None:
         await self._attempts.delete_attempts_of_job(ctx, recorded.event.job_id)
+        await delete_reports_of_job(ctx, recorded.event.job_id)
 
 
 async def _is_unplanned(ctx: Context, build_id: int) -> bool:
