@@ -70,6 +70,7 @@ class JobAssigned(JobNames, Event):
     token_hash: str
     cancels_gracefully: bool = False  # the runner can stop a script and clean up
     reports_late: bool = False  # the runner may run the script before its first report
+    round: int | None = None  # as in JobFinished
 
 
 class JobStarted(JobNames, Event):

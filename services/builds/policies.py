@@ -50,8 +50,8 @@ def on_build_event(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
         case BuildJobsChanged() as advanced:
             cancels = _cancel_jobs(advanced.stopped, advanced.stopped_rounds, graceful=True)
             return [*cancels, *(_queue_job(advanced, job) for job in advanced.released)]
-        case JobAssigned(build_id=build_id, runner_name=runner):
-            return [StartBuild(build_id=build_id, runner_name=runner)]
+        case JobAssigned() as assigned:
+            return [StartBuild(assigned.build_id, assigned.runner_name, assigned.job_id, assigned.round)]
         case JobFinished() as finished:
             return [
                 EndJobOfBuild(

@@ -76,7 +76,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             return _plan(build, command)
         case Phase.QUEUED, FailBuild():
             return [finished_event(build, BuildStatus.FAILED, command.exit_code, command.exit_message, command.output)]
-        case Phase.PLANNED, StartBuild(runner_name=runner):
+        case Phase.PLANNED, StartBuild(runner_name=runner) if _is_current_round(build, command):
             queued = build.launch
             return [
                 BuildStarted(
@@ -89,8 +89,8 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             ]
         case (
             (Phase.PLANNED | Phase.RUNNING | Phase.CANCELING),
-            RecordJobResult(job_id=job_id, round=round_),
-        ) if job_id in build.graph.queued and round_ in (None, build.graph.jobs[job_id].round):
+            RecordJobResult(job_id=job_id),
+        ) if job_id in build.graph.queued and _is_current_round(build, command):
             return _on_job_finished(build, command)
         case ((Phase.PLANNED | Phase.RUNNING), StopBuild()) if build.has_cleanup:
             return [killed_event(build, graceful=True)]
@@ -118,6 +118,12 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             return []  # already done, of an earlier round, or the build is finished
         case _:
             raise RequestRejected("BUILD_STATUS", f"{command.wire_name} while {build.phase}")
+
+
+def _is_current_round(build: Build, command: StartBuild | RecordJobResult) -> bool:
+    """Return whether a command is about the round of its job that the build queued last."""
+    job = build.graph.jobs.get(command.job_id)
+    return job is not None and command.round in (None, job.round)
 
 
 def _plan(build: Build, command: PlanBuild) -> list[BuildEvent]:

@@ -60,6 +60,8 @@ class StartBuild(InternalCommand):
 
     build_id: int
     runner_name: str
+    job_id: int
+    round: int | None = None  # as in EndJobOfBuild
 
 
 @dataclass(frozen=True)

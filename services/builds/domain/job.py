@@ -96,6 +96,7 @@ def _decide_in_status(job: Job, spec: JobQueued, command: JobCommand) -> Sequenc
                     token_hash=command.token_hash,
                     cancels_gracefully=command.cancels_gracefully,
                     reports_late=command.reports_late,
+                    round=spec.job.round,
                 )
             ]
         case JobStatus.ASSIGNED, StartJob(attempt=spec.attempt):

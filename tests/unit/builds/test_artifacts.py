@@ -40,7 +40,9 @@ names = {"job_name": "build", "stage": "build", "project_name": "Mill"}
 queued = JobQueued(
     **ids, job_uuid="j", owner_alias="ivan", attempt=1, ref="main", sha="s", project=PROJECT, job=PLANNED
 )
-assigned = JobAssigned(**ids, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h")
+assigned = JobAssigned(
+    **ids, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h", round=0
+)
 started = JobStarted(**ids, **names, attempt=1, runner_uuid="r", runner_name="miller")
 finished = JobFinished(
     **ids, **names, attempt=1, status=JobStatus.SUCCESS, exit_code=0, runner_uuid="r", runner_name="miller"

@@ -58,8 +58,8 @@ def test_a_person_creates_a_project_and_follows_its_builds(home: Home, stack: Ru
     repository = create_sample_repository(tmp_path / "repository", steps, SPEC)
     name = f"client {uuid4().hex[:8]}"
     options = ("--repository", str(repository), "--branch", "main", "--spec-file", SPEC_FILE, "--no-concurrent")
-    project = home.read("projects", "create", name, *options, "--keep-builds", "50", "--keep-log-days", "30")
-    assert (project["keep_number_build"], project["keep_log_days"], project["keep_build_days"]) == (50, 30, 0)
+    project = home.read("projects", "create", name, *options, "--keep-log-days", "30", "--keep-artifacts", "20")
+    assert [project[name] for name in ("keep_log_days", "keep_number_artifact", "keep_build_days")] == [30, 20, 0]
     assert name in [row["name"] for row in home.read("projects", "ls")]
 
     running, waiting = (str(home.read("builds", "launch", name)["id"]) for _ in range(2))

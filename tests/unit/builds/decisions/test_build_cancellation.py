@@ -110,7 +110,7 @@ def test_canceling_a_finished_build_changes_nothing() -> None:
     "late",
     [
         job_ended,
-        StartBuild(build_id=17, runner_name="miller"),
+        StartBuild(17, "miller", 42),
         FailBuild(build_id=17, exit_code=1000, exit_message="Spec file not found"),
         PlanBuild(build_id=17, sha="s", ref="main", available_steps=(), jobs=()),
     ],
@@ -122,5 +122,5 @@ def test_commands_after_the_end_of_a_build_change_nothing(
 
 
 def test_a_late_start_report_does_not_undo_the_cancel() -> None:
-    start = StartBuild(build_id=17, runner_name="miller")
+    start = StartBuild(17, "miller", 42)
     build.given(queued, planned(cleaning), killed_gently).when(start).then()

@@ -11,6 +11,7 @@ from contracts.builds import (
     BuildPlanned,
     BuildQueued,
     BuildResumed,
+    BuildStarted,
     BuildStatus,
     JobAssigned,
     JobFinished,
@@ -32,6 +33,7 @@ from services.builds.domain.internal_commands import (
     RecordJobResult,
     ReleaseConcurrencySlot,
     RequestConcurrencySlot,
+    StartBuild,
     StopBuild,
     StopBuildJob,
 )
@@ -80,7 +82,9 @@ names = {"job_name": "build", "stage": "build", "project_name": "Mill"}
 job_queued = JobQueued(
     **ids, job_uuid="j", owner_alias="ivan", attempt=1, ref="main", sha="s", project=PROJECT, job=first_round
 )
-job_assigned = JobAssigned(**ids, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="m", token_hash="h")
+job_assigned = JobAssigned(
+    **ids, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="m", token_hash="h", round=0
+)
 job_canceled = JobFinished(
     **ids,
     **names,
@@ -127,6 +131,14 @@ def test_a_result_that_an_older_release_recorded_counts() -> None:
 def test_the_round_of_a_job_is_reported_with_its_result() -> None:
     expected = EndJobOfBuild(17, 42, JobStatus.CANCELED, 143, "Deployment aborted by user", None, 0)
     assert commands_after(job_canceled) == [expected]
+
+
+def test_the_assignment_of_a_killed_round_does_not_start_the_resumed_build() -> None:
+    started = BuildStarted(build_id=17, project_id=84, executor_id="e", runner_name="m")
+    build.given(*build_again).when(StartBuild(17, "m", 42, 0)).then()
+    build.given(*build_again).when(StartBuild(17, "m", 42, 1)).then(started)
+    build.given(*build_again).when(StartBuild(17, "m", 42)).then(started)
+    assert commands_after(job_assigned) == [StartBuild(17, "m", 42, 0)]
 
 
 def test_a_slot_granted_to_an_earlier_round_does_not_continue_a_build() -> None:

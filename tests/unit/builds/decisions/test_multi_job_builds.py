@@ -155,7 +155,7 @@ def test_a_resumed_build_waits_for_its_concurrency_slot() -> None:
 
 def test_a_resumed_build_starts_again_with_its_first_job() -> None:
     restarted = advanced(first.replace(round=1), waiting=(status_change(2, "CREATED"), status_change(3, "CREATED")))
-    start = StartBuild(build_id=17, runner_name="miller")
+    start = StartBuild(17, "miller", 1)
     started = BuildStarted(build_id=17, project_id=84, executor_id="e", runner_name="miller")
     ended = (queued, planned, first_failed, failed_build)
     waits = resumed.replace(needs_lane=True)
@@ -166,7 +166,7 @@ def test_a_resumed_build_starts_again_with_its_first_job() -> None:
 
 
 def test_a_running_build_has_started_although_one_of_its_jobs_is_run_again() -> None:
-    start = StartBuild(build_id=17, runner_name="miller")
+    start = StartBuild(17, "miller", 1)
     started = BuildStarted(build_id=17, project_id=84, executor_id="e", runner_name="miller", queued_at=NOON)
     running = (queued, planned, started, second_released)
     rerun = build.given(*running).when(RerunBuildJob(build_id=17, job_id=1)).events

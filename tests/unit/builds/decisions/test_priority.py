@@ -60,7 +60,7 @@ job_queued = JobQueued(
     **job_fields, job_uuid="u", owner_alias="ada", attempt=1, ref="main", sha="s", project=PROJECT, job=JOB
 )
 job_assigned = JobAssigned(
-    **job_fields, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h"
+    **job_fields, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h", round=0
 )
 job_raised = JobPriorityChanged(**job_fields, **names, priority=5)
 build = Scenario(build_decider)

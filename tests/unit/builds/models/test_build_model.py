@@ -90,11 +90,11 @@ class BuildModel:
                 return replace(self, phase="planned", jobs=jobs, statuses=created).advanced(), ACCEPTED
             case "queued", FailBuild():
                 return self.finished(BuildStatus.FAILED), ACCEPTED
-            case "planned", StartBuild():
+            case "planned", StartBuild(job_id=job_id) if self.is_current(command) and job_id in self.statuses:
                 return replace(self, phase="running"), ACCEPTED
-            case (("planned" | "running" | "canceling"), RecordJobResult(job_id=job_id, round=round_)) if (
-                self.waits_for(job_id) and round_ in (None, self.job_rounds[job_id])
-            ):
+            case (("planned" | "running" | "canceling"), RecordJobResult(job_id=job_id)) if self.waits_for(
+                job_id
+            ) and self.is_current(command):
                 return self.with_result(job_id, command.status), ACCEPTED
             case (("planned" | "running"), StopBuild()) if self.has_cleanup:
                 return replace(self, phase="canceling"), ACCEPTED
@@ -115,6 +115,9 @@ class BuildModel:
             case _:
                 return self, IGNORED  # a late command of the system
 
+    def is_current(self, command: StartBuild | RecordJobResult) -> bool:
+        return command.round == self.job_rounds.get(command.job_id, 0)
+
     def waits_for(self, job_id: int) -> bool:
         return self.statuses.get(job_id) is QUEUED
 
@@ -123,8 +126,9 @@ class BuildModel:
         return any(self.waits_for(job.job_id) and job.after_commands for job in self.jobs)
 
     def with_status(self, job_id: int, status: JobStatus) -> "BuildModel":
-        rounds = {**self.job_rounds, job_id: self.job_rounds.get(job_id, -1) + (status is QUEUED)}
-        return replace(self, statuses={**self.statuses, job_id: status}, job_rounds=rounds)
+        rounds = {job_id: self.job_rounds.get(job_id, -1) + 1} if status is QUEUED else {}
+        statuses = {**self.statuses, job_id: status}
+        return replace(self, statuses=statuses, job_rounds={**self.job_rounds, **rounds})
 
     def with_result(self, job_id: int, status: JobStatus) -> "BuildModel":
         is_allowed = any(job.job_id == job_id and job.allow_failure for job in self.jobs)
@@ -213,13 +217,12 @@ launches = st.booleans().map(
 )
 plans = st.sampled_from(PLANS).map(lambda jobs: PlanBuild(17, "s", "refs/heads/main", (), jobs))
 rounds_back = st.sampled_from((0, 0, 0, 1))  # most commands are about the current round
+job_rounds = st.builds(
+    lambda machine, id_, back: (id_, machine.model.job_rounds.get(id_, 0) - back), st.runner(), job_ids, rounds_back
+)
 results = st.builds(
-    lambda machine, job_id, back, status, code, duration: RecordJobResult(
-        17, job_id, status, code, round=machine.model.job_rounds.get(job_id, 0) - back, duration_ms=duration
-    ),
-    st.runner(),
-    job_ids,
-    rounds_back,
+    lambda job, status, code, duration: RecordJobResult(17, job[0], status, code, round=job[1], duration_ms=duration),
+    job_rounds,
     st.sampled_from((SUCCESS, SUCCESS, JobStatus.FAILED, CANCELED)),
     st.integers(0, 1),
     st.integers(0, 2000),
@@ -234,7 +237,7 @@ user_commands = st.one_of(
 )
 system_commands = st.one_of(
     st.builds(FailBuild, build_ids, st.just(128), st.just("unreachable")),
-    st.builds(StartBuild, build_ids, st.just("miller")),
+    job_rounds.map(lambda job_round: StartBuild(17, "miller", *job_round)),
     st.builds(lambda machine, back: ContinueBuild(17, machine.model.round - back), st.runner(), rounds_back),
 )
 

@@ -19,6 +19,7 @@ from contracts.builds import (
     BuildRow,
     BuildStatus,
     ConcurrencySlotGranted,
+    JobAssigned,
     JobFinished,
     JobStatus,
     LaunchedProject,
@@ -26,6 +27,7 @@ from contracts.builds import (
     RetryBuild,
 )
 from contracts.errors import RequestRejected
+from contracts.messages import Event
 from libs.eventstore.decider import AnyCategory, AnyCommand, AnyEvent, CommandMetadata
 from libs.eventstore.repository import CommandHandler, FollowUp, no_follow_ups
 from services.builds.domain.build_state import Build, Phase
@@ -66,7 +68,6 @@ BUILD_IDS = (1, 2)
 JOB_IDS = tuple(10 * build_id + number for build_id in BUILD_IDS for number in (1, 2))
 AT_WORK = (Phase.PLANNED, Phase.RUNNING, Phase.CANCELING)
 MAX_DELIVERIES = 300
-
 UNFINISHED = (Phase.QUEUED, Phase.RESUMED, *AT_WORK)
 WITH_RUNNER = (JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING)
 
@@ -202,16 +203,21 @@ class ReactionMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_result_in_a_build_is_that_of_the_current_round_of_the_job(self) -> None:
-        results = {
-            (event.job_id, event.round, event.status)
-            for commit in self.store.log
-            for event in commit.events
-            if isinstance(event, JobFinished)
-        }
+        results = {(event.job_id, event.round, event.status) for event in self.recorded_events(JobFinished)}
         for build in self.builds().values():
             for job_id, status in build.graph.statuses.items():
                 if status in (JobStatus.SUCCESS, JobStatus.FAILED):
                     assert (job_id, build.graph.jobs[job_id].round, status) in results
+
+    @invariant()
+    def a_running_build_has_given_a_job_of_its_current_round_to_a_runner(self) -> None:
+        assigned = {(event.job_id, event.round) for event in self.recorded_events(JobAssigned)}
+        for build in self.builds().values():
+            rounds = {(job_id, job.round) for job_id, job in build.graph.jobs.items()}
+            assert build.phase is not Phase.RUNNING or rounds & assigned
+
+    def recorded_events(self, event_type: type[Event]) -> Iterator[Any]:
+        return (event for commit in self.store.log for event in commit.events if isinstance(event, event_type))
 
     def builds(self) -> dict[int, Build]:
         loaded = {build_id: self.load(build_category, f"build-{build_id}") for build_id in BUILD_IDS}
