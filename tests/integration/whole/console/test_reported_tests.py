@@ -142,6 +142,22 @@ async def test_a_retried_job_counts_once_and_shows_a_flaky_test(system: BuildSys
     ]
 
 
+async def test_a_second_report_of_an_attempt_replaces_the_first(system: BuildSystem) -> None:
+    project, runner = await create_project(system)
+    build_id = await system.launch_build(project)
+    job = await runner.wait_for_job()
+    for report, failed in ((REPORT, 1), (FIXED, 0)):
+        await upload_report(system, job, report)
+
+        async def counts(failed: int = failed) -> bool:
+            summary = (await get_tests(system, build_id))["summary"]
+            return (summary["total"], summary["failed"]) == (3, failed)
+
+        await eventually(counts)
+    assert await count_documents(system, "test_reports", {"job_id": job["id"]}) == 1
+    await runner.report(job, "success")
+
+
 async def test_reports_are_deleted_with_their_build(system: BuildSystem) -> None:
     project, runner = await create_project(system)
     build_id = await system.launch_build(project)
