@@ -127,6 +127,9 @@ CODES: dict[str, ErrorCode] = {
     "PROJECT_FORGE_INVALID": ErrorCode(
         422, "The forge must be none, github, gitlab or gitea, with the name of a secret and an http(s) URL."
     ),
+    "PROJECT_TRIGGERS_INVALID": ErrorCode(
+        422, "Superseded builds must be keep, waiting or all, and pull requests none, branches or forks."
+    ),
     "PROJECT_ROLE_INVALID": ErrorCode(422, "The role of a member must be reader, developer or maintainer."),
     "PROJECT_MEMBER_LIMIT": ErrorCode(409, "A project can have at most 1,000 members of each role."),
     "PROJECT_OWNER_INVALID": ErrorCode(422, "The owner must be the username of a user or the alias of a company."),
@@ -169,6 +172,7 @@ CODES: dict[str, ErrorCode] = {
     ),
     "WEBHOOK_PAYLOAD_INVALID": ErrorCode(400, "The body is not the JSON of a webhook of the forge."),
     "DELIVERY_NOT_FOUND": ErrorCode(404, "Webhook delivery not found, or its project was deleted."),
+    "DELIVERY_STATUS": ErrorCode(409, "The delivery does not wait for approval, or the project builds no forks."),
     # codes of the builds service
     "BUILD_NOT_FOUND": ErrorCode(404, "Build not found."),
     "BUILD_PRIORITY_REQUIRED": ErrorCode(422, "The priority is required: an integer from -100 to 100."),

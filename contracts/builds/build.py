@@ -7,6 +7,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from contracts.builds.plan import LaunchSchedule, LaunchVariable, Priority
 from contracts.messages import Command
+from contracts.projects import PullRequest
 
 
 class BuildStatus(StrEnum):
@@ -45,16 +46,18 @@ class QueueBuild(Command):
     sha: str | None = None  # the pushed commit, if a webhook launched the build
     ref: str | None = None  # the pushed ref, or the branch that a user chose; None: the project's branch
     before_sha: str = ""  # commit of the ref before the push
-    source: str = "web"  # push, web (after a login), api (with a personal token) or schedule
+    source: str = "web"  # push, merge_request_event, web (after a login), api (with a personal token) or schedule
     delivery_id: str | None = None  # webhook delivery that launched the build; its id is also the executor_id
     variables: tuple[LaunchVariable, ...] = ()  # given by the user, for all jobs of the build
     schedule: LaunchSchedule | None = None  # schedule that launched the build; sent by the projects service only
+    pull_request: PullRequest | None = None  # the pull or merge request of which `sha` is the head
 
     @model_serializer(mode="wrap")
     def _omit_new_fields(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out empty variables and no schedule: services of release 0.2.0 reject the fields."""
+        """Leave out new fields that are empty: services of release 0.2.0 reject them."""
         fields: dict[str, Any] = serialize(self)
-        return {name: fields[name] for name in fields if fields[name] or name not in ("variables", "schedule")}
+        new = ("variables", "schedule", "pull_request")
+        return {name: fields[name] for name in fields if fields[name] or name not in new}
 
 
 class PlayJob(Command):

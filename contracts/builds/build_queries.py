@@ -9,7 +9,7 @@ from contracts.builds.job import JobStatus
 from contracts.builds.plan import LaunchedProject, LaunchSchedule, LaunchVariable
 from contracts.messages import Message, Query, ReadModelRow
 from contracts.paging import FilteredPageRequest, PageRequest
-from contracts.projects import ProjectAccess
+from contracts.projects import ProjectAccess, PullRequest
 
 
 class BuildJobStatus(Message):
@@ -46,6 +46,7 @@ class BuildRow(ReadModelRow):
     delivery_id: str | None = None
     variables: tuple[LaunchVariable, ...] = ()
     schedule: LaunchSchedule | None = None
+    pull_request: PullRequest | None = None
     timeout_seconds: int = 3600
     max_attempts: int = 3
     ref: str | None = None

@@ -1,7 +1,6 @@
 """Messages of the projects service: projects, secrets, credentials, executors, schedules and webhook deliveries."""
 
 from contracts.projects.credential import *
-from contracts.projects.delivery import *
 from contracts.projects.executor import *
 from contracts.projects.fields import *
 from contracts.projects.forge import *
@@ -13,3 +12,4 @@ from contracts.projects.project_queries import *
 from contracts.projects.retention import *
 from contracts.projects.schedules import *
 from contracts.projects.secret import *
+from contracts.projects.webhooks import *

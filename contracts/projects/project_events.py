@@ -6,9 +6,10 @@ from contracts.messages import ChangedFields, Event
 from contracts.projects.forge import ForgeKind
 from contracts.projects.permissions import Visibility
 from contracts.projects.retention import RetentionLimits
+from contracts.projects.webhooks.triggers import BuildTriggers
 
 
-class ProjectCreated(RetentionLimits, Event):
+class ProjectCreated(RetentionLimits, BuildTriggers, Event):
     project_id: int
     owner_alias: str
     alias: str
@@ -40,7 +41,7 @@ class ProjectCreated(RetentionLimits, Event):
         return self if self.company_id else self.replace(owner_alias="")
 
 
-class ProjectSettingsChanged(RetentionLimits, ChangedFields, Event):
+class ProjectSettingsChanged(RetentionLimits, BuildTriggers, ChangedFields, Event):
     """Settings of a project changed. Contains the changed ones; a missing field is unchanged."""
 
     project_id: int

@@ -9,6 +9,7 @@ from contracts.paging import FilteredPageRequest, PageRequest
 from contracts.projects.forge import ForgeKind
 from contracts.projects.permissions import ProjectAccess, ProjectAction, Visibility
 from contracts.projects.retention import RetentionLimits
+from contracts.projects.webhooks.triggers import BuildTriggers
 
 
 class LastBuild(Message):
@@ -19,7 +20,7 @@ class LastBuild(Message):
     created_at: datetime | None = None
 
 
-class ProjectView(RetentionLimits):
+class ProjectView(RetentionLimits, BuildTriggers):
     id: int
     name: str
     description: str | None
@@ -125,7 +126,7 @@ class GetLaunchSettings(Query):
     project_id: int
 
 
-class LaunchSettings(ProjectAccess, RetentionLimits):
+class LaunchSettings(ProjectAccess, RetentionLimits, BuildTriggers):
     allowed: bool  # whether the actor may launch builds
     project_id: int
     name: str

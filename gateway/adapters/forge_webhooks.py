@@ -1,4 +1,4 @@
-"""Webhooks of GitHub and GitLab: how they are received, and the response models of their deliveries."""
+"""Webhooks of forges: how they are received, the models of their deliveries, and what they start in a project."""
 
 import base64
 from collections.abc import Mapping
@@ -19,6 +19,8 @@ from contracts.projects import (
 )
 from gateway.adapters.free_commit.paging import create_page_writer
 from gateway.forwarding.serializers import Moment, ResponseModel, serialize
+from gateway.schemas.json_body import Fields, envelope
+from gateway.schemas.loose_types import Boolean, Text
 from gateway.schemas.samples import MOMENT, UUID
 from libs.messaging.request_reply import MessageClient
 from libs.security.envelopes import Recipient
@@ -51,7 +53,8 @@ UNKNOWN_FORGE = ForgeHeaders("github", b"", b"", ())
 
 class Receipt(ResponseModel):
     decision: DeliveryDecision = Field(
-        description="`ACCEPTED`: a build was queued; `IGNORED`: genuine, but no build is due; `REFUSED`: rejected"
+        description="`ACCEPTED`: a build was queued; `IGNORED`: genuine, but no build is due; "
+        "`WAITING`: a maintainer has to approve the build; `REFUSED`: rejected"
     )
     code: str | None = Field(description="why the delivery was ignored, like WEBHOOK_BRANCH_IGNORED; null: accepted")
     reason: str = Field(description="explanation in English", examples=["A build of 4b825dc6 on main is queued."])
@@ -63,6 +66,14 @@ class Receipt(ResponseModel):
     executor_id: str | None = Field(description="UUID of the queued build; null: none", examples=[UUID])
 
 
+class DeliveredPullRequest(ResponseModel):
+    number: int = Field(description="number at the forge", examples=[7])
+    title: str = Field(examples=["Turn the wheel faster"])
+    source_branch: str = Field(examples=["faster"])
+    target_branch: str = Field(examples=["main"])
+    is_fork: bool = Field(description="whether the source branch is in another repository")
+
+
 class Delivery(ResponseModel):
     id: str = Field(description="UUID of the delivery", examples=[UUID])
     project_id: int = Field(description="number of the project", examples=[17])
@@ -71,12 +82,15 @@ class Delivery(ResponseModel):
     forge_id: str | None = Field(description="the forge's own id of the delivery", examples=[UUID])
     sender: str | None = Field(description="username at the forge", examples=["ivan"])
     user_id: int | None = Field(description="number of the user; null: unknown", examples=[17])
-    ref: str | None = Field(description="`refs/heads/...` or `refs/tags/...`", examples=["refs/heads/main"])
+    ref: str | None = Field(
+        description="`refs/heads/...`, `refs/tags/...`, or the head of a pull request", examples=["refs/heads/main"]
+    )
     sha: str | None = Field(
         description="commit; null until it is resolved", examples=["4f2c8d1e0b7a69538f4e2d1c0b9a88776655443f"]
     )
     decision: DeliveryDecision = Field(
-        description="`ACCEPTED`: a build was queued; `IGNORED`: genuine, but no build is due; `REFUSED`: rejected"
+        description="`ACCEPTED`: a build was queued; `IGNORED`: genuine, but no build is due; "
+        "`WAITING`: a maintainer has to approve the build; `REFUSED`: rejected"
     )
     code: str | None = Field(
         description="why the delivery was ignored or rejected, like WEBHOOK_SENDER_UNKNOWN; null: accepted"
@@ -90,8 +104,26 @@ class Delivery(ResponseModel):
     refused_total: int | None = Field(
         None, description="number of rejected deliveries of the project up to this one; null: this one was not rejected"
     )
+    pull_request: DeliveredPullRequest | None = Field(None, description="pull or merge request; null: another event")
     received_at: Moment = Field(examples=[MOMENT])
 
+
+class TriggerFields(Fields):
+    superseded_builds: Text = Field(
+        None,
+        description="builds that a newer push of the branch cancels: `keep` (none), `waiting` or `all`",
+        examples=["waiting"],
+    )
+    build_pull_requests: Text = Field(
+        None,
+        description="pull and merge requests to build: `none`, those of `branches` of the repository, or those of "
+        "`forks`, too, after approval",
+        examples=["branches"],
+    )
+    build_tags: Boolean = Field(None, description="whether a push of a tag starts a build", examples=[True])
+
+
+TRIGGERS = envelope("triggers", TriggerFields)
 
 ONE_DELIVERY, DELIVERY_PAGE = serialize(Delivery), create_page_writer(Delivery)
 

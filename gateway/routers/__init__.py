@@ -54,6 +54,7 @@ ROUTERS: tuple[PrefixRouter, ...] = (
     project_schedules.admin_schedules,
     mails.outgoing_of_any_project,
     webhooks.project_deliveries,
+    webhooks.developer_deliveries,
     executors.developers,
     executors.admins,
     public.users,

@@ -20,6 +20,7 @@ from contracts.projects import (
     ChangeRetentionLimits,
     ChangeSecretValue,
     ChangeSpecFilePath,
+    ChangeTriggers,
     ChangeVisibility,
     CreateSecret,
     DeleteProject,
@@ -36,6 +37,7 @@ from contracts.projects import (
     SetSecretEnvironment,
     SetSecretProjects,
 )
+from gateway.adapters.forge_webhooks import TRIGGERS
 from gateway.adapters.free_commit.models import ECHOED_SECRET, ONE_PROJECT, ONE_SECRET
 from gateway.adapters.free_commit.request_fields import PROJECT, PUBLICATION, SECRET
 from gateway.dependencies import RequireRole, admin, developer
@@ -64,7 +66,7 @@ def _for(role: RequireRole, members: str) -> str:
 
 
 def add_access_routes(router: APIRouter, role: RequireRole) -> None:
-    """Add the routes of a project's visibility, badges, forge and members."""
+    """Add the routes of a project's visibility, badges, triggers, forge and members."""
     editor = user_of(role, "PROJECT_EDIT")
     forward_change(
         router,
@@ -85,6 +87,17 @@ def add_access_routes(router: APIRouter, role: RequireRole) -> None:
         "Publish the result of the last build as a badge and in `cc.xml`, without a sign-in, or stop publishing it.",
         body=PUBLICATION,
         user=editor,
+        response=ONE_PROJECT,
+        return_message=ReturnMessage(GetProject, "project_id", reveal=True),
+    )
+    forward(
+        router,
+        "PATCH",
+        "/{project_id:id}/triggers",
+        ChangeTriggers,
+        editor,
+        "Change what webhooks start and cancel." + _for(role, "maintainers of the project"),
+        body=TRIGGERS,
         response=ONE_PROJECT,
         return_message=ReturnMessage(GetProject, "project_id", reveal=True),
     )

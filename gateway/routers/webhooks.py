@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Security
 from starlette.responses import Response
 
-from contracts.projects import DeliveryDecision, GetDelivery, ListDeliveries
+from contracts.projects import ApproveDelivery, DeliveryDecision, GetDelivery, ListDeliveries
 from gateway.adapters.forge_webhooks import DELIVERY_PAGE, MAX_BODY_BYTES, ONE_DELIVERY, Receipt, receive
-from gateway.dependencies import State, admin, limit_refusals
+from gateway.dependencies import State, admin, developer, limit_refusals
 from gateway.errors import ANY_ROUTE, WRITES, errors
 from gateway.forwarding.forward import forward
 from gateway.http.json_request import read_body
@@ -17,8 +17,12 @@ from gateway.schemas.path_parameters import ProjectId
 from libs.eventstore.decider import Actor
 
 AdminReader = Annotated[Actor, Security(admin, scopes=["PROJECT_READ"])]
+AdminEditor = Annotated[Actor, Security(admin, scopes=["PROJECT_EDIT"])]
+Reader = Annotated[Actor, Security(developer, scopes=["PROJECT_READ"])]
+Editor = Annotated[Actor, Security(developer, scopes=["PROJECT_EDIT"])]
 
 guests = PrefixRouter(prefix="/api/guest/webhooks", tags=["Webhooks"])
+developer_deliveries = PrefixRouter(prefix="/api/developer/projects", tags=["Webhooks"])
 project_deliveries = PrefixRouter(prefix="/api/admin/projects", tags=["Webhooks"])
 deliveries = PrefixRouter(prefix="/api/admin/deliveries", tags=["Webhooks"])
 
@@ -27,7 +31,7 @@ deliveries = PrefixRouter(prefix="/api/admin/deliveries", tags=["Webhooks"])
     "/build/{project_id:id}",
     status_code=201,
     response_model=Receipt,
-    summary="Receive a webhook. Responds 201 if it queued a build, or 200 if it is genuine but starts no build.",
+    summary="Receive a webhook. Responds 201 if it queued a build, or 200 if it is genuine but starts no build now.",
     responses={
         200: {"model": Receipt, "description": "The webhook is genuine, but starts no build."},
         **errors(
@@ -49,7 +53,9 @@ async def receive_webhook(
     project_id: ProjectId,
     state: State,
     request: Request,
-    x_github_event: Annotated[str | None, Header(description="GitHub's event name; `push` starts builds")] = None,
+    x_github_event: Annotated[
+        str | None, Header(description="GitHub's event name; `push` and `pull_request` start builds")
+    ] = None,
     x_hub_signature_256: Annotated[
         str | None,
         Header(description="`sha256=` and the HMAC-SHA256 of the body with the project's signature key, in hex"),
@@ -57,7 +63,10 @@ async def receive_webhook(
     x_github_delivery: Annotated[
         str | None, Header(description="GitHub's delivery id: a repeated delivery gets the first one's response")
     ] = None,
-    x_gitlab_event: Annotated[str | None, Header(description="GitLab's event name; `Push Hook` starts builds")] = None,
+    x_gitlab_event: Annotated[
+        str | None,
+        Header(description="GitLab's event name; `Push Hook`, `Tag Push Hook` and `Merge Request Hook` start builds"),
+    ] = None,
     x_gitlab_token: Annotated[str | None, Header(description="the project's signature key")] = None,
     x_gitlab_event_uuid: Annotated[str | None, Header(description="GitLab's event id")] = None,
     idempotency_key: Annotated[
@@ -72,14 +81,29 @@ async def receive_webhook(
     return Response(receipt.model_dump_json(), status_code, media_type="application/json")
 
 
-forward_page(
-    project_deliveries,
-    "/{project_id:id}/deliveries",
-    ListDeliveries,
-    AdminReader,
-    "List the deliveries of a project, newest first. Filter columns: provider, event, decision, code, ref, sha.",
-    DELIVERY_PAGE,
-)
+for router, reader, editor, whom in (
+    (project_deliveries, AdminReader, AdminEditor, ""),
+    (developer_deliveries, Reader, Editor, " For maintainers of the project."),
+):
+    forward_page(
+        router,
+        "/{project_id:id}/deliveries",
+        ListDeliveries,
+        reader,
+        "List the deliveries of a project, newest first. Filter columns: provider, event, decision, code, ref, sha."
+        + whom,
+        DELIVERY_PAGE,
+    )
+    forward(
+        router,
+        "POST",
+        "/{project_id:id}/deliveries/{delivery_id}/approve",
+        ApproveDelivery,
+        editor,
+        f"Queue the build of a fork's commit, whose delivery is `WAITING`. Its jobs get no secrets.{whom}",
+        response=ONE_DELIVERY,
+        errors=("DELIVERY_NOT_FOUND", "DELIVERY_STATUS"),
+    )
 forward(
     deliveries,
     "GET",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from contracts.projects import RetentionLimits
+from contracts.projects import BuildTriggers, RetentionLimits
 
 DEFAULT_CODE = "REQUEST_INVALID"
 
@@ -44,6 +44,9 @@ FIELD_CODES: dict[str, FieldCodes] = {
     **dict.fromkeys(
         (f"{body}.{name}" for body in ("project", "retention") for name in RetentionLimits.model_fields),
         FieldCodes(invalid="PROJECT_RETENTION_INVALID"),
+    ),
+    **dict.fromkeys(
+        (f"triggers.{name}" for name in BuildTriggers.model_fields), FieldCodes(invalid="PROJECT_TRIGGERS_INVALID")
     ),
     "project.visibility": FieldCodes("PROJECT_VISIBILITY_INVALID", "PROJECT_VISIBILITY_INVALID"),
     "forge.kind": FieldCodes("PROJECT_FORGE_INVALID", "PROJECT_FORGE_INVALID"),

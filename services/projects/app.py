@@ -3,6 +3,7 @@
 from contracts.builds import GetBuild, QueueBuild
 from contracts.identity import GetCompany, GetOwner, GetUser, ListAccess, ListUsers
 from contracts.projects import (
+    ApproveDelivery,
     ChangeCredentialKey,
     ChangeExecutorVariables,
     ChangeRepository,
@@ -17,6 +18,7 @@ from contracts.projects import (
     DeleteExecutor,
     DeleteProject,
     DeliveryAccepted,
+    DeliveryApproved,
     DeveloperProjectsSet,
     GetCredential,
     GetDelivery,
@@ -121,6 +123,7 @@ service = Service(
         CommandFlow(DeleteExecutor, executors.prepare_executor_deletion),
         CommandFlow(CreateSchedule, schedule_commands.prepare_schedule),
         CommandFlow(ChangeSchedule, schedule_commands.prepare_schedule_change),
+        CommandFlow(ApproveDelivery, deliveries.prepare_approval, answer=deliveries.show_approved),
     ),
     handlers=(
         Handler(GetProject, queries.get_project),
@@ -160,7 +163,7 @@ service = Service(
             "projects",
             on_project_event,
             now=True,
-            before_reply=(ProjectSecretsSet, DeveloperProjectsSet, ProjectDeleted, DeliveryAccepted),
+            before_reply=(ProjectSecretsSet, DeveloperProjectsSet, ProjectDeleted, DeliveryAccepted, DeliveryApproved),
         ),
     ),
     projections=(project_steps_projection, finished_builds_projection, company_members_projection),

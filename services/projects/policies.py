@@ -4,13 +4,19 @@ from collections.abc import Sequence
 
 from contracts.builds import QueueBuild
 from contracts.messages import Event
-from contracts.projects import DeliveryAccepted, DeveloperProjectsSet, ProjectDeleted, ProjectSecretsSet
+from contracts.projects import (
+    DeliveryAccepted,
+    DeliveryApproved,
+    DeveloperProjectsSet,
+    ProjectDeleted,
+    ProjectSecretsSet,
+)
 from libs.eventstore.decider import AnyCommand, RecordedEvent
 from services.projects.domain.internal_commands import AddDeveloper, AttachSecret, DetachSecret, RemoveDeveloper
 
 
 def on_project_event(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
-    """Apply selections to secrets and members, queue builds of pushes, detach the secrets of a deleted project."""
+    """Apply selections to secrets and members, queue builds of deliveries, detach the secrets of a deleted project."""
     match recorded.event:
         case ProjectSecretsSet(project_id=project_id, attached=attached, detached=detached):
             return [
@@ -29,8 +35,20 @@ def on_project_event(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
                     ref=accepted.ref,
                     sha=accepted.sha,
                     before_sha=accepted.before_sha,
-                    source="push",
+                    source="merge_request_event" if accepted.pull_request else "push",
                     delivery_id=accepted.delivery_id,
+                    pull_request=accepted.pull_request,
+                )
+            ]
+        case DeliveryApproved() as approved:
+            return [
+                QueueBuild(
+                    project_id=approved.project_id,
+                    ref=approved.ref,
+                    sha=approved.sha,
+                    source="merge_request_event",
+                    delivery_id=approved.delivery_id,
+                    pull_request=approved.pull_request,
                 )
             ]
         case ProjectDeleted(project_id=project_id, secrets_id=secrets_id):

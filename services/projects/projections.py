@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from contracts.messages import ReadModelRow
 from contracts.projects import (
+    BuildTriggers,
     CredentialCreated,
     CredentialDeleted,
     CredentialEvent,
@@ -37,7 +38,7 @@ from services.projects.domain.secret import add_project, remove_project, secret_
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-class ProjectRow(ProjectAccess, RetentionLimits):
+class ProjectRow(ProjectAccess, RetentionLimits, BuildTriggers):
     id: int = 0
     owner_alias: str = ""
     owner_key: str = ""  # lower case

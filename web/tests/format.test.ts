@@ -37,6 +37,8 @@ test("an open end is now", () => {
 test("sizes, refs and counts", () => {
   expect([formatBytes(12), formatBytes(2_400_123)]).toEqual(["12 B", "2.3 MB"]);
   expect([formatRef("refs/heads/main"), formatRef("refs/tags/v1"), formatRef(null)]).toEqual(["main", "tag v1", ""]);
+  const heads = ["refs/pull/7/head", "refs/merge-requests/8/head", "refs/heads/refs/pull/7/head"];
+  expect(heads.map(formatRef)).toEqual(["pull request 7", "merge request 8", "refs/pull/7/head"]);
   expect([plural(1, "line"), plural(12345, "line")]).toEqual(["1 line", "12,345 lines"]);
 });
 

@@ -125,13 +125,21 @@ class Project(ResponseModel):
     owner_alias: str = Field(description="username of a user or alias of a company", examples=["ivan"])
     alias: str = Field(description="name used in URLs, unique among the owner's projects", examples=["website"])
     protected_branches: tuple[str, ...] = Field(
-        description="names and patterns like `release/*`; protected runners only run jobs of these branches",
+        description="patterns like `release/*`, or `refs/tags/v*` for tags; protected runners only run jobs of these",
         examples=[["main"]],
     )
     visibility: str = Field(
         "internal", description="`internal`: all users see the project; `private`: only members", examples=["private"]
     )
     badges: bool = Field(False, description="whether the result of the last build is public", examples=[True])
+    superseded_builds: str = Field(
+        "keep", description="builds of a branch that a newer push cancels: `keep` (none), `waiting` or `all`"
+    )
+    build_tags: bool = Field(False, description="whether a push of a tag starts a build", examples=[True])
+    build_pull_requests: str = Field(
+        "none",
+        description="pull and merge requests that are built: `none`, those of `branches`, or those of `forks`, too",
+    )
     forge_kind: str = Field(
         "none", description="forge that shows the results: `none`, `github`, `gitlab` or `gitea`", examples=["github"]
     )

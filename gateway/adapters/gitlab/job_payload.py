@@ -18,6 +18,7 @@ from contracts.builds import (
 )
 from gateway.adapters.gitlab.cache_keys import separate_caches, separate_fallback
 from gateway.adapters.gitlab.webhook_variables import UNPACK_SCRIPT, create_body_variables, exceeds_variable_limit
+from libs.branch_names import is_pull_request_ref
 from libs.git_env import add_credentials
 
 FAILURE_REASONS = (
@@ -157,7 +158,7 @@ def _steps_to_json(assignment: Assignment, timeout: int, before: tuple[str, ...]
 
 
 def _git_info(assignment: Assignment) -> dict[str, Any]:
-    """Return what the runner fetches: the tag, the commit by its hash, or the branch if the server refuses hashes.
+    """Return what the runner fetches: the tag, the commit by its hash, or its ref if the server refuses hashes.
 
     By its hash, a commit is found even after a force-push. A runner fetches once, and one refused refspec fails the
     fetch. For servers that refuse hashes, the refspec is therefore the branch with its full history, which contains the
@@ -166,14 +167,16 @@ def _git_info(assignment: Assignment) -> dict[str, Any]:
     is_tag = assignment.ref.startswith("refs/tags/")
     name = _ref_name(assignment)
     by_hash = assignment.served_by_hash and not is_tag
-    source = assignment.sha if by_hash else f"refs/heads/{name}"
+    is_request = is_pull_request_ref(assignment.ref)
+    source = assignment.sha if by_hash else assignment.ref if is_request else f"refs/heads/{name}"
+    target = assignment.ref if is_request else f"refs/remotes/origin/{name}"
     return {
         "repo_url": add_credentials(assignment.project.repository, assignment.repository_login),
         "ref": name,
         "sha": assignment.sha,
         "before_sha": assignment.before_sha or NULL_SHA,
         "ref_type": "tag" if is_tag else "branch",
-        "refspecs": [f"+refs/tags/{name}:refs/tags/{name}" if is_tag else f"+{source}:refs/remotes/origin/{name}"],
+        "refspecs": [f"+refs/tags/{name}:refs/tags/{name}" if is_tag else f"+{source}:{target}"],
         "depth": _fetch_depth(assignment) if by_hash else 0,
         "protected": assignment.protected,
     }

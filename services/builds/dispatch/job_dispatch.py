@@ -26,7 +26,13 @@ from contracts.projects import JobSecrets
 from libs import git_env
 from libs.security.tokens import generate_token, hash_token
 from libs.service.declaration import Context
-from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets, with_owner
+from services.builds.dispatch.job_secrets import (
+    ProjectDeletedError,
+    is_trusted,
+    load_job_secrets,
+    with_owner,
+    without_secrets,
+)
 from services.builds.dispatch.registry_logins import find_registry_logins
 from services.builds.dispatch.runner_payload import with_pipeline_config
 from services.builds.dispatch.scheduler import FairScheduler
@@ -151,6 +157,8 @@ async def _load_inputs(ctx: Context, job: JobRow) -> JobInputs:
     )
     # used if the build was deleted since the job was queued
     build = build or BuildRow(id=job.build_id, local_id=job.build_local_id, project=job.project)
+    if not is_trusted(build, job.ref):
+        secrets = without_secrets(secrets)
     if build.project:
         build = build.replace(project=with_owner(build.project, secrets))
     return JobInputs(secrets, await with_initiator_name(ctx, build), dependencies)

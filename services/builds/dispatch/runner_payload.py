@@ -17,6 +17,7 @@ from contracts.builds import (
     RunnerDescription,
 )
 from libs.section_markers import format_section_name
+from services.builds.dispatch.job_secrets import is_trusted
 from services.builds.execution.script import compile_commands
 from services.builds.pipeline.context import create_context
 from services.builds.pipeline.keywords.job_resources import CACHE_POLICIES
@@ -57,7 +58,8 @@ def with_pipeline_config(
         services=tuple(_expand_image(service, values) for service in planned.services),
         artifacts=_expand_artifacts(planned.artifacts, values) if planned.artifacts else None,
         reports=_expand_reports(planned.reports, values) if planned.reports else None,
-        caches=tuple(_expand_cache(cache, values) for cache in planned.caches),
+        # other builds would take what a commit of a fork has put into a cache
+        caches=tuple(_expand_cache(cache, values) for cache in planned.caches) if is_trusted(build, job.ref) else (),
     )
 
 

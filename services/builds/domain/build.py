@@ -39,6 +39,7 @@ from services.builds.domain.internal_commands import (
     StartBuild,
     StopBuild,
     StopBuildJob,
+    SupersedeBuild,
 )
 from services.builds.domain.job_graph import (
     BLOCKING,
@@ -60,6 +61,7 @@ BuildCommand = (
     | RetryBuild
     | ContinueBuild
     | StopBuild
+    | SupersedeBuild
     | ChangeBuildPriority
     | DeleteBuild
 )
@@ -92,6 +94,8 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             RecordJobResult(job_id=job_id),
         ) if job_id in build.graph.queued and _is_current_round(build, command):
             return _on_job_finished(build, command)
+        case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING), SupersedeBuild()):
+            return _supersede(build, command)
         case ((Phase.PLANNED | Phase.RUNNING), StopBuild()) if build.has_cleanup:
             return [killed_event(build, graceful=True)]
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RESUMED | Phase.RUNNING | Phase.CANCELING), StopBuild()):
@@ -114,7 +118,15 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             ChangeBuildPriority() | DeleteBuild() | PlayBuildJob() | RerunBuildJob() | RetryBuild() | StopBuildJob()
         ):
             raise RequestRejected("BUILD_NOT_FOUND")
-        case _, (PlanBuild() | FailBuild() | StartBuild() | RecordJobResult() | ContinueBuild() | StopBuild()):
+        case _, (
+            PlanBuild()
+            | FailBuild()
+            | StartBuild()
+            | RecordJobResult()
+            | ContinueBuild()
+            | StopBuild()
+            | SupersedeBuild()
+        ):
             return []  # already done, of an earlier round, or the build is finished
         case _:
             raise RequestRejected("BUILD_STATUS", f"{command.wire_name} while {build.phase}")
@@ -124,6 +136,13 @@ def _is_current_round(build: Build, command: StartBuild | RecordJobResult) -> bo
     """Return whether a command is about the round of its job that the build queued last."""
     job = build.graph.jobs.get(command.job_id)
     return job is not None and command.round in (None, job.round)
+
+
+def _supersede(build: Build, command: SupersedeBuild) -> list[BuildEvent]:
+    if not build.can_be_superseded(command.ref, command.newer_build_id, running=command.running):
+        return []
+    killed = killed_event(build, graceful=build.has_cleanup).replace(superseded_by=command.newer_local_id)
+    return [killed] if killed.graceful else [killed, finished_by_kill_event(evolve(build, killed), command.duration_ms)]
 
 
 def _plan(build: Build, command: PlanBuild) -> list[BuildEvent]:
@@ -221,6 +240,7 @@ build_decider = Decider[BuildCommand, Build, BuildEvent](
         RetryBuild,
         ContinueBuild,
         StopBuild,
+        SupersedeBuild,
         ChangeBuildPriority,
         DeleteBuild,
     ),

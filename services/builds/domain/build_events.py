@@ -1,7 +1,6 @@
 """Events of a build, created from its state and the command."""
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from contracts.builds import (
     BuildFinished,
@@ -23,6 +22,7 @@ from services.builds.domain.job_graph import (
     SKIPPED,
     JobGraph,
 )
+from services.builds.domain.protected_refs import is_protected_ref
 
 KILLED_EXIT_CODE, KILLED_MESSAGE = 143, "Deployment aborted by user"
 
@@ -48,19 +48,20 @@ def queued_event(command: LaunchBuild) -> BuildQueued:
         source=command.source,
         variables=command.variables,
         schedule=command.schedule,
+        supersedes=command.supersedes,
+        pull_request=command.pull_request,
     )
 
 
 def planned_event(build: Build, command: PlanBuild) -> BuildPlanned:
     queued = build.launch
-    branch = command.ref.removeprefix("refs/heads/")
     return BuildPlanned(
         build_id=queued.build_id,
         project_id=queued.project_id,
         project=queued.project,
         sha=command.sha,
         ref=command.ref,
-        protected=any(fnmatchcase(branch, pattern) for pattern in queued.project.protected_branches),
+        protected=is_protected_ref(command.ref, queued.project.protected_branches),
         available_steps=command.available_steps,
         jobs=command.jobs,
         local_id=queued.local_id,
@@ -148,8 +149,10 @@ def killed_event(build: Build, *, graceful: bool) -> BuildKilled:
 
 
 def finished_by_kill_event(build: Build, milliseconds: int) -> BuildFinished:
-    output = f"The build ended with exit code {KILLED_EXIT_CODE}: {KILLED_MESSAGE}"
-    return finished_event(build, BuildStatus.KILLED, KILLED_EXIT_CODE, KILLED_MESSAGE, output, milliseconds)
+    newer = build.superseded_by
+    message = KILLED_MESSAGE if newer is None else f"Superseded by build {newer}"
+    output = f"The build ended with exit code {KILLED_EXIT_CODE}: {message}"
+    return finished_event(build, BuildStatus.KILLED, KILLED_EXIT_CODE, message, output, milliseconds)
 
 
 def finished_event(

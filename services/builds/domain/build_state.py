@@ -49,6 +49,7 @@ class Build:
     duration_ms: int = 0  # total duration in the build's earlier BuildFinished events
     rerun_job_ids: tuple[int, ...] = ()  # jobs to run again once the concurrency group allows it
     was_started: bool = False
+    superseded_by: int | None = None  # number of the newer build because of which the build was killed
     priority: int = 0
     round: int = 0  # how many times the build was resumed
 
@@ -56,6 +57,13 @@ class Build:
     def has_cleanup(self) -> bool:
         """Whether a job that is queued or running has cleanup steps."""
         return any(self.graph.jobs[job_id].has_cleanup for job_id in self.graph.queued)
+
+    def can_be_superseded(self, ref: str, newer_build_id: int, *, running: bool) -> bool:
+        """Whether a newer push of the ref may kill the build: never one that a user launched or resumed."""
+        if self.queued is None or self.queued.delivery_id is None or self.rerun_job_ids:
+            return False
+        is_started = self.phase not in (Phase.QUEUED, Phase.PLANNED)
+        return self.queued.ref == ref and self.queued.build_id < newer_build_id and (running or not is_started)
 
     @property
     def launch(self) -> BuildQueued:
@@ -75,15 +83,17 @@ def evolve(build: Build, event: BuildEvent) -> Build:
             return replace(build, phase=Phase.PLANNED, planned=event, graph=graph, ever_queued=queued)
         case BuildStarted():
             return replace(build, phase=Phase.RUNNING)
-        case BuildKilled(graceful=graceful):
-            return replace(build, phase=Phase.CANCELING) if graceful else build
+        case BuildKilled(graceful=graceful, superseded_by=newer):
+            phase = Phase.CANCELING if graceful else build.phase
+            return replace(build, phase=phase, superseded_by=newer or build.superseded_by)
         case BuildPriorityChanged(priority=priority):
             return replace(build, priority=priority)
         case BuildJobsChanged():
             return _after_advance(build, event)
         case BuildResumed(needs_lane=needs_lane, job_ids=job_ids):
             phase = Phase.RESUMED if needs_lane else Phase.PLANNED
-            return replace(build, phase=phase, rerun_job_ids=job_ids, round=build.round + 1)
+            round_ = build.round + 1
+            return replace(build, phase=phase, rerun_job_ids=job_ids, round=round_, superseded_by=None)
         case BuildFinished():
             return _after_finish(build, event)
         case BuildDeleted():

@@ -13,6 +13,7 @@ from contracts.builds import (
     Priority,
     Section,
 )
+from contracts.projects import PullRequest, SupersededBuilds
 from libs.eventstore.decider import InternalCommand
 
 
@@ -31,10 +32,12 @@ class LaunchBuild(InternalCommand, wire_name="QueueBuild"):
     sha: str | None = None  # the pushed commit, if a webhook launched the build
     ref: str | None = None  # the pushed ref; None: the project's branch
     before_sha: str = ""  # commit of the ref before the push
-    source: str = "web"  # push, web (after a login), api (with a personal token) or schedule
+    source: str = "web"  # push, merge_request_event, web (after a login), api (with a personal token) or schedule
     delivery_id: str | None = None  # webhook delivery that launched the build
     variables: tuple[LaunchVariable, ...] = ()
     schedule: LaunchSchedule | None = None
+    supersedes: SupersededBuilds = SupersededBuilds.KEEP  # which older builds of its branch the build cancels
+    pull_request: PullRequest | None = None
     timeout_seconds: int = 3600
     max_attempts: int = 3
 
@@ -99,6 +102,18 @@ class StopBuild(InternalCommand, wire_name="KillBuild"):
     """Kill a build, with its duration so far. Its cleanup steps run first. A second kill finishes it immediately."""
 
     build_id: int
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True)
+class SupersedeBuild(InternalCommand):
+    """Kill a build of a push because of a newer one of the same ref. Other builds stay as they are."""
+
+    build_id: int
+    ref: str
+    newer_build_id: int
+    newer_local_id: int
+    running: bool = False  # whether a build that was started is killed, too
     duration_ms: int = 0
 
 

@@ -61,7 +61,9 @@ def compile_pipeline(content: bytes, context: PipelineContext, timeout_seconds: 
     variables = parse_variables(top.get("variables"), "`variables`")
     allowed = _evaluate_workflow(top, context, variables, warnings)
     stages = _parse_stages(top)
-    file = FileSettings(context, stages, variables | allowed, timeout_seconds, max_attempts)
+    file = FileSettings(
+        context, stages, variables | allowed, timeout_seconds, max_attempts, has_workflow_rules=_has_workflow_rules(top)
+    )
     drafts = []
     for name, node in top.members.items():
         if _is_job(name, node, top):
@@ -112,6 +114,11 @@ def _evaluate_workflow(
     if rule is None or rule.when == "never":
         raise SpecInvalid(f"{rules.position}: the rules of `workflow` allow no pipeline for {context.ref_name}")
     return dict(rule.variables)
+
+
+def _has_workflow_rules(top: MappingNode) -> bool:
+    workflow = top.get("workflow")
+    return workflow is not None and as_mapping(workflow, "`workflow`").get("rules") is not None
 
 
 def _parse_stages(top: MappingNode) -> tuple[str, ...]:

@@ -82,6 +82,7 @@ class FileSettings:
     variables: Mapping[str, PlannedVariable]
     timeout_seconds: int  # upper limit for the timeout of a job
     max_attempts: int
+    has_workflow_rules: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def parse_job(name: str, job: MappingNode, file: FileSettings, warn: Warn) -> Jo
     if stage not in file.stages:
         fail(job.position_of("stage"), f"{label} has the stage `{stage}`, which is not one of {', '.join(file.stages)}")
     values = context_values(file.context, variables.values(), {"CI_JOB_NAME": name, "CI_JOB_STAGE": stage})
-    rule = _evaluate_rules(job, label, file.context, values, warn)
+    rule = _evaluate_rules(job, label, file, values, warn)
     if rule is None:
         return None
     when, allowed = _start_condition(job, label, rule, warn)
@@ -187,14 +188,17 @@ def _warn_about_keywords(job: MappingNode, label: str, warn: Warn) -> None:
 
 
 def _evaluate_rules(
-    job: MappingNode, label: str, context: PipelineContext, values: Mapping[str, str], warn: Warn
+    job: MappingNode, label: str, file: FileSettings, values: Mapping[str, str], warn: Warn
 ) -> RuleResult | None:
     rules = job.get("rules")
     if rules is None:
-        return RuleResult() if conditions.matches_only_except(job, label, context, values, warn) else None
+        is_included = conditions.matches_only_except(
+            job, label, file.context, values, warn, has_workflow_rules=file.has_workflow_rules
+        )
+        return RuleResult() if is_included else None
     if job.get("only", "except") is not None:
         fail(job.position_of("rules"), f"{label} has `rules`, and `only` or `except` as well")
-    return conditions.match_rules(rules, label, context, values, warn)
+    return conditions.match_rules(rules, label, file.context, values, warn)
 
 
 Start = Literal["on_success", "on_failure", "always", "manual"]

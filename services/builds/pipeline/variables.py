@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from contracts.builds import LaunchedProject, LaunchVariable, PlannedVariable
+from contracts.projects import PullRequest
 from libs.launches.variable_rules import NAME_PATTERN
 from libs.version import VERSION
 from services.builds.pipeline.context import PipelineContext
@@ -88,7 +89,9 @@ def build_variables(context: PipelineContext) -> dict[str, str]:
         "CI_COMMIT_REF_NAME": name,
         "CI_COMMIT_REF_SLUG": to_slug(name),
         "CI_COMMIT_REF_PROTECTED": "true" if context.protected else "false",
-        **({"CI_COMMIT_TAG": name} if context.is_tag else {"CI_COMMIT_BRANCH": name}),
+        **({"CI_COMMIT_TAG": name} if context.is_tag else {}),
+        **({"CI_COMMIT_BRANCH": name} if context.is_branch else {}),
+        **(_merge_request_variables(context.pull_request, context.ref) if context.pull_request else {}),
         **(
             {
                 "CI_COMMIT_MESSAGE": context.message,
@@ -108,6 +111,18 @@ def build_variables(context: PipelineContext) -> dict[str, str]:
         "GITLAB_USER_ID": str(context.initiator_id),
         "GITLAB_USER_LOGIN": context.initiator,
         "GITLAB_USER_NAME": context.initiator,
+    }
+
+
+def _merge_request_variables(request: PullRequest, ref: str) -> dict[str, str]:
+    return {
+        "CI_MERGE_REQUEST_ID": str(request.number),
+        "CI_MERGE_REQUEST_IID": str(request.number),
+        "CI_MERGE_REQUEST_REF_PATH": ref,
+        "CI_MERGE_REQUEST_TITLE": request.title,
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": request.source_branch,
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": request.target_branch,
+        "CI_MERGE_REQUEST_EVENT_TYPE": "detached",
     }
 
 

@@ -59,7 +59,10 @@ class GitMirrors:
 
         Raises NoSuchRef and RepositoryUnreachable.
         """
-        ref_name = "HEAD" if branch == "*" else f"refs/heads/{branch}"
+        return await self.resolve_ref(url, "HEAD" if branch == "*" else f"refs/heads/{branch}", ssh_key)
+
+    async def resolve_ref(self, url: str, ref_name: str, ssh_key: str | None = None) -> ResolvedRef:
+        """Return the commit of a ref: `refs/...` or HEAD. Raises NoSuchRef and RepositoryUnreachable."""
         bare_url, _ = git_env.split_credentials(url)
         if bare_url.startswith("/"):
             return await resolve_local(bare_url, ref_name)
@@ -73,7 +76,8 @@ class GitMirrors:
             elif name == ref_name:
                 sha = value
         if not sha:
-            raise NoSuchRef("the repository is empty" if branch == "*" else f"the branch {branch} does not exist")
+            name = ref_name.removeprefix("refs/heads/")
+            raise NoSuchRef("the repository is empty" if ref_name == "HEAD" else f"the branch {name} does not exist")
         return ResolvedRef(sha, ref)
 
     async def read_file(self, url: str, resolved: ResolvedRef, path: str, ssh_key: str | None = None) -> bytes:
@@ -89,6 +93,12 @@ class GitMirrors:
         if len(content) <= MAX_CACHE_BYTES:
             self._file_cache[key] = content
         return content
+
+    async def peel(self, url: str, resolved: ResolvedRef, ssh_key: str | None = None) -> ResolvedRef:
+        """Return the ref with its commit if it has the hash of an annotated tag. Raises as `read_file`."""
+        async with self._mirror_with_commit(url, resolved, ssh_key) as mirror:
+            output = await run_local_git(mirror, "rev-parse", "--verify", f"{resolved.sha}^{{commit}}")
+        return ResolvedRef(output.decode().strip(), resolved.ref)
 
     async def read_message(self, url: str, resolved: ResolvedRef) -> str:
         """Return the message of a commit that was fetched before, or an empty text if its mirror was evicted."""

@@ -5,8 +5,8 @@ from uuid import uuid4
 
 from contracts.builds import LaunchedProject, QueueBuild
 from contracts.errors import RequestRejected
-from contracts.projects import GetLaunchSettings, LaunchSettings, Visibility
-from libs.branch_names import BRANCH_REF_PREFIX, is_branch_name
+from contracts.projects import GetLaunchSettings, LaunchSettings, SupersededBuilds, Visibility
+from libs.branch_names import BRANCH_REF_PREFIX, is_branch_name, is_pull_request_ref
 from libs.launches.variable_rules import check_variables
 from libs.service.declaration import Context
 from services.builds.domain.internal_commands import LaunchBuild
@@ -48,9 +48,17 @@ async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
         queued_at=ctx.metadata.at,
         project=LaunchedProject.model_validate(settings.model_dump(include=set(LaunchedProject.model_fields))),
         initiator_id=actor.id,
+        supersedes=_supersedes(command, settings),
         timeout_seconds=ctx.settings.build_timeout_seconds,
         max_attempts=MAX_JOB_ATTEMPTS,
     )
+
+
+def _supersedes(command: QueueBuild, settings: LaunchSettings) -> SupersededBuilds:
+    """Return which older builds the build cancels: only a push of a branch or of a pull request cancels any."""
+    ref = command.ref or ""
+    is_push = command.delivery_id is not None and (ref.startswith(BRANCH_REF_PREFIX) or is_pull_request_ref(ref))
+    return settings.superseded_builds if is_push else SupersededBuilds.KEEP
 
 
 def _choose_branch(command: QueueBuild) -> QueueBuild:

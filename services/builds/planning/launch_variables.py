@@ -1,7 +1,6 @@
 """Variables of a launch: who may set them."""
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from contracts.builds import LaunchVariable
 from contracts.errors import RequestRejected
@@ -12,6 +11,7 @@ from libs.permissions.projections import list_companies_of
 from libs.permissions.rule import allows
 from libs.service.declaration import Context
 from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets
+from services.builds.domain.protected_refs import is_protected_ref
 
 ANY_BRANCH = "*"
 
@@ -50,7 +50,7 @@ async def reject_secret_names(ctx: Context, project_id: int, variables: Sequence
 
 def is_protected(branch: str, protected_branches: Sequence[str]) -> bool:
     """Return whether the branch is protected. `*` counts as protected: the name of the default branch is unknown."""
-    return branch == ANY_BRANCH or any(fnmatchcase(branch, pattern) for pattern in protected_branches)
+    return branch == ANY_BRANCH or is_protected_ref(f"{BRANCH_REF_PREFIX}{branch}", protected_branches)
 
 
 def _explain_denial(branch: str) -> str:

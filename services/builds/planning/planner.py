@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, replace
-from uuid import uuid4
 
 from contracts.builds import (
     BuildQueued,
@@ -11,16 +10,21 @@ from contracts.builds import (
     ConcurrencySlotGranted,
     KillBuild,
     LaunchedProject,
-    PlannedJob,
-    PlannedStep,
 )
 from libs import git_env
-from libs.branch_names import BRANCH_REF_PREFIX
+from libs.branch_names import BRANCH_REF_PREFIX, TAG_REF_PREFIX
 from libs.eventstore.decider import AnyCommand, RecordedEvent
 from libs.observability.tracing import child_span
 from libs.service.declaration import Context
-from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets, with_owner
+from services.builds.dispatch.job_secrets import (
+    ProjectDeletedError,
+    is_trusted,
+    load_job_secrets,
+    with_owner,
+    without_secrets,
+)
 from services.builds.domain.internal_commands import FailBuild, PlanBuild
+from services.builds.execution.superseded_builds import cancel_superseded
 from services.builds.pipeline.compiler import Pipeline, compile_pipeline, is_pipeline
 from services.builds.pipeline.context import PipelineContext, create_context
 from services.builds.pipeline.document.includes import IncludesRequired
@@ -28,7 +32,8 @@ from services.builds.pipeline.rules.repository_tree import RepositoryTree, needs
 from services.builds.planning.git_mirror import GitMirrors, NoSuchFile
 from services.builds.planning.git_process import RepositoryUnreachable
 from services.builds.planning.local_refs import NoSuchRef, ResolvedRef
-from services.builds.planning.spec import Spec, SpecInvalid, SpecUnreadable, parse_spec
+from services.builds.planning.planned_jobs import single_job, with_ids
+from services.builds.planning.spec import SpecInvalid, SpecUnreadable, parse_spec
 from services.builds.policies import on_slot_granted
 from services.builds.projections import new_build_row
 from services.builds.queries.initiators import with_initiator_name
@@ -57,9 +62,11 @@ class Planner:
         """Plan a build after BuildQueued or, where builds may not run concurrently, after ConcurrencySlotGranted.
 
         A build that is already planned when it gets the slot was resumed, so it continues. A build that no longer needs
-        the slot returns it.
+        the slot returns it. A build of a push first cancels the builds that it supersedes.
         """
         build = await self._load_build(ctx, recorded)
+        if build is not None and not build.finished and isinstance(recorded.event, BuildQueued):
+            await cancel_superseded(ctx, recorded.event, self.find_head)
         if isinstance(recorded.event, ConcurrencySlotGranted) and (command := on_slot_granted(recorded.event, build)):
             await ctx.send(command)
             return
@@ -109,9 +116,17 @@ class Planner:
             sha=resolved.sha,
             ref=resolved.ref,
             available_steps=tuple(step.name for step in spec.steps),
-            jobs=(_single_job(build, spec, job_id, local_id),),
+            jobs=(single_job(build, spec, job_id, local_id),),
             served_by_hash=self._is_served_by_hash(build),
         )
+
+    async def find_head(self, ctx: Context, project: LaunchedProject, ref: str) -> str | None:
+        """Return the present commit of a ref of the repository. None: it does not exist, or cannot be read."""
+        try:
+            url, ssh_key = await self._authenticated_url(ctx, project)
+            return (await self._get_mirrors(ctx).resolve_ref(url, ref, ssh_key)).sha
+        except (NoSuchRef, RepositoryUnreachable, ProjectDeletedError):
+            return None
 
     async def compile_build(self, ctx: Context, build: BuildRow) -> CompiledBuild:
         """Compile the pipeline of a build, or read its spec file as a pipeline with one job, without ids.
@@ -122,7 +137,7 @@ class Planner:
         if is_pipeline(build.project.spec_file_path if build.project else ""):
             return await self._compile_pipeline(ctx, build)
         resolved, content = await self._read_spec_file(ctx, build)
-        return CompiledBuild(resolved, Pipeline((_single_job(build, parse_spec(content), 0, 0),), ()))
+        return CompiledBuild(resolved, Pipeline((single_job(build, parse_spec(content), 0, 0),), ()))
 
     async def _compile_pipeline(self, ctx: Context, build: BuildRow) -> CompiledBuild:
         resolved, content = await self._read_spec_file(ctx, build)
@@ -130,6 +145,8 @@ class Planner:
         build = await with_initiator_name(ctx, build)
         context = create_context(build, resolved.ref, resolved.sha, ctx.settings.url, default_branch, message)
         secrets = await load_job_secrets(ctx, build.project_id, None)
+        if not is_trusted(build, resolved.ref):
+            secrets = without_secrets(secrets)
         context = replace(
             context,
             project=with_owner(context.project, secrets),
@@ -152,7 +169,7 @@ class Planner:
             sha=resolved.sha,
             ref=resolved.ref,
             available_steps=(),
-            jobs=tuple(_with_ids(build, job, job_id, local_id) for job, job_id, local_id in numbered),
+            jobs=tuple(with_ids(build, job, job_id, local_id) for job, job_id, local_id in numbered),
             warnings=pipeline.warnings,
             default_branch=compiled.default_branch,
             message=compiled.message,
@@ -226,59 +243,31 @@ class Planner:
         project = build.project
         if project is None:
             raise NoSuchRef("the build has no project")
-        if self._mirrors is None:
-            folder = ctx.settings.data / "repositories" / ctx.settings.instance
-            self._mirrors = GitMirrors(
-                folder, ctx.settings.mirror_megabytes * 1024**2, ctx.settings.repository_networks
-            )
+        mirrors = self._get_mirrors(ctx)
         url, ssh_key = await self._authenticated_url(ctx, project)
         # as in Free Commit, the first slash is dropped wherever it is
         path = project.spec_file_path.replace("/", "", 1)
         if build.pinned_sha:
             resolved = ResolvedRef(build.pinned_sha, build.pinned_ref or f"refs/heads/{project.branch}")
+            if resolved.ref.startswith(TAG_REF_PREFIX):
+                resolved = await mirrors.peel(url, resolved, ssh_key)
         else:
             branch = (build.pinned_ref or project.branch).removeprefix(BRANCH_REF_PREFIX)
             with child_span("read branch"):
-                resolved = await self._mirrors.resolve(url, branch, ssh_key)
+                resolved = await mirrors.resolve(url, branch, ssh_key)
         with child_span("read spec file"):
-            return resolved, await self._mirrors.read_file(url, resolved, path, ssh_key)
+            return resolved, await mirrors.read_file(url, resolved, path, ssh_key)
+
+    def _get_mirrors(self, ctx: Context) -> GitMirrors:
+        if self._mirrors is None:
+            folder = ctx.settings.data / "repositories" / ctx.settings.instance
+            self._mirrors = GitMirrors(
+                folder, ctx.settings.mirror_megabytes * 1024**2, ctx.settings.repository_networks
+            )
+        return self._mirrors
 
     async def _authenticated_url(self, ctx: Context, project: LaunchedProject) -> tuple[str, str | None]:
         if git_env.is_local_url(project.repository):
             return project.repository, None
         secrets = await load_job_secrets(ctx, project.project_id, project.repository)
         return git_env.add_credentials(project.repository, secrets.repository_login), secrets.ssh_key
-
-
-def _with_ids(build: BuildRow, job: PlannedJob, job_id: int, local_id: int) -> PlannedJob:
-    steps = [PlannedStep(name=f"@{job.name}:script", script="")]
-    if job.after_commands:
-        steps.append(PlannedStep(name=f"@{job.name}:after_script", script="", after=True))
-    return job.replace(
-        job_id=job_id, job_uuid=str(uuid4()), local_id=local_id, steps=tuple(steps), delivery_id=build.delivery_id
-    )
-
-
-def _single_job(build: BuildRow, spec: Spec, job_id: int, local_id: int) -> PlannedJob:
-    """Return the only job of a Free Commit build. Its steps share variables and the working directory."""
-    skipped = set(build.ignore_steps)
-    return PlannedJob(
-        job_id=job_id,
-        job_uuid=str(uuid4()),
-        name="build",
-        local_id=local_id,
-        steps=tuple(
-            PlannedStep(
-                name=step.name,
-                script=step.script,
-                skipped=step.name in skipped,
-                on_kill=step.on_kill,
-                timeout_seconds=step.timeout_seconds,
-            )
-            for step in spec.steps
-        ),
-        image=spec.image,
-        timeout_seconds=build.timeout_seconds,
-        max_attempts=build.max_attempts,
-        delivery_id=build.delivery_id,
-    )

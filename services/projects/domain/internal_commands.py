@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from contracts.projects import Provider, Push, ScheduleVariable, Sender, Visibility
+from contracts.projects import Provider, PullRequestBuilds, Push, ScheduleVariable, Sender, Visibility
 from libs.eventstore.decider import InternalCommand
+from services.projects.domain.webhook import PullRequestChange
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,10 @@ class AddDelivery(InternalCommand):
     push: Push | None  # None: not a push event
     size: int  # bytes of the body
     digest: str  # SHA-256 of the body
+    build_tags: bool = False  # whether the project builds tags
+    change: PullRequestChange | None = None  # None: not an event of a pull request that the project may build
+    build_pull_requests: PullRequestBuilds = PullRequestBuilds.NONE
+    repository: str = field(default="", repr=False)  # URL of the project's repository
 
 
 @dataclass(frozen=True)

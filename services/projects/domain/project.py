@@ -13,6 +13,7 @@ from contracts.projects import (
     ChangeRetention,
     ChangeRetentionLimits,
     ChangeSpecFilePath,
+    ChangeTriggers,
     ChangeVisibility,
     CreateProject,
     DescribeProject,
@@ -61,6 +62,7 @@ from services.projects.domain.project_members import make_membership_events
 from services.projects.domain.repository import strip_login, validate_branch
 from services.projects.domain.validation import (
     changed_limits,
+    changed_triggers,
     require_executor_id,
     require_line,
     validate_concurrency,
@@ -80,6 +82,7 @@ ProjectCommand = (
     | ProtectBranches
     | ChangeVisibility
     | ChangeBadges
+    | ChangeTriggers
     | ChangeForge
     | SetProjectMember
     | RemoveProjectMember
@@ -185,6 +188,8 @@ def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> Proj
             return ProjectSettingsChanged(project_id=id_, protected_branches=branches or None)
         case ChangeBadges(badges=badges):
             return ProjectSettingsChanged(project_id=id_, badges=bool(badges))
+        case ChangeTriggers():
+            return ProjectSettingsChanged(project_id=id_, **changed_triggers(settings, command))
         case ChangeVisibility(visibility=None):
             raise RequestRejected("PROJECT_VISIBILITY_INVALID")
         case ChangeVisibility(visibility=Visibility() as visibility):

@@ -2,7 +2,8 @@
 
 import re
 
-from contracts.projects import ChangeRetentionLimits, CreateProject, RetentionLimits
+from contracts.messages import Payload
+from contracts.projects import BuildTriggers, ChangeRetentionLimits, ChangeTriggers, CreateProject, RetentionLimits
 from libs.eventstore.decider import RequestRejected
 from services.projects.domain.internal_commands import AddProject
 
@@ -51,6 +52,12 @@ def changed_limits(
         if not 0 <= value <= (MAX_KEPT_DAYS if name.endswith("_days") else MAX_KEPT_BUILDS):
             raise RequestRejected("PROJECT_RETENTION_INVALID")
     return changed
+
+
+def changed_triggers(present: BuildTriggers, command: ChangeTriggers) -> Payload:
+    """Return the settings of triggers that a command changes."""
+    sent = {name: getattr(command, name) for name in BuildTriggers.model_fields}
+    return {name: value for name, value in sent.items() if value is not None and value != getattr(present, name)}
 
 
 def validate_concurrency(value: bool | None) -> bool:

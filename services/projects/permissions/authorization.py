@@ -136,6 +136,7 @@ authorize = Authorization(
         contract.RenewSignatureKey: MAINTAIN,
         contract.ChangeVisibility: MAINTAIN,
         contract.ChangeBadges: MAINTAIN,
+        contract.ChangeTriggers: MAINTAIN,
         contract.ListBadgeProjects: allow_all,  # returns only what these projects publish
         contract.SetProjectMember: MAINTAIN,
         contract.RemoveProjectMember: MAINTAIN,
@@ -183,6 +184,7 @@ authorize = Authorization(
         contract.RunSchedule: MAINTAIN,
         contract.GetDelivery: check_delivery,
         contract.ListDeliveries: MAINTAIN,
+        contract.ApproveDelivery: MAINTAIN,
         # sent by services or the gateway without a user; webhooks are signed
         contract.ReceiveWebhook: allow_all,
         contract.RejectWebhook: allow_all,

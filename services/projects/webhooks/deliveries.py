@@ -6,15 +6,18 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 from contracts.errors import RequestRejected
 from contracts.identity import AccessList, ListAccess
 from contracts.projects import (
+    ApproveDelivery,
     DeliveryKey,
     DeliveryView,
     GetDeliveryKey,
     Provider,
+    PullRequestBuilds,
     ReceiveWebhook,
     RejectWebhook,
     Sender,
 )
 from libs.eventstore.decider import SYSTEM, Actor
+from libs.eventstore.repository import CommandResult
 from libs.permissions.lookups import fetch_company_members
 from libs.security.envelopes import InvalidEnvelope, encrypt_for
 from libs.security.erased_keys import KeyErased
@@ -106,6 +109,7 @@ async def _record_delivery(
 ) -> DeliveryRow:
     content, parsed = webhook.parse_request(provider, command.event, command.content_type, command.body)
     actor, sender = await _identify_sender(ctx, project, provider, parsed.sender)
+    builds_requests = project.build_pull_requests is not PullRequestBuilds.NONE
     record = AddDelivery(
         delivery_id=delivery_id,
         project_id=project.id,
@@ -113,17 +117,39 @@ async def _record_delivery(
         event=command.event[:MAX_LABEL_LENGTH],
         forge_id=command.forge_id[:MAX_LABEL_LENGTH],
         branch=project.branch,
+        build_tags=project.build_tags,
+        change=parsed.change if builds_requests else None,
+        build_pull_requests=project.build_pull_requests,
+        repository=project.repository,
         sealed_sender=await ctx.vault.encrypt(f"project-{project.id}", parsed.sender) if parsed.sender else "",
         sender=sender,
         push=parsed.push,
         size=len(command.body),
         digest=digest,
     )
-    if ignore_reason(record) is None:
+    if ignore_reason(record) is None and not _is_of_fork(record):
         # stored before the event is recorded, so that an accepted delivery always has its payload
         await payloads.store_payload(ctx, project.id, delivery_id, content)
     reply = await ctx.send(record, actor=actor)
     return DeliveryRow.model_validate(reply.row)
+
+
+def _is_of_fork(record: AddDelivery) -> bool:
+    """Whether the delivery is about a commit of a fork. Its build does not get the payload."""
+    return record.change is not None and record.change.pull_request.is_fork
+
+
+async def prepare_approval(ctx: Context, command: ApproveDelivery) -> ApproveDelivery:
+    """Check that the project still exists and builds forks. Raises PROJECT_NOT_FOUND and DELIVERY_STATUS."""
+    project = await require_project(ctx, command.project_id)
+    if project.build_pull_requests is not PullRequestBuilds.FORKS:
+        raise RequestRejected("DELIVERY_STATUS", "The project does not build pull or merge requests of forks.")
+    return command
+
+
+async def show_approved(ctx: Context, _command: ApproveDelivery, result: CommandResult[DeliveryRow]) -> DeliveryView:
+    """Return the approved delivery. Its build is queued."""
+    return await load_view(ctx, result.row)
 
 
 async def _identify_sender(

@@ -1,4 +1,4 @@
-"""Webhook requests of GitHub and GitLab: push bodies, and headers with signature or token."""
+"""Webhook requests of GitHub, Gitea and GitLab: bodies, and headers with signature or token."""
 
 import hashlib
 import hmac
@@ -96,6 +96,71 @@ def gitlab_push_body(after: str, ref: str = "refs/heads/main", username: str = "
         "repository": {"name": "Mill", "url": "git@forge.example:octo/mill.git", "visibility_level": 0},
     }
     return json.dumps(push | more).encode()
+
+
+def github_pull_request_body(
+    sha: str, action: str = "opened", number: int = 1, login: str = "Octo-Ada", *, fork: bool = False, **more: Any
+) -> bytes:
+    """Return the body of a pull request with the members that GitHub and Gitea share. `more`: members to replace."""
+    base = {
+        "id": 186853002,
+        "name": "mill",
+        "full_name": "octo/mill",
+        "clone_url": "https://forge.example/octo/mill.git",
+    }
+    other = {"id": 99, "name": "mill", "full_name": "eve/mill", "clone_url": "https://forge.example/eve/mill.git"}
+    source = other if fork else base
+    request = {
+        "id": 191568743,
+        "number": number,
+        "state": "open",
+        "title": "Turn the wheel faster",
+        "user": {"login": login, "id": 21031067},
+        "body": "This is a pretty simple change.",
+        "head": {"label": "octo:faster", "ref": "faster", "sha": sha, "repo": source},
+        "base": {"label": "octo:main", "ref": "main", "sha": "f" * 40, "repo": base},
+        "merged": False,
+    }
+    event = {
+        "action": action,
+        "number": number,
+        "pull_request": request,
+        "repository": base,
+        "sender": {"login": login, "id": 21031067},
+    }
+    return json.dumps(event | more).encode()
+
+
+def gitlab_merge_request_body(sha: str, action: str = "open", *, fork: bool = False, **attributes: Any) -> bytes:
+    """Return the body of a merge request. `attributes`: members of its `object_attributes` to replace or add."""
+    project = {
+        "id": 15,
+        "name": "Mill",
+        "path_with_namespace": "octo/mill",
+        "git_http_url": "https://forge.example/octo/mill.git",
+    }
+    request = {
+        "id": 99,
+        "iid": 1,
+        "target_branch": "main",
+        "source_branch": "faster",
+        "source_project_id": 16 if fork else 15,
+        "target_project_id": 15,
+        "title": "Turn the wheel faster",
+        "state": "opened",
+        "action": action,
+        "last_commit": {"id": sha, "message": "Turn the wheel\n\nfaster", "title": "Turn the wheel"},
+        "url": "https://forge.example/octo/mill/-/merge_requests/1",
+    }
+    event = {
+        "object_kind": "merge_request",
+        "event_type": "merge_request",
+        "user": {"id": 4, "name": "Ada Lovelace", "username": "tanuki-ada"},
+        "project": project,
+        "object_attributes": request | attributes,
+        "changes": {},
+    }
+    return json.dumps(event).encode()
 
 
 def sign(key: str, body: bytes) -> str:

@@ -74,6 +74,14 @@ def test_a_branch_is_fetched_by_name() -> None:
     assert git["refspecs"] == ["+refs/heads/feature/x:refs/remotes/origin/feature/x"]
 
 
+@pytest.mark.parametrize("ref", ["refs/pull/7/head", "refs/merge-requests/7/head"])
+def test_a_pull_request_is_fetched_by_its_head_in_the_repository(ref: str) -> None:
+    by_ref = build_job_payload(ASSIGNMENT.replace(ref=ref, served_by_hash=False), OFFER)["git_info"]
+    assert (by_ref["ref_type"], by_ref["refspecs"]) == ("branch", [f"+{ref}:{ref}"])
+    by_hash = build_job_payload(ASSIGNMENT.replace(ref=ref, served_by_hash=True), OFFER)["git_info"]
+    assert by_hash["refspecs"] == [f"+{ASSIGNMENT.sha}:{ref}"]
+
+
 def test_a_tag_is_fetched_by_its_tag_ref() -> None:
     git = build_job_payload(ASSIGNMENT.replace(ref="refs/tags/v1"), OFFER)["git_info"]
     assert (git["ref"], git["ref_type"], git["refspecs"]) == ("v1", "tag", ["+refs/tags/v1:refs/tags/v1"])

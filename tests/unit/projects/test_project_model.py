@@ -15,18 +15,21 @@ from contracts.projects import (
     ChangeRetention,
     ChangeRetentionLimits,
     ChangeSpecFilePath,
+    ChangeTriggers,
     ChangeVisibility,
     DescribeProject,
     ForgeKind,
     ProjectDeleted,
     ProjectRole,
     ProtectBranches,
+    PullRequestBuilds,
     RemoveProjectMember,
     RenameProject,
     SetProjectCredential,
     SetProjectDevelopers,
     SetProjectExecutor,
     SetProjectMember,
+    SupersededBuilds,
     Visibility,
 )
 from services.projects.domain.internal_commands import (
@@ -60,6 +63,9 @@ NEW_PROJECT: Mapping[str, object] = {
     "allow_concurrent_execution": True,
     "protected_branches": None,
     "badges": False,
+    "superseded_builds": SupersededBuilds.KEEP,
+    "build_tags": False,
+    "build_pull_requests": PullRequestBuilds.NONE,
     "visibility": Visibility.INTERNAL,
     "forge_kind": ForgeKind.NONE,
     "forge_secret": "",
@@ -132,6 +138,9 @@ def values_of(command: ProjectCommand) -> dict[str, object] | str:
             return {"protected_branches": branches or None}
         case ChangeBadges(badges=badges):
             return {"badges": bool(badges)}
+        case ChangeTriggers(superseded_builds=superseded, build_tags=tags, build_pull_requests=requests):
+            sent = {"superseded_builds": superseded, "build_tags": tags, "build_pull_requests": requests}
+            return {name: value for name, value in sent.items() if value is not None}
         case ChangeVisibility(visibility=visibility):
             return {"visibility": visibility} if visibility else "PROJECT_VISIBILITY_INVALID"
         case ChangeForge(kind=kind, secret=secret):
@@ -228,6 +237,13 @@ class ProjectMachine(DeciderMachine[ProjectsModel]):
                 st.builds(ChangeConcurrency, project_id=ids, allow_concurrent_execution=st.none() | st.booleans()),
                 st.builds(ProtectBranches, project_id=ids, protected_branches=st.sampled_from((None, (), ("main",)))),
                 st.builds(ChangeBadges, project_id=ids, badges=st.none() | st.booleans()),
+                st.builds(
+                    ChangeTriggers,
+                    project_id=ids,
+                    superseded_builds=st.sampled_from((*SupersededBuilds, None)),
+                    build_tags=st.none() | st.booleans(),
+                    build_pull_requests=st.sampled_from((*PullRequestBuilds, None)),
+                ),
                 st.builds(ChangeVisibility, project_id=ids, visibility=st.sampled_from((*Visibility, None))),
                 st.builds(
                     ChangeForge,

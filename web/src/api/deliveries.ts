@@ -33,3 +33,18 @@ async function loadPage(project_id: number, decision: string, per_page: number) 
     api.GET("/api/admin/projects/{project_id}/deliveries", { params: { path: { project_id }, query } }),
   );
 }
+
+/** Start the build of a fork's commit, as an administrator or as a maintainer of the project. */
+export async function approveDelivery(delivery: Delivery, scope: "admin" | "developer"): Promise<void> {
+  const params = { path: { project_id: delivery.project_id, delivery_id: delivery.id } };
+  if (scope === "admin")
+    await api.POST("/api/admin/projects/{project_id}/deliveries/{delivery_id}/approve", { params });
+  else await api.POST("/api/developer/projects/{project_id}/deliveries/{delivery_id}/approve", { params });
+}
+
+/** The deliveries of a project that wait for approval, newest first. For maintainers of the project. */
+export async function loadWaitingDeliveries(project_id: number): Promise<Delivery[]> {
+  const query = { page: 1, per_page: 20, "decision[eq]": "WAITING" };
+  const params = { path: { project_id }, query };
+  return (await dataOf(api.GET("/api/developer/projects/{project_id}/deliveries", { params }))).data;
+}

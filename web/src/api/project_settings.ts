@@ -24,6 +24,9 @@ export interface Settings extends Limits {
   protected_branches: string[];
   visibility: string;
   badges: boolean;
+  superseded_builds: string;
+  build_tags: boolean;
+  build_pull_requests: string;
 }
 
 export function settingsOf(project: Project): Settings {
@@ -39,8 +42,14 @@ export function settingsOf(project: Project): Settings {
     protected_branches: project.protected_branches,
     visibility: project.visibility ?? "internal",
     badges: project.badges ?? false,
+    superseded_builds: project.superseded_builds ?? "keep",
+    build_tags: project.build_tags ?? false,
+    build_pull_requests: project.build_pull_requests ?? "none",
   };
 }
+
+/** What webhooks start and cancel. */
+const TRIGGERS = ["superseded_builds", "build_tags", "build_pull_requests"] as const;
 
 /** Send the settings that differ. */
 export async function saveSettings(project_id: number, before: Settings, after: Settings): Promise<void> {
@@ -96,6 +105,12 @@ export async function saveSettings(project_id: number, before: Settings, after: 
     await api.PATCH("/api/developer/projects/{project_id}/visibility", { params, body: { project: { visibility } } });
   if (changed("badges"))
     await api.PATCH("/api/developer/projects/{project_id}/badges", { params, body: { project: { badges } } });
+  const triggers = TRIGGERS.filter(changed);
+  if (triggers.length > 0)
+    await api.PATCH("/api/developer/projects/{project_id}/triggers", {
+      params,
+      body: { triggers: Object.fromEntries(triggers.map((name) => [name, after[name]])) },
+    });
 }
 
 /** Where the results of builds are reported. */

@@ -15,9 +15,11 @@ export function formatBytes(bytes: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
-/** `main` for `refs/heads/main`, `tag v1` for `refs/tags/v1`. */
+/** `main` for `refs/heads/main`, `tag v1` for `refs/tags/v1`, `pull request 7` for `refs/pull/7/head`. */
 export function formatRef(ref: string | null | undefined): string {
   if (!ref) return "";
+  const request = /^refs\/(pull|merge-requests)\/(\d+)\/head$/.exec(ref);
+  if (request) return `${request[1] === "pull" ? "pull" : "merge"} request ${request[2]}`;
   return ref.replace(/^refs\/heads\//, "").replace(/^refs\/tags\//, "tag ");
 }
 

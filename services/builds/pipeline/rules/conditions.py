@@ -26,14 +26,15 @@ Warn = Callable[[str], None]
 WHEN_VALUES = ("on_success", "on_failure", "always", "manual", "delayed", "never")
 RULE_KEYS = {"if", "when", "changes", "exists", "allow_failure", "variables", "needs", "start_in", "interruptible"}
 REF_CONDITIONS: dict[str, Callable[[PipelineContext], bool]] = {
-    "branches": lambda context: not context.is_tag,
+    "branches": lambda context: context.is_branch,
     "tags": lambda context: context.is_tag,
     "pushes": lambda context: context.source == "push",
     "web": lambda context: context.source == "web",
     "api": lambda context: context.source == "api",
     "schedules": lambda context: context.source == "schedule",
+    "merge_requests": lambda context: context.pull_request is not None,
     **dict.fromkeys(
-        ("merge_requests", "triggers", "external", "pipelines", "chat", "external_pull_requests"),
+        ("triggers", "external", "pipelines", "chat", "external_pull_requests"),
         lambda _context: False,
     ),
 }
@@ -127,10 +128,21 @@ def _matches_tree(
 
 
 def matches_only_except(
-    job: MappingNode, label: str, context: PipelineContext, values: Mapping[str, str], warn: Warn
+    job: MappingNode,
+    label: str,
+    context: PipelineContext,
+    values: Mapping[str, str],
+    warn: Warn,
+    *,
+    has_workflow_rules: bool = False,
 ) -> bool:
-    """Evaluate `only` and `except`. Without `only`, all branches and tags match."""
+    """Evaluate `only` and `except`. Without `only`, all branches and tags match.
+
+    As in GitLab, pull requests match without `only` only in a pipeline that has `workflow: rules`.
+    """
     only, excluded = job.get("only"), job.get("except")
+    if only is None and context.pull_request is not None and not has_workflow_rules:
+        return False
     if only is not None and not _matches_selector(only, f"`only` of {label}", context, values, warn, every=True):
         return False
     return excluded is None or not _matches_selector(
@@ -178,6 +190,8 @@ def _matches_ref(node: Node, label: str, context: PipelineContext) -> bool:
         return False
     if ref in REF_CONDITIONS:
         return REF_CONDITIONS[ref](context)
+    if context.pull_request is not None:
+        return False  # the author of a fork chooses the name of the source branch
     if not is_pattern(ref):
         return ref == context.ref_name
     try:

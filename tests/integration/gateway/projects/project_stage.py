@@ -17,6 +17,7 @@ from tests.integration.whole.artifacts.artifact_requests import (
     job_token_header,
     multipart_body,
 )
+from tests.support.external.forge_webhooks import gitlab_headers, gitlab_push_body
 from tests.support.gateway_routes import GatewayRoute
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
 from tests.support.infrastructure.servers import Servers
@@ -107,8 +108,18 @@ async def create_project(
             "schedule_id": str(scheduled.json()["id"]),
             "runner_uuid": own_runner.uuid,
             "user_id": str(users_id["administrator"]),  # not a member of the project
+            "delivery_id": await deliver_webhook(system, project),
         },
     )
+
+
+async def deliver_webhook(system: BuildSystem, project: Body) -> str:
+    """Return the id of a delivery that starts no build, because its sender is unknown."""
+    path = f"/api/guest/webhooks/build/{project['id']}"
+    headers = gitlab_headers(project["signature_key"])
+    response = await system.http.post(path, content=gitlab_push_body("1" * 40, username="stranger"), headers=headers)
+    assert response.status_code == 200, response.text
+    return str(response.json()["delivery_id"])
 
 
 async def with_queued_builds(system: BuildSystem, project: Project) -> Project:

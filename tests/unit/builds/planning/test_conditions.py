@@ -1,14 +1,22 @@
 """Conditions of jobs: rules, only, except and workflow."""
 
+from typing import Any
+
 import pytest
 
+from contracts.projects import PullRequest
 from tests.unit.builds.planning.samples import compile_error, compile_job, compile_jobs, compile_sample
 
 TAG = {"ref": "refs/tags/v1.0"}
 BRANCH = {"ref": "refs/heads/feature/x"}
+REQUEST = {
+    "ref": "refs/pull/7/head",
+    "source": "merge_request_event",
+    "pull_request": PullRequest(number=7, title="t", source_branch="main", target_branch="main", is_fork=True),
+}
 
 
-def job_names(keyword: str, **known: str) -> list[str]:
+def job_names(keyword: str, **known: Any) -> list[str]:
     return list(compile_jobs(f"{{always: {{script: x}}, it: {{script: x, {keyword}}}}}", **known))
 
 
@@ -59,6 +67,31 @@ def test_the_condition_includes_the_job(keyword: str, known: dict[str, str]) -> 
 )
 def test_the_condition_excludes_the_job(keyword: str, known: dict[str, str]) -> None:
     assert "it" not in job_names(keyword, **known)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "is_included"),
+    [
+        ("only: [merge_requests]", True),
+        ("rules: [{if: '$CI_PIPELINE_SOURCE == \"merge_request_event\"'}]", True),
+        ("rules: [{if: $CI_MERGE_REQUEST_IID}]", True),
+        ("when: on_success", False),
+        ("except: [tags]", False),
+        ("only: [main]", False),
+        ("only: [/main/]", False),
+        ("only: [branches]", False),
+        ("only: [pushes]", False),
+        ("rules: [{if: $CI_COMMIT_BRANCH}]", False),
+    ],
+)
+def test_jobs_of_a_pull_request_must_be_meant_for_it(keyword: str, *, is_included: bool) -> None:
+    jobs = compile_jobs(f"{{always: {{script: x, only: [merge_requests]}}, it: {{script: x, {keyword}}}}}", **REQUEST)
+    assert ("it" in jobs) is is_included
+
+
+def test_with_rules_of_the_workflow_jobs_without_conditions_are_for_pull_requests_too() -> None:
+    workflow = "workflow: {rules: [{if: $CI_MERGE_REQUEST_IID}]}"
+    assert list(compile_jobs(f"{{{workflow}, it: {{script: x}}}}", **REQUEST)) == ["it"]
 
 
 def test_the_first_matching_rule_changes_the_job() -> None:

@@ -3,6 +3,7 @@
 import time
 
 from contracts.builds import PlannedVariable
+from contracts.projects import PullRequest
 from services.builds.pipeline.variables import build_variables, expand, expand_variables, to_slug
 from tests.unit.builds.planning.samples import compile_error, compile_jobs, make_context
 
@@ -89,6 +90,22 @@ def test_every_job_has_project_commit_pipeline_and_server_variables() -> None:
         "GITLAB_USER_LOGIN": "ivan",
     }
     assert expected.items() <= values.items()
+
+
+def test_a_pull_request_has_variables_of_a_merge_request_and_no_branch() -> None:
+    request = PullRequest(number=7, title="A $CI title", source_branch="main", target_branch="next", is_fork=True)
+    values = build_variables(make_context(ref="refs/pull/7/head", source="merge_request_event", pull_request=request))
+    assert {name: value for name, value in values.items() if name.startswith("CI_MERGE_REQUEST")} == {
+        "CI_MERGE_REQUEST_ID": "7",
+        "CI_MERGE_REQUEST_IID": "7",
+        "CI_MERGE_REQUEST_REF_PATH": "refs/pull/7/head",
+        "CI_MERGE_REQUEST_TITLE": "A $CI title",
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "main",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "next",
+        "CI_MERGE_REQUEST_EVENT_TYPE": "detached",
+    }
+    assert (values["CI_COMMIT_REF_NAME"], values["CI_COMMIT_REF_PROTECTED"]) == ("main", "false")
+    assert not {"CI_COMMIT_BRANCH", "CI_COMMIT_TAG"} & values.keys()
 
 
 def test_a_tag_build_has_no_branch_variable() -> None:

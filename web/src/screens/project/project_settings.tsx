@@ -128,6 +128,40 @@ export function ProjectSettings({ project, reload }: Props) {
           </>
         )}
       </SettingsForm>
+      <SettingsForm title="Pushes and pull requests" project={project} reload={reload}>
+        {(settings, change) => (
+          <>
+            <CheckBox
+              label="Build tags"
+              hint="Otherwise only pushes to branches start builds."
+              checked={settings.build_tags}
+              onChange={(build_tags) => change({ build_tags })}
+            />
+            <SelectField
+              label="Pull and merge requests"
+              hint="Builds of forks get no secrets, and start when a maintainer approves them."
+              value={settings.build_pull_requests}
+              options={[
+                ["none", "Build none"],
+                ["branches", "Build those of branches of the repository"],
+                ["forks", "Build those of forks, too"],
+              ]}
+              onChange={(build_pull_requests) => change({ build_pull_requests })}
+            />
+            <SelectField
+              label="Builds that a newer push supersedes"
+              hint="Builds that a user launched always stay."
+              value={settings.superseded_builds}
+              options={[
+                ["keep", "Keep them"],
+                ["waiting", "Cancel those that have not started"],
+                ["all", "Cancel them all"],
+              ]}
+              onChange={(superseded_builds) => change({ superseded_builds })}
+            />
+          </>
+        )}
+      </SettingsForm>
       <WebhookSettings project={project} reload={reload} />
       <ForgeSettings project={project} reload={reload} />
       <Section title="Delete">

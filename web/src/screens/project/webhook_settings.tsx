@@ -1,4 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
+import { loadWaitingDeliveries } from "../../api/deliveries.ts";
 import { listDeliveries, renewSignatureKey } from "../../api/project_settings.ts";
 import type { Project } from "../../api/projects.ts";
 import { useResource } from "../../api/resource.ts";
@@ -8,7 +9,8 @@ import { CopyField } from "../../components/copy.tsx";
 import { ConfirmButton } from "../../components/dialog.tsx";
 import { Section } from "../../components/page.tsx";
 import { RelativeTime } from "../../components/times.tsx";
-import { sentence } from "../../format/text.ts";
+import { sentence, shortSha } from "../../format/text.ts";
+import { ApproveButton } from "../webhooks/approve_button.tsx";
 
 const REVEALED_MS = 30_000;
 
@@ -16,12 +18,13 @@ const REVEALED_MS = 30_000;
 export function WebhookSettings({ project, reload }: { project: Project; reload: () => void }) {
   return (
     <Section title="Webhook">
-      <p>Add it at GitHub or GitLab to build on every push. GitHub needs the content type application/json.</p>
+      <p>Add it at the forge to build on every push. GitHub needs the content type application/json.</p>
       <h3>Address</h3>
       <CopyField label="webhook URL" text={`${window.location.origin}/api/guest/webhooks/build/${project.id}`} />
       <h3>Secret</h3>
       <SignatureKey project={project} />
       {isAdministrator() && <LastDelivery projectId={project.id} />}
+      {project.build_pull_requests === "forks" && <WaitingForks projectId={project.id} />}
       <ConfirmButton
         label="Replace the secret"
         title="Replace the secret?"
@@ -62,5 +65,27 @@ function LastDelivery({ projectId }: { projectId: number }) {
       Last delivery: <RelativeTime time={last.received_at} />, {sentence(last.decision).toLowerCase()}
       {last.reason && `: ${last.reason}`}
     </p>
+  );
+}
+
+/** Commits of forks that wait for a maintainer. */
+function WaitingForks({ projectId }: { projectId: number }) {
+  const waiting = useResource(`waiting-deliveries-${projectId}`, () => loadWaitingDeliveries(projectId));
+  if (!waiting.data?.length) return null;
+  return (
+    <>
+      <h3>Forks that wait for approval</h3>
+      <ul class="waiting-forks">
+        {waiting.data.map((delivery) => (
+          <li key={delivery.id}>
+            <p>
+              {delivery.pull_request?.title} <code>{shortSha(delivery.sha ?? "")}</code>
+              {delivery.sender && ` of ${delivery.sender}`}, <RelativeTime time={delivery.received_at} />
+            </p>
+            <ApproveButton delivery={delivery} scope="developer" reload={waiting.reload} />
+          </li>
+        ))}
+      </ul>
+    </>
   );
 }

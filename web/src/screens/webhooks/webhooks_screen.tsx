@@ -10,6 +10,7 @@ import { RelativeTime } from "../../components/times.tsx";
 import { formatBytes, formatRef, plural, shortSha } from "../../format/text.ts";
 import { location, setQuery, url } from "../../router/location.ts";
 import { HistoryLink } from "../history/history_link.tsx";
+import { ApproveButton } from "./approve_button.tsx";
 import { decisionStyle, remedy } from "./decision.ts";
 
 const PAGE = 50;
@@ -38,7 +39,11 @@ export default function WebhooksScreen() {
         {(data) => (
           <>
             <Filters projects={data.projects} projectId={projectId} decision={decision} />
-            {data.deliveries.length ? <DeliveryTable {...data} /> : <NoDeliveries isFiltered={decision !== ""} />}
+            {data.deliveries.length ? (
+              <DeliveryTable {...data} reload={resource.reload} />
+            ) : (
+              <NoDeliveries isFiltered={decision !== ""} />
+            )}
             {data.hasMore &&
               (projectId === null ? (
                 <p class="more hint">
@@ -85,6 +90,7 @@ function Filters({
         <select value={decision} onChange={({ currentTarget }) => setQuery({ decision: currentTarget.value })}>
           <option value="">All decisions</option>
           <option value="ACCEPTED">Started a build</option>
+          <option value="WAITING">Waits for approval</option>
           <option value="IGNORED">Ignored</option>
           <option value="REFUSED">Refused</option>
         </select>
@@ -106,7 +112,7 @@ function NoDeliveries({ isFiltered }: { isFiltered: boolean }) {
   );
 }
 
-function DeliveryTable({ deliveries, projects }: Deliveries) {
+function DeliveryTable({ deliveries, projects, reload }: Deliveries & { reload: () => void }) {
   return (
     <Table
       caption="Deliveries"
@@ -139,7 +145,16 @@ function DeliveryTable({ deliveries, projects }: Deliveries) {
         },
         { name: "Sender", cell: ({ sender }) => sender ?? <span class="muted">–</span> },
         { name: "Received", kind: "narrow", cell: ({ received_at }) => <RelativeTime time={received_at} /> },
-        { name: "Actions", kind: "actions", cell: ({ id }) => <HistoryLink kind="delivery" id={id} /> },
+        {
+          name: "Actions",
+          kind: "actions",
+          cell: (delivery) => (
+            <>
+              {delivery.decision === "WAITING" && <ApproveButton delivery={delivery} scope="admin" reload={reload} />}
+              <HistoryLink kind="delivery" id={delivery.id} />
+            </>
+          ),
+        },
       ]}
     />
   );

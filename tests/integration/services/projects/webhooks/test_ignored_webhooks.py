@@ -50,7 +50,7 @@ async def test_a_github_webhook_that_triggers_no_build_is_ignored_and_recorded(
     ("event", "body", "code"),
     [
         ("Push Hook", gitlab_push_body(NULL_COMMIT, username="tanuki-erin"), "WEBHOOK_BRANCH_DELETED"),
-        ("Tag Push Hook", gitlab_push_body(UNKNOWN_SHA, "refs/tags/v1", "tanuki-erin"), "WEBHOOK_EVENT_IGNORED"),
+        ("Tag Push Hook", gitlab_push_body(UNKNOWN_SHA, "refs/tags/v1", "tanuki-erin"), "WEBHOOK_REF_IGNORED"),
         ("Issue Hook", b'{"user": {"username": "tanuki-erin"}}', "WEBHOOK_EVENT_IGNORED"),
         ("Push Hook", gitlab_push_body(UNKNOWN_SHA, username="octo-erin"), "WEBHOOK_SENDER_UNKNOWN"),
         ("Push Hook", gitlab_push_body(UNKNOWN_SHA, username="", user_name=""), "WEBHOOK_SENDER_UNKNOWN"),

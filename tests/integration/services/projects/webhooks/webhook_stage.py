@@ -65,13 +65,19 @@ class WebhookStage:
         username = f"user-{uuid4().hex[:8]}"
         return await self.create(RegisterUser(username=username, password="millwheel-7", roles=roles, **names))
 
-    async def create_project(self, *developers: int, branch: str = "main") -> WebhookProject:
+    async def create_project(
+        self,
+        *developers: int,
+        branch: str = "main",
+        repository: Path | None = None,
+        spec_file_path: str = "/headrace.yaml",
+    ) -> WebhookProject:
         (default,) = Page.model_validate_json(await self.caller.query(ListExecutors())).rows
         wanted = CreateProject(
             name=f"mill {uuid4().hex[:6]}",
-            repository=str(self.repository),
+            repository=str(repository or self.repository),
             branch=branch,
-            spec_file_path="/headrace.yaml",
+            spec_file_path=spec_file_path,
             allow_concurrent_execution=True,
             executor_id=default["id"],
             developers_id=developers,

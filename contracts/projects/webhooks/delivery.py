@@ -8,6 +8,7 @@ from pydantic import Base64Bytes, Field
 
 from contracts.messages import Command, Event, Message, Query, Sensitive
 from contracts.paging import FilteredPageRequest
+from contracts.projects.webhooks.pull_request import PullRequest
 
 Provider = Literal["github", "gitlab"]
 
@@ -15,18 +16,26 @@ IGNORE_REASONS: dict[str, str] = {
     "WEBHOOK_SENDER_UNKNOWN": "No user of this server has the sender's name at the forge.",
     "WEBHOOK_SENDER_DISABLED": "The sender's user is disabled.",
     "WEBHOOK_SENDER_NOT_ALLOWED": "The sender's user may not launch builds of the project.",
-    "WEBHOOK_EVENT_IGNORED": "Only push events start builds.",
-    "WEBHOOK_REF_IGNORED": "Only pushes to branches start builds; this push is to a tag or has no ref.",
-    "WEBHOOK_BRANCH_DELETED": "The push deleted the branch.",
-    "WEBHOOK_BRANCH_IGNORED": "The push is to another branch than the project's.",
-    "WEBHOOK_SKIP_REQUESTED": "The message of the pushed commit contains [skip ci] or [ci skip].",
+    "WEBHOOK_EVENT_IGNORED": "Only pushes start builds, and pull or merge requests if the project builds them.",
+    "WEBHOOK_REF_IGNORED": "The push is to a tag, which the project does not build, or has no ref.",
+    "WEBHOOK_BRANCH_DELETED": "The push deleted the branch or tag.",
+    "WEBHOOK_BRANCH_IGNORED": "The push is to another branch than the project's, or the pull request into another one.",
+    "WEBHOOK_PULL_REQUEST_UNCHANGED": "The pull or merge request has no new commits.",
+    "WEBHOOK_REPOSITORY_MISMATCH": "The pull or merge request is not of the project's repository.",
+    "WEBHOOK_FORK_IGNORED": "The project does not build pull or merge requests of forks.",
+    "WEBHOOK_SKIP_REQUESTED": "The commit message contains [skip ci] or [ci skip], or the push has the option ci.skip.",
 }
 """Codes of valid deliveries that start no build, with their meaning. They are not errors: the HTTP status is 200."""
+
+
+APPROVAL_REQUIRED = "WEBHOOK_APPROVAL_REQUIRED"
+APPROVAL_REASON = "The commit comes from a fork. A maintainer of the project has to approve its build."
 
 
 class DeliveryDecision(StrEnum):
     ACCEPTED = "ACCEPTED"  # a build is queued
     IGNORED = "IGNORED"  # valid, but starts no build
+    WAITING = "WAITING"  # a build is queued when a maintainer approves it
     REFUSED = "REFUSED"  # not from the forge, or invalid
 
 
@@ -83,7 +92,7 @@ class Push(Message):
     sha: str  # commit of the ref after the push; empty if the push deleted the ref
     deleted: bool
     before: str = ""  # commit of the ref before the push; empty for a new ref
-    skip: bool = False  # the message of the new commit contains [skip ci] or [ci skip]
+    skip: bool = False  # the message of the new commit, or an option of the push, says that it is not to be built
 
 
 class DeliveryAccepted(Event):
@@ -101,6 +110,34 @@ class DeliveryAccepted(Event):
     before_sha: str = ""  # commit of the ref before the push
     size: int
     digest: str
+    pull_request: PullRequest | None = None  # None: a push
+
+
+class DeliveryHeld(Event):
+    """A delivery about a commit of a fork waits for the approval of a maintainer."""
+
+    delivery_id: str
+    project_id: int
+    provider: Provider
+    event: str
+    forge_id: str
+    sealed_sender: str
+    user_id: int | None = None
+    ref: str
+    sha: str
+    size: int
+    digest: str
+    pull_request: PullRequest  # of the fork
+
+
+class DeliveryApproved(Event):
+    """A maintainer approved a delivery. It launches a build, whose executor_id is the delivery's id."""
+
+    delivery_id: str
+    project_id: int
+    ref: str
+    sha: str
+    pull_request: PullRequest  # of the fork
 
 
 class DeliveryIgnored(Event):
@@ -151,7 +188,19 @@ class DeliveryView(Message):
     body_size: int  # bytes
     unrecorded: int  # earlier rejected deliveries that were counted but not stored
     refused_total: int | None = None  # rejected deliveries of the project so far, if this one was rejected
+    pull_request: PullRequest | None = None  # None: a push, or another event
     received_at: datetime
+
+
+class ApproveDelivery(Command):
+    """Launch the build of a delivery that waits for approval. Its jobs get no secrets. Answer: DeliveryView.
+
+    Errors: PROJECT_NOT_FOUND, DELIVERY_NOT_FOUND, and DELIVERY_STATUS if the delivery does not wait for approval, or
+    the project does not build forks any more.
+    """
+
+    project_id: int
+    delivery_id: str
 
 
 class GetDelivery(Query):
@@ -178,4 +227,4 @@ class GetWebhookPayload(Query, wire_name="GetRequestBody"):
     delivery_id: str
 
 
-DeliveryEvent = DeliveryAccepted | DeliveryIgnored | DeliveryRejected
+DeliveryEvent = DeliveryAccepted | DeliveryIgnored | DeliveryRejected | DeliveryHeld | DeliveryApproved

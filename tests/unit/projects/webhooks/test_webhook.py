@@ -82,7 +82,7 @@ def test_an_invalid_commit_id_is_dropped(after: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "event"), [("github", "ping"), ("github", "Push Hook"), ("gitlab", "Tag Push Hook"), ("gitlab", "")]
+    ("provider", "event"), [("github", "ping"), ("github", "Push Hook"), ("gitlab", "Issue Hook"), ("gitlab", "")]
 )
 def test_other_events_are_not_read_as_a_push(provider: Provider, event: str) -> None:
     assert parse_report(provider, event, ref="refs/heads/main", after=SHA).push is None
@@ -176,3 +176,34 @@ def test_a_push_is_skipped_if_the_message_of_its_commit_says_so(message: str | N
     github = parse_report("github", "push", after=SHA, head_commit=head, commits=[earlier, head])
     gitlab = parse_report("gitlab", "Push Hook", after=SHA, commits=[earlier, head, 5])
     assert [parsed.push and parsed.push.skip for parsed in (github, gitlab)] == [skip, skip]
+
+
+@pytest.mark.parametrize(
+    ("options", "skip"),
+    [
+        ({"ci": {"skip": True}}, True),
+        ({"ci": {"skip": "true"}}, False),
+        ({"ci": []}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_a_push_is_skipped_if_it_has_the_push_option_of_gitlab(options: object, skip: bool) -> None:
+    push = parse_report("gitlab", "Push Hook", after=SHA, push_options=options).push
+    assert push is not None
+    assert push.skip is skip
+
+
+def test_the_commit_of_an_annotated_tag_is_read_instead_of_the_tag_itself() -> None:
+    tag, own = "refs/tags/v1", "2" * 40
+    github = parse_report("github", "push", ref=tag, after=own, head_commit={"id": SHA})
+    gitlab = parse_report("gitlab", "Tag Push Hook", ref=tag, after=own, checkout_sha=SHA, commits=[{"id": SHA}])
+    assert github.push == gitlab.push == Push(ref=tag, sha=SHA, deleted=False)
+    assert parse_report("github", "push", ref=tag, after=own).push == Push(ref=tag, sha=own, deleted=False)
+    branch = parse_report("github", "push", ref="refs/heads/v1", after=own, head_commit={"id": SHA}).push
+    assert branch == Push(ref="refs/heads/v1", sha=own, deleted=False)
+
+
+def test_a_deleted_tag_has_no_commit() -> None:
+    deleted = parse_report("gitlab", "Tag Push Hook", ref="refs/tags/v1", after=GONE, checkout_sha=None).push
+    assert deleted == Push(ref="refs/tags/v1", sha="", deleted=True)

@@ -25,6 +25,7 @@ SHA = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c"
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 BEFORE = "1" * 40
 main = Push(ref="refs/heads/main", sha=SHA, deleted=False, before=BEFORE)
+tag = main.replace(ref="refs/tags/v1", before="")
 ada = Sender(user_id=7, enabled=True, allowed=True)
 record = AddDelivery(
     delivery_id="d1",
@@ -97,11 +98,20 @@ def test_a_push_to_any_branch_is_accepted_if_the_project_names_none() -> None:
         (record.replace(push=main.replace(ref="refs/heads/Main")), "WEBHOOK_BRANCH_IGNORED"),
         (record.replace(push=main.replace(ref="refs/heads/topic", sha="")), "WEBHOOK_BRANCH_IGNORED"),
         (record.replace(push=main.replace(skip=True)), "WEBHOOK_SKIP_REQUESTED"),
+        (record.replace(build_tags=True, push=main.replace(ref="v1")), "WEBHOOK_REF_IGNORED"),
+        (record.replace(build_tags=True, push=tag.replace(deleted=True, sha="")), "WEBHOOK_BRANCH_DELETED"),
+        (record.replace(build_tags=True, push=tag.replace(skip=True)), "WEBHOOK_SKIP_REQUESTED"),
     ],
 )
 def test_an_ignored_push_reports_the_first_reason(command: AddDelivery, code: str) -> None:
     assert ignored(command).code == code
     assert code in IGNORE_REASONS
+
+
+def test_a_tag_is_built_if_the_project_builds_tags() -> None:
+    built = accepted.replace(ref="refs/tags/v1", before_sha="")
+    delivery.when(record.replace(build_tags=True, push=tag)).then(built)
+    assert to_delivery_view(row_of(built), None).reason == "A build of 0d1a26e6 on tag v1 is queued."
 
 
 def test_an_ignored_push_is_recorded_with_its_details() -> None:
@@ -118,10 +128,12 @@ def test_an_ignored_push_is_recorded_with_its_details() -> None:
         main.replace(ref="refs/heads/a..b"),
         main.replace(ref="refs/heads/-a"),
         main.replace(ref="refs/heads/a\x00b"),
+        tag.replace(ref="refs/tags/"),
+        tag.replace(sha=""),
     ],
 )
 def test_a_push_without_a_valid_commit_or_branch_is_rejected(push: Push) -> None:
-    delivery.when(record.replace(branch="*", push=push)).then_refused("WEBHOOK_PAYLOAD_INVALID")
+    delivery.when(record.replace(branch="*", build_tags=True, push=push)).then_refused("WEBHOOK_PAYLOAD_INVALID")
 
 
 def test_a_repeated_delivery_changes_nothing() -> None:
@@ -149,7 +161,10 @@ def test_the_view_of_an_accepted_delivery_names_its_build() -> None:
 
 
 def test_the_view_of_a_delivery_explains_the_decision() -> None:
-    assert to_delivery_view(row_of(ignored(record.replace(push=None))), None).reason == "Only push events start builds."
+    assert (
+        to_delivery_view(row_of(ignored(record.replace(push=None))), None).reason
+        == IGNORE_REASONS["WEBHOOK_EVENT_IGNORED"]
+    )
     view = to_delivery_view(row_of(refused), None)
     assert view.reason == "The signature or token is missing or does not match the project's key."
     assert (view.executor_id, view.unrecorded, view.forge_id) == (None, 4, None)

@@ -1,0 +1,1 @@
+"""Tests of webhooks: their content, and what becomes of a delivery."""
