@@ -19,7 +19,7 @@ from tests.support.gateway_routes import OF_RUNNERS, list_routes
 
 DOCUMENT = load_contract("openapi.json")
 SCHEMAS = DOCUMENT["components"]["schemas"]
-MAX_BYTES = 500_000
+MAX_BYTES = 600_000
 METHODS = ("get", "post", "put", "patch", "delete")
 OPERATIONS = [
     pytest.param(operation, id=operation["operationId"])
