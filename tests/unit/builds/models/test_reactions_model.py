@@ -19,7 +19,6 @@ from contracts.builds import (
     BuildRow,
     BuildStatus,
     ConcurrencySlotGranted,
-    JobAssigned,
     JobFinished,
     JobStatus,
     LaunchedProject,
@@ -208,13 +207,6 @@ class ReactionMachine(RuleBasedStateMachine):
             for job_id, status in build.graph.statuses.items():
                 if status in (JobStatus.SUCCESS, JobStatus.FAILED):
                     assert (job_id, build.graph.jobs[job_id].round, status) in results
-
-    @invariant()
-    def a_running_build_has_given_a_job_of_its_current_round_to_a_runner(self) -> None:
-        assigned = {(event.job_id, event.round) for event in self.recorded_events(JobAssigned)}
-        for build in self.builds().values():
-            rounds = {(job_id, job.round) for job_id, job in build.graph.jobs.items()}
-            assert build.phase is not Phase.RUNNING or rounds & assigned
 
     def recorded_events(self, event_type: type[Event]) -> Iterator[Any]:
         return (event for commit in self.store.log for event in commit.events if isinstance(event, event_type))
