@@ -44,3 +44,26 @@ async def test_a_due_time_launches_one_build(system: BuildSystem) -> None:
     assert overview["initiator"]["name"] == "root"
     assert (await system.get(f"{path}/{created['id']}"))["next_run_at"] == created["next_run_at"]
     await system.http.delete(f"/api/developer/builds/kill/queued/{overview['executor_id']}", headers=system.admin)
+
+
+async def test_a_schedule_keeps_its_rights_when_its_owner_leaves_the_project(system: BuildSystem) -> None:
+    project = await system.create_project()  # its branch is protected: only maintainers may set variables
+    user_id = await system.create_user("schedule-owner")
+    member = f"/api/admin/projects/{project['id']}/members/{user_id}"
+    await system.http.put(member, json={"member": {"role": "maintainer"}}, headers=system.admin)
+    path = f"/api/developer/projects/{project['id']}/schedules"
+    body = {"schedule": {"cron": "@yearly", "variables": [{"name": "SUITE", "value": "all"}]}}
+    owner = await system.log_in("schedule-owner")
+    created = (await system.http.post(path, json=body, headers=owner)).json()
+    await system.http.delete(member, headers=system.admin)
+    assert (await system.http.post(f"{path}/{created['id']}/run", headers=owner)).json()["message"] == "FORBIDDEN"
+
+    async def find_last_build() -> Any:
+        return (await system.get(f"{path}/{created['id']}"))["last_build_id"]
+
+    await set_due_time(system, created["id"], datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1))
+    await eventually(find_last_build, within=30)
+    overview = await system.get(f"/api/developer/builds/{await find_last_build()}/overview")
+    assert overview["variables"] == body["schedule"]["variables"]
+    assert overview["initiator"] == {"id": 0, "name": "system"}
+    await system.http.delete(f"/api/developer/builds/kill/queued/{overview['executor_id']}", headers=system.admin)
