@@ -5,6 +5,7 @@ Generating it takes two seconds, during which a gateway could not answer other r
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
 from importlib.resources import files
@@ -139,6 +140,7 @@ def generate_document(app: FastAPI) -> dict[str, Any]:
                 response["content"][EVENT_STREAM] = {"schema": {"type": "string"}}
     document["paths"] = _merge_equal_paths(document["paths"])
     document["components"]["responses"] = _share_error_responses(document)
+    document["components"]["parameters"] = _share_parameters(document)
     without_titles: dict[str, Any] = _remove_titles(document)
     without_titles["info"]["title"] = app.title
     return without_titles
@@ -180,6 +182,21 @@ def _share_error_responses(document: dict[str, Any]) -> dict[str, Any]:
                 )
                 shared[name] = response
                 operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+    return shared
+
+
+def _share_parameters(document: dict[str, Any]) -> dict[str, Any]:
+    """Replace parameters of several operations by references, and return them by their names."""
+    names: dict[str, str] = {}
+    shared: dict[str, Any] = {}
+    uses = Counter(json.dumps(one) for operation in _operations(document) for one in operation.get("parameters", ()))
+    for operation in _operations(document):
+        for position, parameter in enumerate(operation.get("parameters", ())):
+            if uses[text := json.dumps(parameter)] > 1:
+                number = sum(one["name"] == parameter["name"] for one in shared.values()) + 1
+                name = names.setdefault(text, f"{parameter['name']}{number if number > 1 else ''}")
+                shared[name] = parameter
+                operation["parameters"][position] = {"$ref": f"#/components/parameters/{name}"}
     return shared
 
 

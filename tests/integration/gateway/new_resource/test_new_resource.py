@@ -70,7 +70,8 @@ async def test_the_new_resource_is_in_the_openapi_document(stage: GatewayStage) 
     assert [*document["paths"][PATH]] == ["get", "post"]
     one = document["paths"][f"{PATH}/{{label_id}}"]
     assert [*one] == ["get", "delete"]
-    assert one["get"]["parameters"][0]["description"] == "the number of the label"
+    assert one["get"]["parameters"] == [{"$ref": "#/components/parameters/label_id"}]
+    assert document["components"]["parameters"]["label_id"]["description"] == "the number of the label"
     responses = document["components"]["responses"]
     documented = [
         responses[each["$ref"].rpartition("/")[2]]["description"]
