@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .PHONY: help setup lock demo up down test test-fast nightly coverage coverage-fast compose-test check docs bench chaos kube-test screenshots clean
 
 PYTHON ?= python3
-WORKERS ?= 3
+WORKERS ?= 4
 FAST = tests/unit tests/contract
 PARALLEL = -n $(WORKERS) $(if $(SEED),--hypothesis-seed=$(SEED))
 BIN := .venv/bin

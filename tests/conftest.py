@@ -8,12 +8,14 @@ import gc
 import os
 import random
 import tempfile
-from collections.abc import AsyncIterator, Generator, Iterator
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import nullcontext
 from uuid import uuid4
 
 import hypothesis
 import pytest
+import uvloop
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient
 from xdist.remote import Producer
@@ -58,6 +60,10 @@ def pytest_configure(config: pytest.Config) -> None:
         # Docker accepts and drops connections for a server that is still starting. The clients leave
         # such a socket to the garbage collector, and pytest would report it.
         config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}  # as the services and the gateway
 
 
 def isolate_from_network(config: pytest.Config) -> None:
