@@ -4,12 +4,12 @@ Each pytest worker starts one mongod and one nats-server. Each test has its own 
 all streams after a test.
 """
 
+import asyncio
 import gc
 import os
 import random
 import tempfile
-from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import nullcontext
 from uuid import uuid4
 
@@ -49,6 +49,9 @@ hypothesis.settings.load_profile("untimed")
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.hypothesis_seed is None:  # pytest workers receive the options, so all use the same seed
         config.option.hypothesis_seed = str(random.randrange(2**32))  # noqa: S311
+    # As in the services. pytest-asyncio's hook for loop factories would add a parameter to all async tests; pytest would
+    # then run them apart from the other tests of their file, and create shared fixtures twice.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     isolate_from_network(config)
     scheduling.limit_ports(config)
     scheduling.record_durations(config)
@@ -60,10 +63,6 @@ def pytest_configure(config: pytest.Config) -> None:
         # Docker accepts and drops connections for a server that is still starting. The clients leave
         # such a socket to the garbage collector, and pytest would report it.
         config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
-
-
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
-    return {"uvloop": uvloop.new_event_loop}  # as the services and the gateway
 
 
 def isolate_from_network(config: pytest.Config) -> None:

@@ -17,6 +17,9 @@ unit tests:
 train: {stage: test, needs: [lint], tags: [gpu], script: ["echo training"]}
 publish: {stage: deploy, when: manual, needs: [lint], script: ["echo published"]}
 """
+REPORTING = """
+unit tests: {script: [cp junit.xml report.xml, exit 3], artifacts: {reports: {junit: report.xml}}}
+"""
 REPORT = """<testsuite name="shop">
 <testcase classname="shop.test_cart" name="test_total" time="0.012" file="shop/test_cart.py" line="7">
 <failure message="assert 3 == 4">shop/test_cart.py:9: AssertionError</failure></testcase>
@@ -30,3 +33,10 @@ def create_pipeline_project(stack: RunningStack, folder: Path) -> int:
     repository = create_sample_repository(folder)
     commit_files(repository, {".gitlab-ci.yml": PIPELINE, "junit.xml": REPORT})
     return stack.create_project(repository, name="pipeline", spec_file_path="/.gitlab-ci.yml")
+
+
+def create_reporting_project(stack: RunningStack, folder: Path) -> int:
+    """Create a project whose builds fail and upload a report of their tests."""
+    repository = create_sample_repository(folder)
+    commit_files(repository, {".gitlab-ci.yml": REPORTING, "junit.xml": REPORT})
+    return stack.create_project(repository, spec_file_path="/.gitlab-ci.yml")

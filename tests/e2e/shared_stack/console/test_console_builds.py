@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.shared_stack.console.conftest import Console
+from tests.e2e.shared_stack.console.pipeline import create_reporting_project
 from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.running_stack import RunningStack
 
@@ -160,8 +161,9 @@ async def test_the_keyboard_alone_reaches_a_build(console: Console) -> None:
         await page.wait_for_url(re.compile(r"/ui/builds/\d+$"))
 
 
-async def test_a_build_shows_which_tests_failed_and_why(console: Console, pipeline_build: int) -> None:
-    async with console.open(f"/builds/{pipeline_build}") as page:
+async def test_a_build_shows_which_tests_failed_and_why(console: Console, stack: RunningStack, tmp_path: Path) -> None:
+    build = stack.run_build(create_reporting_project(stack, tmp_path / "repository"))
+    async with console.open(f"/builds/{build['id']}") as page:
         tests = page.get_by_role("region", name="Tests", exact=True)
         await expect(tests.get_by_role("heading")).to_have_text("Tests 3")
         await expect(tests.get_by_role("listitem")).to_have_count(1)

@@ -86,7 +86,9 @@ def section_log(job: Assignment, place: int, text: str) -> bytes:
 
 
 async def test_the_log_of_a_build_is_read_through_the_sections_of_all_jobs(stage: BuildStage) -> None:
-    build_id = await launch(stage, "{a: {stage: build, script: x, after_script: y, coverage: z}, b: {script: x}}")
+    build_id = await launch(
+        stage, "{a: {stage: build, script: x, after_script: y, interruptible: true}, b: {script: x}}"
+    )
     first = await stage.claim()
     log = b"preparing\n" + section_log(first, 0, "first") + section_log(first, 1, "after")
     await stage.append_log(first, 0, log)
@@ -102,7 +104,7 @@ async def test_the_log_of_a_build_is_read_through_the_sections_of_all_jobs(stage
     assert [part.step for part in read] == ["init", "a:init", "a:script", "a:after_script", "b:init", "b:script"]
     assert live == [part.step for part in read]
     assert [part.log for part in read if part.step.endswith("script")] == ["first", "after", "second"]
-    assert "`coverage` of the job `a` is not supported" in read[0].log
+    assert "`interruptible` of the job `a` is not supported" in read[0].log
 
 
 async def follow_live_steps(stage: BuildStage, executor_id: str) -> list[str]:
