@@ -49,8 +49,8 @@ hypothesis.settings.load_profile("untimed")
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.hypothesis_seed is None:  # pytest workers receive the options, so all use the same seed
         config.option.hypothesis_seed = str(random.randrange(2**32))  # noqa: S311
-    # As in the services. pytest-asyncio's hook for loop factories would add a parameter to all async tests; pytest would
-    # then run them apart from the other tests of their file, and create shared fixtures twice.
+    # As in the services. pytest-asyncio's hook for loop factories would add a parameter to all async tests; then pytest
+    # would run them apart from the other tests of their file, and create shared fixtures twice.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     isolate_from_network(config)
     scheduling.limit_ports(config)
