@@ -4,7 +4,6 @@ Each pytest worker starts one mongod and one nats-server. Each test has its own 
 all streams after a test.
 """
 
-import asyncio
 import gc
 import os
 import random
@@ -15,7 +14,6 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
-import uvloop
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient
 from xdist.remote import Producer
@@ -49,9 +47,6 @@ hypothesis.settings.load_profile("untimed")
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.hypothesis_seed is None:  # pytest workers receive the options, so all use the same seed
         config.option.hypothesis_seed = str(random.randrange(2**32))  # noqa: S311
-    # As in the services. pytest-asyncio's hook for loop factories would add a parameter to all async tests; then pytest
-    # would run them apart from the other tests of their file, and create shared fixtures twice.
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     isolate_from_network(config)
     scheduling.limit_ports(config)
     scheduling.record_durations(config)

@@ -136,13 +136,14 @@ async def _wait_for_job(
             if poll.notified_jobs:
                 continue
         deadline = started_at + (limit if poll.offer else min(limit, PAUSED_HOLD_SECONDS))
+        recheck_at = clock() + RECHECK_SECONDS
         try:
-            async with asyncio.timeout_at(min(deadline, clock() + RECHECK_SECONDS)):
+            async with asyncio.timeout_at(min(deadline, recheck_at)):
                 await poll.wake_up.wait()
-        except TimeoutError:
-            # at the deadline, the response needs the cursor of the latest claim: jobs may have been queued since then
-            if clock() < deadline:
-                poll.is_stale, poll.seen_cursor = True, ""
+        except TimeoutError:  # not compared with the clock: timers of uvloop can end up to a millisecond early
+            if recheck_at >= deadline:
+                return None  # with the cursor of the latest claim: jobs may have been queued since then
+            poll.is_stale, poll.seen_cursor = True, ""
         if poll.is_disconnected or app_state.long_polls.is_closed or clock() >= deadline:
             return None
 

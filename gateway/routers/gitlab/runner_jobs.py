@@ -38,7 +38,7 @@ router = runner_router("/api/v4/jobs")
     response_model=JobPayload,
     summary="Request a job. The request is held until a job is available or a timeout passes.",
     responses={
-        204: {"description": "There is no job. `X-GitLab-Last-Update` is to be sent with the next request."},
+        204: {"description": "There is no job. Send `X-GitLab-Last-Update`, if present, with the next request."},
         **runner_errors("FORBIDDEN", "REQUEST_MALFORMED"),
     },
     openapi_extra=also_form(JobRequest),
