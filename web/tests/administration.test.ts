@@ -16,7 +16,7 @@ test("a line that is not a variable is named", () => {
   expect(() => parseVariables("=1")).toThrow();
 });
 
-test("scopes are described in words", () => {
+test("each scope has a description", () => {
   expect(scopeSentence([])).toBe("Everything its user may do");
   expect(scopeSentence(["PROJECT_READ", "BUILD_WRITE"])).toBe("projects: read; builds: launch, retry, cancel");
   expect(scopeSentence(["BUILD_READ", "TEAM_READ"])).toBe("builds: read; TEAM_READ");
