@@ -30,7 +30,7 @@ def up(
     Runs in the foreground until Ctrl-C; stop a detached stack with `headrace server down`.
 
     With `--nodes 3`, data and events have three copies, and the stack survives the loss of a server. All copies are on
-    this machine: it is for trying out what happens then, and takes about 600 MB more memory.
+    this machine: it is for trying out what happens then, and takes about 220 MB more memory when idle.
 
     - **HEADRACE_HOST**, **HEADRACE_PORT**: address and port of the gateway. Default: 127.0.0.1 and 8080
     - **HEADRACE_REPLICAS**: replicas of each service and of the gateway. Default: 1
