@@ -40,7 +40,7 @@ class NotificationRequested(Event):
     title: str
     text: str
     link: str = ""
-    project_id: int | None = None  # the project that the e-mail is about, which the user must still see
+    project_id: int | None = None  # the e-mail is not sent if the user can no longer see this project
 
 
 class NotificationSent(Event):

@@ -72,7 +72,7 @@ async def reclaim_ownership(
 
 
 def bind_mount(path: Path, own: OwnContainer | None, *, read_only: bool = False) -> dict[str, Any]:
-    """Return a mount of a file of the agent at the same path. `own`: the container in which the agent runs."""
+    """Return a mount of an agent's folder at the same path. `own`: the agent's container; None: it runs on the host."""
     source = own.host_path(path) if own else path
     return {"Type": "bind", "Source": str(source), "Target": str(path), "ReadOnly": read_only}
 

@@ -50,7 +50,7 @@ class PlannedStep(Message):
     name: str  # including the @
     script: str  # path relative to the checkout, optionally followed by arguments
     skipped: bool = False
-    on_kill: bool = False  # runs only when the running build is killed
+    on_kill: bool = False  # runs only if the job or its build is canceled while the job runs
     after: bool = False  # runs after the other steps, whatever their results
     timeout_seconds: int = 0  # 0: no separate limit
 

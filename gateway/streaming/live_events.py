@@ -105,7 +105,7 @@ async def find_audience(audiences: EventAudiences, event: StoredEvent, readers: 
 
 
 class StreamTail:
-    """The end of one JetStream stream: one consumer, whose events all attached readers get."""
+    """Reads the new events of one JetStream stream with one consumer, for all attached readers."""
 
     def __init__(self, client: Client, audiences: EventAudiences, stream: str, position: int) -> None:
         self._audiences = audiences

@@ -124,7 +124,7 @@ def _is_permission_error(error: Exception) -> bool:
 
 
 async def flush_to_server(client: Client, timeout: float = CLOSE_TIMEOUT_SECONDS) -> None:
-    """Wait until the server has received all earlier messages.
+    """Wait until the server has received all earlier messages, for at most `timeout` seconds. Errors are ignored.
 
     nats-py's `flush` does not suffice: its ping can overtake messages that the client has buffered.
     """

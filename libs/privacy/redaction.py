@@ -51,7 +51,8 @@ def list_name_indexes(service: str) -> Iterator[Index]:
 async def empty_recorded_names(database: AsyncDatabase[Document], service: str) -> int:
     """Remove the names of users from the events of releases up to 0.2.0. Returns the number of changed commits.
 
-    Replicas of 0.2.0 read such events, too. What they record during a rolling upgrade is found by the next run.
+    Replicas of 0.2.0 can read events without names. Names that they record during a rolling upgrade are removed by the
+    next run.
     """
     changed = 0
     for condition in (NAMED_ACTORS, *_omitted_conditions(service)):

@@ -1,4 +1,4 @@
-"""The error for erased keys, in its own module because the gateway uses it without the key vault."""
+"""The error for data keys that were erased."""
 
 
 class KeyErased(Exception):

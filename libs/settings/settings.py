@@ -40,7 +40,7 @@ def _default_url(values: dict[str, Any]) -> str:
 
 
 class Settings(BaseSettings):
-    """All settings. Server URLs contain logins, so they are excluded from the repr, as are passwords."""
+    """All settings. The repr has no secrets, and not the URLs of MongoDB and NATS, which may contain a login."""
 
     model_config = SettingsConfigDict(
         env_prefix="HEADRACE_",

@@ -22,7 +22,7 @@ class GetLogLines(Query):
     section: int = Field(default=0, ge=0, le=MAX_POSITION)
     line: int = Field(default=0, ge=0, le=MAX_POSITION)  # number of lines of the section to skip
     limit: int = Field(default=5000, ge=1, le=MAX_LOG_LINES)
-    tail: int | None = Field(default=None, ge=1, le=MAX_LOG_LINES)  # the last lines, instead of a position
+    tail: int | None = Field(default=None, ge=1, le=MAX_LOG_LINES)  # number of last lines; None: from the position on
 
 
 class LogPosition(Message):

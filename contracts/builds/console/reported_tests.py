@@ -8,7 +8,7 @@ from pydantic import Field
 from contracts.messages import Message, Query
 
 MAX_CASES_PER_PAGE = 500
-MAX_EXAMINED_BUILDS = 200  # of a project's statistics of tests
+MAX_EXAMINED_BUILDS = 200  # number of latest builds in the statistics of a project's tests
 MAX_LISTED_CASES = 50  # flaky tests, and slow ones, in statistics
 
 

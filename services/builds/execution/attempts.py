@@ -4,8 +4,8 @@ The id of an attempt is the hash of its job token. Log bytes are not events: the
 masked before anything is stored. Bytes that may be part of a secret or a section marker are kept encrypted until the
 next chunk arrives.
 
-All times use the database's clock, because the clock of the replica that receives a report may differ from that of the
-replica that looks for expired leases.
+Leases and times of arrival use the database's clock, because the clock of the replica that receives a report may differ
+from that of the replica that looks for expired leases.
 """
 
 import zlib

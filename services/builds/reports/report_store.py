@@ -37,7 +37,7 @@ def case_key(case: ReportedCase) -> int:
 
 
 def to_document(summary: JobTests, cases: Sequence[ReportedCase]) -> Document:
-    """Return the fields of a document that contain the tests."""
+    """Return the fields of a report's document: its summary, its tests by result, and the slowest ones."""
     failed = {case_key(case) for case in cases if case.has_failed}
     passed = {case_key(case) for case in cases if case.status is CaseStatus.PASSED}
     slowest = nlargest(SLOWEST_CASES, cases, key=lambda case: case.duration_ms)

@@ -1,7 +1,6 @@
-"""Retention by age, and of logs and artifacts also by count: a periodic task that applies the limits of each project.
+"""A periodic task that applies the limits of each project: builds by age, logs and artifacts by age and count.
 
-The oldest builds of each project are read in bounded batches, so a run costs a few queries per project and what it
-deletes.
+Builds are read in batches, oldest first. A run that deletes nothing needs a few queries per project.
 """
 
 import asyncio

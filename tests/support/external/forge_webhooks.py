@@ -132,7 +132,7 @@ def github_pull_request_body(
 
 
 def gitlab_merge_request_body(sha: str, action: str = "open", *, fork: bool = False, **attributes: Any) -> bytes:
-    """Return the body of a merge request. `attributes`: members of its `object_attributes` to replace or add."""
+    """Return the body of a merge request webhook. `attributes`: members of `object_attributes` to replace or add."""
     project = {
         "id": 15,
         "name": "Mill",

@@ -1,4 +1,4 @@
-/** Tabs whose selection is part of the address. */
+/** Tabs that are links: the URL says which one is selected. */
 export interface Tab {
   name: string;
   href: string;

@@ -10,7 +10,7 @@ from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner,
 from tests.support.infrastructure.servers import Servers
 
 CONTENT = b"PK" + bytes(700_000)  # stored as two chunks
-LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # too long for one response
+LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # more than one page of log lines
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ class Stage:
     async def call(self, route: GatewayRoute, project: Project, user: str) -> httpx.Response:
         ids = {**project.ids, "executor_id": project.ids.get(route.name, project.ids["executor_id"])}
         path = re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: ids[found[1]], route.path)
-        # replaced with their quotes, because the ids in bodies are numbers
+        # a placeholder is replaced together with its quotes, because ids in bodies are numbers
         body = re.sub(r'"\{(\w+)\}"', lambda found: ids[found[1]], json.dumps(TABLE["bodies"].get(route.name, {})))
         content = None if route.method in ("GET", "DELETE") else json.loads(body)
         return await self.system.http.request(route.method, f"/api{path}", headers=self.users[user], json=content)

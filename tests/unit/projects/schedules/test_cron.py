@@ -112,7 +112,7 @@ def test_a_skipped_time_runs_at_the_end_of_the_gap() -> None:
 def test_a_repeated_time_runs_once() -> None:
     # on October 25, 2026 the time from 2:00 to 3:00 occurs at 0:00 and at 1:00 UTC
     assert local_times("30 2 * * *", "2026-10-24T12:00", 2) == ["25. 00:30", "26. 01:30"]
-    # also if the schedule starts between the two occurrences
+    # a schedule that starts between the two occurrences does not run at the second one
     assert local_times("30 2 * * *", "2026-10-25T01:10", 1) == ["26. 01:30"]
 
 
