@@ -149,6 +149,7 @@ async def build_system(
         "url": "http://ci.example",
         "long_poll_seconds": long_poll_seconds,
         "local_repositories": True,
+        "job_lease_seconds": 600.0,  # longer than the tests that share a system: no runner gets a job of another test
         **more,
     }
     async with (

@@ -57,7 +57,7 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(servers: Servers, folder: Path) -> AsyncIterator[Stage]:
-    limits: Body = {"long_poll_seconds": 0.5, "max_interval": 0.5, "job_lease_seconds": 600.0}
+    limits: Body = {"long_poll_seconds": 0.5, "max_interval": 0.5}
     async with build_system(servers, folder, **limits) as system:
         users_id = {name: await system.create_user(name) for name in ("stranger", "owner", *ROLES)}
         users_id["administrator"] = await system.create_user("administrator", "ROLE_ADMIN", "ROLE_DEVELOPER")
