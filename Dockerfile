@@ -52,7 +52,15 @@ EXPOSE 8080 8081
 # plain bash, because starting an interpreter every few seconds would cost more than the service itself
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["bash", "-c", \
     "exec 3<>/dev/tcp/127.0.0.1/$HEADRACE_HEALTH_PORT && printf 'GET /readyz HTTP/1.1\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]
+# --build-arg REVISION="$(git rev-parse HEAD)" --build-arg CREATED="$(date -u +%FT%TZ)"; last, because they change often
+ARG PYTHON_IMAGE
+ARG REVISION
+ARG CREATED
 LABEL org.opencontainers.image.title="Headrace" \
-      org.opencontainers.image.description="A self-hosted build server: services, gateway, agent and command line"
+      org.opencontainers.image.description="A self-hosted build server: services, gateway, agent and command line" \
+      org.opencontainers.image.version="0.3.0.dev0" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}"
 ENTRYPOINT ["tini", "--", "python", "-m", "infra"]
 CMD ["--help"]

