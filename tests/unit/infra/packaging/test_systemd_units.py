@@ -36,6 +36,8 @@ def test_systemd_accepts_the_unit(tmp_path: Path, name: str) -> None:
     copy.write_text(re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", text))  # the program need not be installed
     command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(copy)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if "Failed to initialize manager" in result.stderr:
+        pytest.skip(f"systemd-analyze does not work on this machine: {result.stderr.strip()}")
     assert (result.returncode, [line for line in result.stderr.splitlines() if name in line]) == (0, [])
 
 
