@@ -109,8 +109,7 @@ class BuildStarted(Event):
     project_id: int
     executor_id: str
     runner_name: str
-    # when the build was launched; None: jobs of a finished build were run again, or recorded by a release up to 0.2.0
-    queued_at: datetime | None = None
+    queued_at: datetime | None = None  # launch; None: jobs of a finished build run again, or a release up to 0.2.0
 
 
 class BuildKilled(Event):
@@ -142,9 +141,7 @@ class BuildFinished(Event):
     initiator_name: str = ""  # empty: see initiator_id
     held_lane: bool = False
     keep_number_build: int | None = None
-    # total of the jobs' log sections in seconds, without those in earlier BuildFinished events of the build; rounded,
-    # while releases up to 0.2.0 truncated each section
-    duration: int = 0
+    duration: int = 0  # seconds of the jobs' log sections since an earlier BuildFinished; up to 0.2.0 truncated
     duration_ms: int | None = None  # duration in milliseconds; None: 0, or recorded by a release up to 0.2.0
     ran: bool = True  # False: killed before a runner got a job of the build; not in the list of finished builds
 
