@@ -20,6 +20,7 @@ from infra.docgen.golden_samples import build_sample, golden_path, to_json
 from infra.service_catalog import load_services
 
 ROOT = Path(__file__).parents[2]
+ALERT_RULES = ROOT / "infra" / "observability" / "alerts.yml"
 MAX_DIFF_LINES = 40
 
 
@@ -34,6 +35,8 @@ def render_documents(root: Path = ROOT) -> dict[Path, str]:
         root / "contracts" / "openapi.json": json.dumps(generate_document(create_api()), indent=1) + "\n",
         root / "contracts" / "asyncapi.json": to_json(build_document(declared)),
         root / "infra" / "nats" / "nats.conf": nats_config.render(services, gateway_messages),
+        # a copy, because Helm reads only files of the chart, and Flux leaves links out
+        root / "infra" / "helm" / "headrace" / "files" / "alerts.yml": ALERT_RULES.read_text(),
     }
 
 
