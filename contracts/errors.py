@@ -214,6 +214,21 @@ CODES: dict[str, ErrorCode] = {
     "REGISTRATION_TOKEN": ErrorCode(403, "The registration token is invalid."),
     # codes of the notifications service
     "MAIL_RECIPIENT_INVALID": ErrorCode(422, "The e-mail address is invalid."),
+    "RECEIVER_NOT_FOUND": ErrorCode(404, "Receiver of notifications not found."),
+    "RECEIVER_KIND_INVALID": ErrorCode(422, "A receiver of notifications must be of the kind webhook or slack."),
+    "RECEIVER_URL_REQUIRED": ErrorCode(422, "The URL of the receiver is required."),
+    "RECEIVER_URL_INVALID": ErrorCode(422, "The URL must be an http(s) URL without a login and a fragment."),
+    "RECEIVER_SECRET_INVALID": ErrorCode(
+        422,
+        "A webhook needs a secret of 16 to 255 printable ASCII characters, or `whsec_` and 24 to 64 bytes in base64. "
+        "Chat messages have none.",
+    ),
+    "RECEIVER_EVENTS_INVALID": ErrorCode(
+        422, "The events must be one or several of started, finished, failed and fixed."
+    ),
+    "RECEIVER_LIMIT": ErrorCode(409, "A project can have at most 20 receivers of notifications. Delete one first."),
+    "OUTGOING_REQUEST_NOT_FOUND": ErrorCode(404, "Request to another server not found. Old ones are deleted."),
+    "OUTGOING_REQUEST_STATUS": ErrorCode(409, "The request is still being sent or retried."),
     # codes of the event stream
     "EVENTS_EXPIRED": ErrorCode(
         410, "Events since this position are no longer stored. Load the current state, and start without a position."

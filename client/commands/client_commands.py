@@ -2,7 +2,7 @@
 
 import typer
 
-from client.commands import access, projects, raw_api, schedules
+from client.commands import access, notifications, projects, raw_api, schedules
 from client.commands.administration import credentials, people, runners, webhooks
 from client.commands.building import artifacts, builds, jobs, queue
 
@@ -11,6 +11,7 @@ def add_client_commands(app: typer.Typer) -> None:
     app.add_typer(access.app)
     app.add_typer(projects.app, name="projects", help="Projects: list, create, change, delete.")
     app.add_typer(schedules.app, name="schedules", help=schedules.HELP)
+    app.add_typer(notifications.app, name="notifications", help=notifications.HELP)
     app.add_typer(builds.app, name="builds", help="Builds: launch, watch, logs, cancel, retry.")
     app.add_typer(jobs.app, name="jobs", help=jobs.HELP)
     app.add_typer(queue.app)

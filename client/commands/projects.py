@@ -173,7 +173,7 @@ def list_statuses(
     target = parse_target(project, "projects")
     with connect(target.server_url) as client:
         found = find_project(client, target.id)
-        page = client.get(f"/developer/projects/{found['id']}/outgoing-requests", limit=limit)
+        page = client.get(f"/developer/projects/{found['id']}/outgoing-requests", limit=limit, kind="commit_status")
     rows = page["outgoing_requests"]
     table = [{**row, "sha": row["sha"][:8], "requested": format_age(row["requested_at"])} for row in rows]
     show_rows(rows if as_json else table, STATUS_COLUMNS, as_json=as_json)

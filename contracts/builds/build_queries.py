@@ -164,6 +164,20 @@ class ListBuildDurations(FilteredPageRequest, wire_name="PageDurations"):
     """List the total duration of builds in seconds per month, oldest first. Answer: Page."""
 
 
+class GetPreviousResult(Query):
+    """Get the result before that of a build: its own before it was resumed, else that of an older build of its branch.
+
+    Killed builds have no result. Answer: PreviousResult. Errors: BUILD_NOT_FOUND.
+    """
+
+    build_id: int
+    version: int  # version of the build's stream with its result; later ones are ignored
+
+
+class PreviousResult(Message):
+    status: BuildStatus | None  # None: it is the first result of the branch
+
+
 class GetProjectAccess(Query):
     """Get the visibility, owner and members of a project, which may be deleted. Answer: ProjectAccessView.
 

@@ -1,6 +1,16 @@
 """All routes of the gateway: routers by resource, and their order."""
 
-from gateway.routers import avatar_files, events, history, jobs, project_schedules, project_settings, tokens, webhooks
+from gateway.routers import (
+    avatar_files,
+    events,
+    history,
+    jobs,
+    project_receivers,
+    project_schedules,
+    project_settings,
+    tokens,
+    webhooks,
+)
 from gateway.routers.console import (
     activity,
     badges,
@@ -48,11 +58,11 @@ ROUTERS: tuple[PrefixRouter, ...] = (
     project_schedules.developer_schedules,
     build_plan.router,
     build_statistics.tests_of_project,
-    mails.outgoing_of_project,
+    project_receivers.developer_receivers,
     projects.admins,
     project_settings.admin_projects,
     project_schedules.admin_schedules,
-    mails.outgoing_of_any_project,
+    project_receivers.admin_receivers,
     webhooks.project_deliveries,
     webhooks.developer_deliveries,
     executors.developers,

@@ -70,6 +70,7 @@ SAMPLE_VALUES: dict[str, Any] = {
     "user_id": 3,
     "username": "ivan",
     "zone": "Europe/Berlin",
+    "server": "https://hooks.example.org",
     "OutgoingRequested.kind": "commit_status",
     "OutgoingRequested.state": "success",
     "OutgoingRequested.target": "gitlab",

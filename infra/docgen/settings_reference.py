@@ -107,7 +107,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         ),
         "HEADRACE_LOCAL_REPOSITORIES": "Whether repositories can be paths of this machine.",
         "HEADRACE_REPOSITORY_NETWORKS": (
-            "Networks in which servers of repositories and forges may be, separated by commas, such as `public,10.1.2.0/24`; `public` stands for all "
+            "Networks in which servers of repositories, forges and receivers of notifications may be, separated by commas, such as `public,10.1.2.0/24`; `public` stands for all "
             "public addresses. Builds of repositories on other servers fail. Not set: all networks."
         ),
         "HEADRACE_DEFAULT_VISIBILITY": (
@@ -146,8 +146,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "HEADRACE_RETENTION_DELIVERY_DAYS": "Days until records of webhook deliveries are removed. `0`: never.",
         "HEADRACE_RETENTION_DELIVERY_COUNT": "Number of webhook deliveries of each project that are kept, and those of the last "
         "hour. `0`: all.",
-        "HEADRACE_RETENTION_NOTIFICATION_DAYS": "Days until records of mails and requests to forges that were sent or abandoned are removed. `0`: never.",
-        "HEADRACE_RETENTION_NOTIFICATION_COUNT": "Number of records of mails and of requests to forges that are kept, and those of the last hour. `0`: all.",
+        "HEADRACE_RETENTION_NOTIFICATION_DAYS": "Days until records of mails and requests to forges and receivers that were sent or abandoned are removed. `0`: never.",
+        "HEADRACE_RETENTION_NOTIFICATION_COUNT": "Number of records of mails and of requests to forges and receivers that are kept, and those of the last hour. `0`: all.",
         "HEADRACE_RETENTION_EVENT_DAYS": "Days until events leave NATS, if they were handled. The event log in MongoDB keeps "
         "them. `0`: never.",
         "HEADRACE_RETENTION_EVENT_MEGABYTES": "MiB of events of one service from which on older events leave NATS earlier. "

@@ -1,4 +1,4 @@
-"""The networks in which servers that users name may be: servers of repositories and of forges."""
+"""The networks in which servers that users name may be: of repositories, forges and receivers of notifications."""
 
 import asyncio
 import socket

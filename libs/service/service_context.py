@@ -12,7 +12,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from contracts.messages import CommandReply, Message, Query, ReadModelRow
 from libs.clock import Clock
 from libs.documents import Document
-from libs.eventstore.decider import Actor, AnyCommand, CommandMetadata
+from libs.eventstore.decider import SYSTEM, Actor, AnyCommand, CommandMetadata
 from libs.eventstore.repository import CommandResult
 from libs.observability.tracing import SpanKind, inject, open_span
 from libs.projections.read_model import ReadModel
@@ -58,6 +58,9 @@ class ServiceContext:
 
     async def get_usernames(self, user_ids: Iterable[int]) -> Mapping[int, str]:
         return await self.runtime.usernames.get(user_ids, self.query)
+
+    def as_system(self) -> ServiceContext:
+        return replace(self, metadata=replace(self.metadata, actor=SYSTEM))
 
     async def query(self, query: Query, answer_type: type[M]) -> M:
         if handler := self.runtime.handlers.get(type(query)):

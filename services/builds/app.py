@@ -72,6 +72,7 @@ service = Service(
         Handler(contract.GetFleet, fleet_queries.get_fleet),
         Handler(contract.ListBuilds, build_lists.list_builds),
         Handler(contract.ListRecentBuilds, build_lists.list_recent_builds),
+        Handler(contract.GetPreviousResult, build_queries.get_previous_result),
         Handler(contract.GetBuildOverview, build_overview.get_build_overview),
         Handler(contract.ListQueuedBuilds, formerly("", queue_queries.list_queued_builds)),
         Handler(contract.ListRunningBuilds, formerly("", build_queries.list_running_builds)),

@@ -3,39 +3,63 @@
 from collections.abc import Sequence
 from functools import partial
 
-from contracts.builds import GetBuild, GetProjectAccess
-from contracts.identity import GetUser
+from contracts.builds import BuildFinished, BuildStarted, GetBuild, GetPreviousResult, GetProjectAccess
+from contracts.identity import GetCompany, GetUser
 from contracts.notifications import (
+    ChangeReceiver,
+    CreateReceiver,
+    GetReceiver,
     ListNotifications,
     ListOutgoing,
+    ListReceivers,
     NotificationRequested,
     NotificationStatus,
     OutgoingRequested,
+    ReceiverDeleted,
+    RepeatOutgoing,
     SendTestMail,
 )
-from contracts.projects import GetForge
+from contracts.projects import GetForge, GetLaunchSettings, ProjectDeleted
 from libs.service.declaration import CommandFlow, Expiry, Handler, Policy, Service, Worker
+from services.notifications.attempts import RETRY_DELAYS_SECONDS
+from services.notifications.authorization import authorize
 from services.notifications.commands import prepare_test_mail
-from services.notifications.mail_delivery import RETRY_DELAYS_SECONDS, deliver_mail
+from services.notifications.mail_delivery import deliver_mail
 from services.notifications.metrics import create_recorder
 from services.notifications.outgoing.build_statuses import STATE_CHANGES, request_status
 from services.notifications.outgoing.outgoing_delivery import deliver_request
 from services.notifications.outgoing.outgoing_projection import outgoing_category
-from services.notifications.outgoing.outgoing_queries import authorize, list_outgoing
+from services.notifications.outgoing.outgoing_queries import list_outgoing
 from services.notifications.outgoing.turns import TURNS_COLLECTION
 from services.notifications.policies import on_build_finished
 from services.notifications.projections import notification_category
 from services.notifications.queries import list_notifications
+from services.notifications.receivers import receiver_commands, receiver_queries, receiver_requests
+from services.notifications.receivers.build_occasions import request_notifications
+from services.notifications.receivers.receiver_projection import receiver_category
+
+# a server that does not answer occupies a sender for ten seconds
+SENDER_COUNT = 8
 
 
 def create_service(retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> Service:
     return Service(
         "notifications",
-        categories=(notification_category, outgoing_category),
-        command_flows=(CommandFlow(SendTestMail, prepare_test_mail),),
-        handlers=(Handler(ListNotifications, list_notifications), Handler(ListOutgoing, list_outgoing)),
+        categories=(notification_category, outgoing_category, receiver_category),
+        command_flows=(
+            CommandFlow(SendTestMail, prepare_test_mail),
+            CommandFlow(CreateReceiver, receiver_commands.prepare_receiver),
+            CommandFlow(ChangeReceiver, receiver_commands.prepare_receiver_change),
+            CommandFlow(RepeatOutgoing, receiver_requests.prepare_repetition, answer=receiver_requests.show_repetition),
+        ),
+        handlers=(
+            Handler(ListNotifications, list_notifications),
+            Handler(ListOutgoing, list_outgoing),
+            Handler(GetReceiver, receiver_queries.get_receiver),
+            Handler(ListReceivers, receiver_queries.list_receivers),
+        ),
         authorize=authorize,
-        outgoing=(GetBuild, GetForge, GetProjectAccess, GetUser),
+        outgoing=(GetBuild, GetCompany, GetForge, GetLaunchSettings, GetPreviousResult, GetProjectAccess, GetUser),
         policies=(Policy("builds", on_build_finished),),
         expiries=tuple(
             Expiry(
@@ -51,7 +75,18 @@ def create_service(retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> Serv
         workers=(
             Worker("mailer", "notifications", (NotificationRequested,), partial(deliver_mail, retry_delays)),
             Worker("build-statuses", "builds", STATE_CHANGES, request_status),
-            Worker("sender", "notifications", (OutgoingRequested,), partial(deliver_request, retry_delays)),
+            Worker[BuildStarted | BuildFinished](
+                "receivers", "builds", (BuildStarted, BuildFinished), request_notifications
+            ),
+            Worker(
+                "sender",
+                "notifications",
+                (OutgoingRequested,),
+                partial(deliver_request, retry_delays),
+                concurrency=SENDER_COUNT,
+            ),
+            Worker("erase_deleted", "notifications", (ReceiverDeleted,), receiver_commands.shred_receiver_key),
+            Worker("project_receivers", "projects", (ProjectDeleted,), receiver_commands.delete_receivers_of_project),
         ),
         ttl_collections={TURNS_COLLECTION: "until"},
     )

@@ -12,6 +12,7 @@ import aiosmtplib
 from libs.observability.tracing import SpanKind, child_span
 from libs.security.tls import create_client_context
 from libs.settings import MailSecurity, MailSettings
+from services.notifications.attempts import DeliveryFailed
 
 TIMEOUT_SECONDS = 15.0  # for each SMTP command
 WORD_PATTERN = r"[^@.\s<>,;:\"()\[\]\\]+"
@@ -22,13 +23,8 @@ ADDRESS_PATTERN = re.compile(
 ENHANCED_STATUS_PATTERN = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 
-class MailFailed(Exception):
+class MailFailed(DeliveryFailed):
     """The mail was not accepted. `reason` contains no address and no login."""
-
-    def __init__(self, reason: str, *, is_permanent: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.is_permanent = is_permanent  # a retry would fail the same way
 
 
 def is_address(text: str) -> bool:

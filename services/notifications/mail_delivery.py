@@ -1,6 +1,8 @@
 """The worker that sends a mail and retries it after a failure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from contracts.builds import GetProjectAccess, ProjectAccessView
 from contracts.errors import RequestRejected
@@ -10,46 +12,55 @@ from contracts.projects import ProjectAction
 from libs.eventstore.decider import Actor, RecordedEvent
 from libs.permissions.rule import allows
 from libs.security.erased_keys import KeyErased
-from libs.service.declaration import Context, RetryLater
+from libs.service.declaration import Context
 from libs.settings import MailSettings
+from services.notifications.attempts import DeliveryFailed, DeliverySkipped, deliver
 from services.notifications.domain.internal_commands import (
     AbandonNotification,
     MarkNotificationSent,
     RecordNotificationFailure,
     SkipNotification,
 )
-from services.notifications.mail import MailFailed, compose, is_address, send
+from services.notifications.mail import compose, is_address, send
 
-RETRY_DELAYS_SECONDS = (10.0, 60.0, 300.0, 1800.0)
-"""Delays between attempts. After the attempt that follows the last one, the notification is abandoned."""
+
+@dataclass(frozen=True)
+class MailRecord:
+    """Records the outcome of a mail. See DeliveryRecord."""
+
+    ctx: Context
+    notification_id: str
+
+    async def fail(self, attempt: int, failure: DeliveryFailed) -> None:
+        command = RecordNotificationFailure(self.notification_id, attempt, failure.reason)
+        await self.ctx.send(command, step=str(attempt))
+
+    async def end(self, status: NotificationStatus, reason: str, _response_code: int | None, /) -> None:
+        match status:
+            case NotificationStatus.SENT:
+                await self.ctx.send(MarkNotificationSent(self.notification_id))
+            case NotificationStatus.SKIPPED:
+                await self.ctx.send(SkipNotification(self.notification_id, reason))
+            case _:
+                await self.ctx.send(AbandonNotification(self.notification_id, reason))
 
 
 async def deliver_mail(
     retry_delays: Sequence[float], ctx: Context, recorded: RecordedEvent[NotificationRequested]
 ) -> None:
-    """Send the mail, unless it was sent, skipped or abandoned before. Raise RetryLater to try again later."""
-    request = recorded.event
+    """Send the mail, unless it was sent, skipped or abandoned before. Raise RetryLater to try again later.
+
+    A mail that is sent again after a crash has the same Message-ID.
+    """
     row = await ctx.read_model(NotificationRow).get(recorded.stream)
     if row is None or row.status is not NotificationStatus.REQUESTED:
         return
-    try:
-        await try_send(ctx, recorded)
-    except MailFailed as failure:
-        attempt = row.attempts + 1
-        await ctx.send(
-            RecordNotificationFailure(notification_id=request.notification_id, attempt=attempt, reason=failure.reason),
-            step=str(attempt),
-        )
-        if not failure.is_permanent and attempt <= len(retry_delays):
-            raise RetryLater(retry_delays[attempt - 1]) from failure
-        await ctx.send(AbandonNotification(notification_id=request.notification_id, reason=failure.reason))
+    record = MailRecord(ctx, recorded.event.notification_id)
+    await deliver(partial(send_mail, ctx, recorded), record, row.attempts, retry_delays)
 
 
-async def try_send(ctx: Context, recorded: RecordedEvent[NotificationRequested]) -> None:
-    """Send the mail and record that it was sent, or record why it is skipped. Raise MailFailed.
-
-    After a crash between the two steps the mail is sent again with the same Message-ID.
-    """
+async def send_mail(ctx: Context, recorded: RecordedEvent[NotificationRequested]) -> None:
+    """Send the mail. Raise DeliverySkipped or MailFailed."""
     request, mail = recorded.event, ctx.settings.mail
     if request.recipient:
         recipient = await decrypt_recipient(ctx, recorded)
@@ -57,12 +68,10 @@ async def try_send(ctx: Context, recorded: RecordedEvent[NotificationRequested])
         recipient = await fetch_address(ctx, request.user_id, request.project_id)
     reason = skip_reason(mail, recipient)
     if recipient is None or reason:
-        await ctx.send(SkipNotification(notification_id=request.notification_id, reason=reason))
-        return
+        raise DeliverySkipped(reason)
     text = f"{request.text}\n\n{ctx.settings.url}{request.link}\n" if request.link else f"{request.text}\n"
     message = compose(mail.sender, recipient, request.title, text, mail_id=request.notification_id, at=recorded.at)
     await send(mail, message, ca_file=ctx.settings.ca_file)
-    await ctx.send(MarkNotificationSent(notification_id=request.notification_id))
 
 
 def skip_reason(mail: MailSettings, recipient: str | None) -> str:

@@ -11,6 +11,7 @@ from contracts.notifications import (
     NotificationStatus,
     OutgoingAttemptFailed,
     OutgoingEnded,
+    OutgoingRow,
 )
 from libs.eventstore.decider import AnyEvent
 from libs.observability.metrics import create_outcome_counter
@@ -35,13 +36,18 @@ def create_recorder(meter: Meter) -> EventRecorder:
         meter, "headrace_outgoing_requests", "Requests to forges by outcome", tuple(MAIL_OUTCOMES.values())
     )
 
-    def record(recorded: AnyEvent, _row: ReadModelRow) -> None:
+    receivers = create_outcome_counter(
+        meter, "headrace_receiver_requests", "Webhooks and chat messages by outcome", tuple(MAIL_OUTCOMES.values())
+    )
+
+    def record(recorded: AnyEvent, row: ReadModelRow) -> None:
         if outcome := MAIL_OUTCOMES.get(type(recorded.event)):
             mails.add(1, {"outcome": outcome})
+        counter = receivers if isinstance(row, OutgoingRow) and row.receiver_id else requests
         match recorded.event:
             case OutgoingAttemptFailed():
-                requests.add(1, {"outcome": "failed"})
+                counter.add(1, {"outcome": "failed"})
             case OutgoingEnded(status=status):
-                requests.add(1, {"outcome": OUTGOING_OUTCOMES[status]})
+                counter.add(1, {"outcome": OUTGOING_OUTCOMES[status]})
 
     return record

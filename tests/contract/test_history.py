@@ -20,7 +20,7 @@ SECRET_WORDS = re.compile(
 )
 HARMLESS = re.compile(
     # Matches fields that may be shown although a word such as "key" or "token" in their name suggests a secret.
-    r".*_ids?|.*_uuid|tokens|keys|(exit_)?code|allow_failure_codes|digest|public_key|forge_secret|(alias|email|github|gitlab|owner|username)_key"
+    r".*_ids?|.*_uuid|tokens|keys|((exit|response)_)?code|allow_failure_codes|digest|public_key|forge_secret|(alias|email|github|gitlab|owner|username)_key"
 )
 
 IN_THE_REPOSITORY = {

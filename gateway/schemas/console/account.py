@@ -41,28 +41,3 @@ class NotificationPage(ResponseModel):
 
 
 NOTIFICATION_PAGE = serialize(NotificationPage)
-
-
-class OutgoingRequest(ResponseModel):
-    id: str = Field(description="UUID", examples=[UUID])
-    kind: str = Field(description="`commit_status`: the result of a build, for its commit", examples=["commit_status"])
-    project_id: int = Field(description="number of the project", examples=[5])
-    build_id: int = Field(description="number of the build", examples=[17])
-    target: str = Field(description="`github`, `gitlab` or `gitea`", examples=["gitlab"])
-    sha: str = Field(description="commit", examples=["4f2c8d1e0b7a69538f4e2d1c0b9a88776655443f"])
-    state: str = Field(
-        description="`pending`, `running`, `success`, `failure` or `canceled`: state of the build", examples=["success"]
-    )
-    status: str = Field(description="`requested`, `sent`, `skipped`, or `gave_up` (abandoned)", examples=["sent"])
-    attempts: int = Field(description="number of attempts to send it")
-    reason: str = Field(description="why the last attempt failed, or why it was skipped; empty: it did not fail")
-    requested_at: Moment | None = Field(examples=[MOMENT])
-    ended_at: Moment | None = Field(description="when it was sent, skipped or abandoned", examples=[MOMENT])
-
-
-class OutgoingPage(ResponseModel):
-    outgoing_requests: tuple[OutgoingRequest, ...] = Field(validation_alias="rows", description="newest first")
-    next: str | None = Field(description="`after` of the next page; null at the end")
-
-
-OUTGOING_PAGE = serialize(OutgoingPage)

@@ -120,5 +120,6 @@ def headers_schema() -> Payload:
 
 def mark_sealed_fields(declared: Sequence[ServiceDeclaration], schemas: Payload) -> None:
     for event in (event for declaration in declared for event in declaration.events):
-        for name in sealed_fields(event):
-            schemas[event.__name__]["properties"][name] |= {"description": SEALED_DESCRIPTION, "x-sealed": True}
+        properties = schemas[event.__name__].get("properties", {})  # a ChangedFields event has none in its schema
+        for name in properties.keys() & set(sealed_fields(event)):
+            properties[name] |= {"description": SEALED_DESCRIPTION, "x-sealed": True}

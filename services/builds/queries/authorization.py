@@ -90,6 +90,7 @@ authorize = Authorization(
         contract.GetBuild: READ,
         contract.ListBuildJobs: READ,
         contract.GetBuildOverview: READ,
+        contract.GetPreviousResult: READ,
         contract.GetBuildCoverage: READ,
         contract.ListBuildTests: READ,
         contract.GetLiveLog: READ,

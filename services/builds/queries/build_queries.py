@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from pydantic_core import to_json
 
 from contracts.builds import (
+    BuildFinished,
     BuildRow,
     BuildStatus,
     BuildSummary,
     GetBuild,
     GetBuildOutput,
     GetJob,
+    GetPreviousResult,
     JobRow,
     ListProjectBuilds,
     ListRunningBuilds,
+    PreviousResult,
 )
 from contracts.errors import RequestRejected
 from contracts.messages import Page
@@ -25,6 +28,7 @@ from services.builds.queries.queue_queries import NOT_STARTED
 
 MAX_LISTED_BUILDS = 1000
 MAX_LIST_BYTES = 4 * 1024 * 1024  # JSON of one list: half of the maximum size of a message
+RESULTS = (BuildStatus.SUCCESS, BuildStatus.FAILED)
 WAITING_OUTPUT = "The build is queued or about to start."
 
 
@@ -47,6 +51,31 @@ async def get_job(ctx: Context, query: GetJob) -> JobRow:
     if job is None:
         raise RequestRejected("JOB_NOT_FOUND")
     return job.replace(token_hash="")
+
+
+async def get_previous_result(ctx: Context, query: GetPreviousResult) -> PreviousResult:
+    """Return the result before that of a build, on the same branch. Raises BUILD_NOT_FOUND."""
+    build = await get_build(ctx, GetBuild(build_id=query.build_id))
+    if build.round:
+        finished = {"name": BuildFinished.wire_name, "data.status": {"$in": list(RESULTS)}}
+        earlier = {"stream": f"build-{build.id}", "version": {"$lt": query.version}}
+        commit = await ctx.collection("commits").find_one(
+            {**earlier, "events": {"$elemMatch": finished}}, sort=[("version", -1)]
+        )
+        if commit:
+            event = next(event for event in commit["events"] if event["name"] == BuildFinished.wire_name)
+            return PreviousResult(status=event["data"]["status"])
+    if build.ref is None:
+        return PreviousResult(status=None)
+    older = {
+        "project_id": build.project_id,
+        "finished": True,
+        "id": {"$lt": build.id},
+        "ref": build.ref,
+        "status": {"$in": list(RESULTS)},
+    }
+    found = await ctx.read_model(BuildRow).find_values(older, "status", order=[("id", -1)], limit=1)
+    return PreviousResult(status=found[0][0] if found else None)
 
 
 async def list_running_builds(ctx: Context, query: ListRunningBuilds) -> Page:

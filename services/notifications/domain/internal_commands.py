@@ -1,8 +1,9 @@
 """Internal commands of the notifications service: what its policies, workers and handlers give to its deciders."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from contracts.notifications import NotificationKind, NotificationStatus
+from contracts.notifications import NotificationKind, NotificationStatus, Occasion, ReceiverKind
 from libs.eventstore.decider import InternalCommand
 
 
@@ -54,7 +55,7 @@ class SkipNotification(InternalCommand):
 
 @dataclass(frozen=True)
 class AddOutgoingRequest(InternalCommand):
-    """Add a request to a forge, with the fields of OutgoingRequested."""
+    """Add a request to another server, with the fields of OutgoingRequested."""
 
     request_id: str
     kind: str
@@ -64,6 +65,12 @@ class AddOutgoingRequest(InternalCommand):
     sha: str
     state: str
     ref: str | None = None
+    receiver_id: int | None = None
+    event: str = ""
+    event_id: str = ""
+    occurred_at: datetime | None = None
+    is_fix: bool = False
+    repeats: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class RecordAttemptFailure(InternalCommand):
     request_id: str
     attempt: int
     reason: str
+    response_code: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,3 +90,31 @@ class EndOutgoingRequest(InternalCommand):
     request_id: str
     status: NotificationStatus
     reason: str = ""
+    response_code: int | None = None
+
+
+@dataclass(frozen=True)
+class AddReceiver(InternalCommand):
+    """Add a receiver with a new id, its encrypted URL and secret."""
+
+    project_id: int
+    receiver_id: int
+    kind: ReceiverKind
+    server: str
+    sealed_url: str
+    sealed_secret: str
+    events: tuple[Occasion, ...]
+    active: bool
+
+
+@dataclass(frozen=True)
+class UpdateReceiver(InternalCommand):
+    """Change the fields of a receiver that are not None."""
+
+    project_id: int
+    receiver_id: int
+    server: str | None = None
+    sealed_url: str | None = None
+    sealed_secret: str | None = None
+    events: tuple[Occasion, ...] | None = None
+    active: bool | None = None

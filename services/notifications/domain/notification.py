@@ -1,7 +1,7 @@
 """The notification aggregate: one e-mail and its attempts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from contracts.notifications import (
@@ -13,7 +13,8 @@ from contracts.notifications import (
     NotificationSkipped,
     NotificationStatus,
 )
-from libs.eventstore.decider import Decider, RequestRejected
+from libs.eventstore.decider import Decider
+from services.notifications.domain.delivery import Delivery
 from services.notifications.domain.internal_commands import (
     AbandonNotification,
     MarkNotificationSent,
@@ -27,52 +28,37 @@ NotificationCommand = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
-    """State of a notification: only what `decide` needs. The read model is in projections.py."""
-
-    status: NotificationStatus = NotificationStatus.NEW
-    attempts: int = 0
-
-
-def decide(notification: Notification, command: NotificationCommand) -> Sequence[NotificationEvent]:
-    notification_id = command.notification_id
-    match notification.status, command:
-        case NotificationStatus.NEW, RequestNotification():
-            return [NotificationRequested(**vars(command))]
-        case NotificationStatus.NEW, _:
-            raise RequestRejected("NOT_FOUND", "There is no such notification.")
-        case NotificationStatus.REQUESTED, MarkNotificationSent():
-            return [NotificationSent(notification_id=notification_id)]
-        case NotificationStatus.REQUESTED, RecordNotificationFailure(attempt=attempt, reason=reason):
-            if attempt <= notification.attempts:
-                return []  # the attempt is already recorded
-            return [NotificationFailed(notification_id=notification_id, attempt=attempt, reason=reason)]
-        case NotificationStatus.REQUESTED, AbandonNotification(reason=reason):
-            return [NotificationAbandoned(notification_id=notification_id, reason=reason)]
-        case NotificationStatus.REQUESTED, SkipNotification(reason=reason):
-            return [NotificationSkipped(notification_id=notification_id, reason=reason)]
-        case _:
-            return []  # a duplicate: two replicas may have sent the same mail
+def decide(delivery: Delivery, command: NotificationCommand) -> Sequence[NotificationEvent]:
+    match command:
+        case RequestNotification():
+            return delivery.on_request(NotificationRequested(**vars(command)))
+        case MarkNotificationSent():
+            return delivery.on_end(NotificationSent(**vars(command)))
+        case RecordNotificationFailure(attempt=attempt):
+            return delivery.on_failure(NotificationFailed(**vars(command)), attempt)
+        case AbandonNotification():
+            return delivery.on_end(NotificationAbandoned(**vars(command)))
+        case SkipNotification():
+            return delivery.on_end(NotificationSkipped(**vars(command)))
 
 
-def evolve(notification: Notification, event: NotificationEvent) -> Notification:
+def evolve(delivery: Delivery, event: NotificationEvent) -> Delivery:
     match event:
         case NotificationRequested():
-            return Notification(NotificationStatus.REQUESTED)
+            return Delivery(NotificationStatus.REQUESTED)
         case NotificationSent():
-            return replace(notification, status=NotificationStatus.SENT)
+            return replace(delivery, status=NotificationStatus.SENT)
         case NotificationFailed(attempt=attempt):
-            return replace(notification, attempts=attempt)
+            return replace(delivery, attempts=attempt)
         case NotificationAbandoned():
-            return replace(notification, status=NotificationStatus.ABANDONED)
+            return replace(delivery, status=NotificationStatus.ABANDONED)
         case NotificationSkipped():
-            return replace(notification, status=NotificationStatus.SKIPPED)
+            return replace(delivery, status=NotificationStatus.SKIPPED)
         case _:
             assert_never(event)
 
 
-notification_decider = Decider[NotificationCommand, Notification, NotificationEvent](
+notification_decider = Decider[NotificationCommand, Delivery, NotificationEvent](
     commands=(
         RequestNotification,
         MarkNotificationSent,
@@ -81,7 +67,7 @@ notification_decider = Decider[NotificationCommand, Notification, NotificationEv
         SkipNotification,
     ),
     stream=lambda command: notification_stream(command.notification_id),
-    initial=Notification(),
+    initial=Delivery(),
     decide=decide,
     evolve=evolve,
     initial_commands=(RequestNotification,),

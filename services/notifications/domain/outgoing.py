@@ -1,7 +1,7 @@
-"""The outgoing request aggregate: one HTTP request to a forge, and its attempts."""
+"""The outgoing request aggregate: one HTTP request to another server, and its attempts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from contracts.notifications import (
@@ -11,7 +11,8 @@ from contracts.notifications import (
     OutgoingEvent,
     OutgoingRequested,
 )
-from libs.eventstore.decider import Decider, RequestRejected
+from libs.eventstore.decider import Decider
+from services.notifications.domain.delivery import Delivery
 from services.notifications.domain.internal_commands import (
     AddOutgoingRequest,
     EndOutgoingRequest,
@@ -21,47 +22,32 @@ from services.notifications.domain.internal_commands import (
 OutgoingCommand = AddOutgoingRequest | RecordAttemptFailure | EndOutgoingRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """State of a request: only what `decide` needs. The read model is in outgoing/outgoing_projection.py."""
-
-    status: NotificationStatus = NotificationStatus.NEW
-    attempts: int = 0
-
-
-def decide(outgoing: Outgoing, command: OutgoingCommand) -> Sequence[OutgoingEvent]:
-    request_id = command.request_id
-    match outgoing.status, command:
-        case NotificationStatus.NEW, AddOutgoingRequest():
-            return [OutgoingRequested(**vars(command))]
-        case NotificationStatus.NEW, _:
-            raise RequestRejected("NOT_FOUND", "There is no such request.")
-        case NotificationStatus.REQUESTED, RecordAttemptFailure(attempt=attempt, reason=reason):
-            if attempt <= outgoing.attempts:
-                return []  # the attempt is already recorded
-            return [OutgoingAttemptFailed(request_id=request_id, attempt=attempt, reason=reason)]
-        case NotificationStatus.REQUESTED, EndOutgoingRequest(status=status, reason=reason):
-            return [OutgoingEnded(request_id=request_id, status=status, reason=reason)]
-        case _:
-            return []  # a duplicate: the event was handled again
+def decide(delivery: Delivery, command: OutgoingCommand) -> Sequence[OutgoingEvent]:
+    match command:
+        case AddOutgoingRequest():
+            return delivery.on_request(OutgoingRequested(**vars(command)))
+        case RecordAttemptFailure(attempt=attempt):
+            return delivery.on_failure(OutgoingAttemptFailed(**vars(command)), attempt)
+        case EndOutgoingRequest():
+            return delivery.on_end(OutgoingEnded(**vars(command)))
 
 
-def evolve(outgoing: Outgoing, event: OutgoingEvent) -> Outgoing:
+def evolve(delivery: Delivery, event: OutgoingEvent) -> Delivery:
     match event:
         case OutgoingRequested():
-            return Outgoing(NotificationStatus.REQUESTED)
+            return Delivery(NotificationStatus.REQUESTED)
         case OutgoingAttemptFailed(attempt=attempt):
-            return replace(outgoing, attempts=attempt)
+            return replace(delivery, attempts=attempt)
         case OutgoingEnded(status=status):
-            return replace(outgoing, status=status)
+            return replace(delivery, status=status)
         case _:
             assert_never(event)
 
 
-outgoing_decider = Decider[OutgoingCommand, Outgoing, OutgoingEvent](
+outgoing_decider = Decider[OutgoingCommand, Delivery, OutgoingEvent](
     commands=(AddOutgoingRequest, RecordAttemptFailure, EndOutgoingRequest),
     stream=lambda command: f"outgoing-{command.request_id}",
-    initial=Outgoing(),
+    initial=Delivery(),
     decide=decide,
     evolve=evolve,
     initial_commands=(AddOutgoingRequest,),

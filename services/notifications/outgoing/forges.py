@@ -4,6 +4,7 @@ Sources: https://docs.github.com/rest/commits/statuses, https://docs.gitlab.com/
 https://gitea.com/api/swagger (repoCreateStatus).
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,13 @@ from urllib.parse import quote, urlsplit
 
 from contracts.builds import BuildStatus
 from contracts.projects import Forge, ForgeKind
+from services.notifications.attempts import DeliveryFailed
+from services.notifications.outgoing.http_client import OutgoingPost, Response
 
 API_PATHS = {ForgeKind.GITHUB: "/api/v3", ForgeKind.GITLAB: "/api/v4", ForgeKind.GITEA: "/api/v1"}
 GITHUB_API_URL = "https://api.github.com"  # for github.com; GitHub Enterprise Server has its API below its own URL
+# GitLab rejects a status that the commit already has. This happens when a request is repeated after a lost response.
+REPEATED_STATUS = b"Cannot transition status"
 SCP_LIKE_URL = re.compile(r"(?:[^@/:]+@)?(\[[^]]+\]|[^/:]+):(?!//)(.+)")
 API_SUFFIX = re.compile(r"/api/v\d+$")
 
@@ -74,6 +79,9 @@ class ForgeRequest:
     body: Mapping[str, str]
     headers: Mapping[str, str] = field(repr=False)
 
+    def to_post(self) -> OutgoingPost:
+        return OutgoingPost(self.url, json.dumps(dict(self.body)).encode(), self.headers, "the forge")
+
 
 def build_request(forge: Forge, token: str, status: CommitStatus) -> ForgeRequest:
     """Return the request that sets the status. Raise NoForgeAddress."""
@@ -130,3 +138,20 @@ def split_repository(repository: str) -> tuple[str, str]:
     if scp_like := SCP_LIKE_URL.fullmatch(repository):
         return f"https://{scp_like[1]}", scp_like[2]
     return "", repository
+
+
+def raise_for_status(response: Response) -> None:
+    """Raise DeliveryFailed for an error response, unless its reason is that the commit already has the status."""
+    status = response.status
+    if response.is_success or (status == 400 and REPEATED_STATUS in response.start):
+        return
+    match status:
+        case 401 | 403:
+            reason = "the forge refused the token"
+        case 404:
+            reason = "the forge has no such repository or commit, or hides it from the token"
+        case _ if 300 <= status < 400:
+            reason = "the forge redirects to another URL; set the URL of its API"
+        case _:
+            reason = "the forge refused the status"
+    raise DeliveryFailed(f"{reason} ({status})", is_permanent=True, response_code=status)

@@ -21,16 +21,17 @@ def apply_outgoing_event(row: OutgoingRow, recorded: RecordedEvent[OutgoingEvent
                 id=request_id,
                 status=NotificationStatus.REQUESTED,
                 requested_at=recorded.at,
-                **event.model_dump(exclude={"request_id", "ref"}),
+                **{name: value for name, value in event if name != "request_id"},
             )
-        case OutgoingAttemptFailed(attempt=attempt, reason=reason):
-            return row.replace(attempts=attempt, reason=reason)
-        case OutgoingEnded(status=status, reason=reason):
+        case OutgoingAttemptFailed(attempt=attempt, reason=reason, response_code=code):
+            return row.replace(attempts=attempt, reason=reason, response_code=code)
+        case OutgoingEnded(status=status, reason=reason, response_code=code):
             sent = status is NotificationStatus.SENT
             return row.replace(
                 status=status,
                 attempts=row.attempts + sent,
                 reason=reason or row.reason,
+                response_code=code or row.response_code,
                 ended_at=recorded.at,
             )
         case _:
@@ -42,5 +43,9 @@ outgoing_category = Category(
     decider=outgoing_decider,
     initial_row=OutgoingRow(),
     apply=apply_outgoing_event,
-    indexes=(("-requested_at", "-id"), ("project_id", "-requested_at", "-id")),
+    indexes=(
+        ("-requested_at", "-id"),
+        ("project_id", "-requested_at", "-id"),
+        ("receiver_id", "-requested_at", "-id"),
+    ),
 )

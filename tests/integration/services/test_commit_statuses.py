@@ -213,7 +213,7 @@ async def test_a_status_that_gitlab_already_has_counts_as_sent(stage: ServiceSta
     [
         ("", PROJECT.repository, "the project has no secret with the name in its settings"),
         ("wrong", PROJECT.repository, "the forge refused the token (401)"),
-        ("wrong\ntoken", PROJECT.repository, "the URL of the forge or the token is malformed"),
+        ("wrong\ntoken", PROJECT.repository, "the URL of the forge or the secret for it is malformed"),
     ],
     ids=["missing", "refused", "malformed"],
 )

@@ -277,8 +277,11 @@ def test_an_undeclared_or_unused_call_is_reported() -> None:
     wrong = ServiceDeclaration(replace(notifications, outgoing=(GetJobSecrets,)))
     assert [line.split(":")[0] for line in find_undeclared_calls(wrong)] == [
         "GetBuild is among what notifications sends but does not declare",
+        "GetCompany is among what notifications sends but does not declare",
         "GetForge is among what notifications sends but does not declare",
         "GetJobSecrets is among what notifications declares but does not send",
+        "GetLaunchSettings is among what notifications sends but does not declare",
+        "GetPreviousResult is among what notifications sends but does not declare",
         "GetProjectAccess is among what notifications sends but does not declare",
         "GetUser is among what notifications sends but does not declare",
     ]

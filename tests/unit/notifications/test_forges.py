@@ -1,20 +1,20 @@
 """Requests to forges: URLs derived from repositories, names of states, and responses."""
 
-import httpx
 import pytest
 
 from contracts.projects import Forge, ForgeKind
+from services.notifications.attempts import DeliveryFailed
 from services.notifications.outgoing.forges import (
     CommitState,
     CommitStatus,
     NoForgeAddress,
     build_request,
     locate_repository,
+    raise_for_status,
 )
-from services.notifications.outgoing.http_client import DeliveryFailed, raise_for_status
+from services.notifications.outgoing.http_client import Response, raise_for_temporary
 
 STATUS = CommitStatus(17, "abc", "refs/heads/topic/x", CommitState.RUNNING, "https://ci.test/ui/builds/17")
-NO_HEADERS = httpx.Headers()
 
 
 def forge(kind: ForgeKind, repository: str, api_url: str = "") -> Forge:
@@ -73,18 +73,28 @@ def test_gitlab_gets_the_encoded_path_and_the_branch() -> None:
     assert (request.body["ref"], request.body["state"]) == ("topic/x", "running")
 
 
-@pytest.mark.parametrize(
-    ("status", "is_permanent"),
-    [(301, True), (401, True), (403, True), (404, True), (408, False), (422, True), (429, False), (502, False)],
-)
-def test_only_some_answers_are_worth_a_retry(status: int, is_permanent: bool) -> None:
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 422])
+def test_a_refusal_is_permanent(status: int) -> None:
     with pytest.raises(DeliveryFailed) as failure:
-        raise_for_status(status, NO_HEADERS, b"canary")
-    assert failure.value.is_permanent == is_permanent
+        raise_for_status(Response(status, b"canary"))
+    assert (failure.value.is_permanent, failure.value.response_code) == (True, status)
     assert "canary" not in failure.value.reason
 
 
-def test_a_rate_limit_of_github_is_temporary() -> None:
+@pytest.mark.parametrize("response", [Response(201, b""), Response(400, b"Cannot transition status via :run")])
+def test_an_accepted_or_repeated_status_is_sent(response: Response) -> None:
+    raise_for_status(response)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"), [(408, {}), (429, {}), (500, {}), (502, {}), (403, {"retry-after": "60"})]
+)
+def test_an_overloaded_server_gets_another_attempt(status: int, headers: dict[str, str]) -> None:
     with pytest.raises(DeliveryFailed) as failure:
-        raise_for_status(403, httpx.Headers({"Retry-After": "60"}), b"")
-    assert not failure.value.is_permanent
+        raise_for_temporary(status, headers, "the forge")
+    assert (failure.value.is_permanent, failure.value.response_code) == (False, status)
+
+
+@pytest.mark.parametrize(("status", "headers"), [(200, {"retry-after": "60"}), (301, {}), (404, {})])
+def test_other_answers_are_final(status: int, headers: dict[str, str]) -> None:
+    raise_for_temporary(status, headers, "the forge")

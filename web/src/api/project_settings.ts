@@ -136,7 +136,7 @@ export type OutgoingRequest = Schemas["OutgoingRequest"];
 
 /** The last requests to the forge, newest first. For maintainers. */
 export async function listOutgoing(project_id: number, limit: number): Promise<OutgoingRequest[]> {
-  const params = { path: { project_id }, query: { limit } };
+  const params = { path: { project_id }, query: { limit, kind: "commit_status" } };
   return (await dataOf(api.GET("/api/developer/projects/{project_id}/outgoing-requests", { params })))
     .outgoing_requests;
 }

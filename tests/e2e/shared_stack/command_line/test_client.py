@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from infra.cli import app
+from tests.support.external.notification_receiver import notification_receiver
 from tests.support.external.repositories import SPEC_FILE, Gate, commit_files, create_sample_repository
 from tests.support.stacks.running_stack import RunningStack
 from tests.support.waiting import wait_until
@@ -124,6 +125,30 @@ def test_schedules_are_created_changed_and_run(home: Home, stack: RunningStack, 
     assert [row["last_build_id"] for row in home.read("schedules", "ls", project)] == [int(build)]
     home.run("schedules", "rm", project, number, "--yes")
     assert "SCHEDULE_NOT_FOUND" in home.run("schedules", "run", project, number, exit_code=1).stderr
+
+
+def test_receivers_are_created_changed_and_notified(home: Home, stack: RunningStack, tmp_path: Path) -> None:
+    project = str(stack.create_project(create_sample_repository(tmp_path / "repository", {"build": "true"})))
+    with notification_receiver() as receiver:
+        create = ("notifications", "create", project, f"{receiver.url}/canary", "--event", "finished")
+        created = json.loads(home.run(*create, "--json", text="hush-hush-hush-hush\n").stdout)
+        number = str(created["id"])
+        assert (created["kind"], created["server"], created["events"]) == ("webhook", receiver.url, ["finished"])
+        assert "RECEIVER_SECRET_INVALID" in home.run(*create, text="short\n", exit_code=1).stderr
+        build = home.read("builds", "launch", project)["id"]
+        home.run("builds", "watch", str(build))
+        wait_until(lambda: home.read("notifications", "ls", project)[0]["last_delivery"])
+        (sent,) = home.read("notifications", "deliveries", project, "--receiver", number)
+        assert sent["build_id"] == build
+        wait_until(lambda: receiver.requests)
+        wait_until(lambda: "sent" in home.run("notifications", "ls", project).stdout)
+        assert home.read("notifications", "resend", project, sent["id"])["repeats"] == sent["id"]
+        wait_until(lambda: len(receiver.requests) == 2)
+    assert home.read("notifications", "pause", project, number)["active"] is False
+    assert home.read("notifications", "edit", project, number, "--event", "fixed")["events"] == ["fixed"]
+    assert home.read("notifications", "resume", project, number)["active"] is True
+    home.run("notifications", "rm", project, number, "--yes")
+    assert home.read("notifications", "ls", project) == []
 
 
 def test_exit_statuses_are_stable(home: Home, stack: RunningStack, tmp_path: Path) -> None:

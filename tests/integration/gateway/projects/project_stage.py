@@ -21,6 +21,7 @@ from tests.support.external.forge_webhooks import gitlab_headers, gitlab_push_bo
 from tests.support.gateway_routes import GatewayRoute
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 TABLE = yaml.load((Path(__file__).parent / "project_access.yaml").read_text(), yaml.CSafeLoader)
 USERS: Mapping[str, Mapping[str, Sequence[str]]] = TABLE["users"]
@@ -80,6 +81,9 @@ async def create_project(
         path = f"/api/admin/projects/{project['id']}/members/{users_id[role]}"
         response = await system.http.put(path, json={"member": {"role": role}}, headers=system.admin)
         assert response.status_code == 204, response.text
+    receiver = {"kind": "slack", "url": "http://127.0.0.1:1/", "events": ["finished"]}
+    path = f"/api/admin/projects/{project['id']}/receivers"
+    received = await system.post(path, {"receiver": receiver}, 201)
     job, artifact = await run_build(system, project, runner)
     launched = (await system.post(f"/api/developer/builds/{project['id']}")).json()
     await runner.wait_for_job()
@@ -88,6 +92,10 @@ async def create_project(
     schedule = {"cron": "@yearly", "variables": [{"name": "SUITE", "value": "all"}]}
     path = f"/api/admin/projects/{project['id']}/schedules"
     scheduled = await system.post(path, {"schedule": schedule}, 201)
+    outgoing = await eventually(
+        lambda: system.get(f"/api/admin/projects/{project['id']}/outgoing-requests"),
+        lambda page: page["outgoing_requests"],
+    )
     own_runner = await system.register_runner(f"/project/owner/{visibility}/runners")
     return Project(
         visibility,
@@ -106,6 +114,8 @@ async def create_project(
             "line_number": "0",
             "secret_id": str(created.json()["id"]),
             "schedule_id": str(scheduled.json()["id"]),
+            "receiver_id": str(received.json()["id"]),
+            "outgoing_request_id": outgoing["outgoing_requests"][0]["id"],
             "runner_uuid": own_runner.uuid,
             "user_id": str(users_id["administrator"]),  # not a member of the project
             "delivery_id": await deliver_webhook(system, project),

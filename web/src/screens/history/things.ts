@@ -5,7 +5,7 @@ import { splitWords } from "./story.ts";
 const NAMES: Record<string, string> = {
   lane: "Concurrency group",
   notification: "Mail",
-  outgoing: "Request to a forge",
+  outgoing: "Request to another server",
   user: "User",
 };
 
@@ -21,6 +21,7 @@ export const KINDS = [
   "credential",
   "executor",
   "schedule",
+  "receiver",
   "delivery",
   "notification",
   "outgoing",

@@ -1,4 +1,4 @@
-"""Messages of the notifications service: requested e-mails, HTTP requests to other servers, and their delivery."""
+"""Messages about requested e-mails and their delivery."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -86,56 +86,3 @@ class NotificationRow(ReadModelRow):
 NotificationEvent = (
     NotificationRequested | NotificationSent | NotificationFailed | NotificationAbandoned | NotificationSkipped
 )
-
-
-class OutgoingRequested(Event):
-    """A request to another server was recorded, to be sent. At present, it sets the status of a commit at a forge."""
-
-    request_id: str
-    kind: str  # `commit_status`; a later release may add others
-    project_id: int
-    build_id: int
-    target: str  # `github`, `gitlab` or `gitea`
-    sha: str
-    ref: str | None = None
-    state: str  # `pending`, `running`, `success`, `failure` or `canceled`
-
-
-class OutgoingAttemptFailed(Event):
-    """An attempt to send a request failed. The reason contains no secrets and no part of the server's response."""
-
-    request_id: str
-    attempt: int
-    reason: str
-
-
-class OutgoingEnded(Event):
-    """A request was sent, skipped, or abandoned after the last attempt."""
-
-    request_id: str
-    status: NotificationStatus
-    reason: str = ""  # why it was not sent
-
-
-OutgoingEvent = OutgoingRequested | OutgoingAttemptFailed | OutgoingEnded
-
-
-class OutgoingRow(ReadModelRow):
-    id: str = ""
-    kind: str = ""
-    project_id: int = 0
-    build_id: int = 0
-    target: str = ""
-    sha: str = ""
-    state: str = ""
-    status: NotificationStatus = NotificationStatus.NEW
-    attempts: int = 0
-    reason: str = ""  # why the last attempt failed, or why the request was skipped
-    requested_at: datetime | None = None
-    ended_at: datetime | None = None
-
-
-class ListOutgoing(PageRequest):
-    """List requests to other servers, newest first. Answer: Page of OutgoingRow. Errors: PROJECT_NOT_FOUND."""
-
-    project_id: int | None = None  # None: of all projects

@@ -1,0 +1,5 @@
+"""Messages of the notifications service: mails, requests to other servers, and the receivers of a project."""
+
+from contracts.notifications.mails import *
+from contracts.notifications.outgoing import *
+from contracts.notifications.receivers import *

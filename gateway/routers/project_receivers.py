@@ -1,0 +1,105 @@
+"""Routes of the receivers of a project's notifications, and of the requests to them and to the project's forge."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Security
+
+from contracts.notifications import (
+    ChangeReceiver,
+    CreateReceiver,
+    DeleteReceiver,
+    GetReceiver,
+    ListOutgoing,
+    ListReceivers,
+    RepeatOutgoing,
+)
+from gateway.dependencies import RequireRole, admin, developer
+from gateway.forwarding.forward import forward
+from gateway.routers.console.mails import get_page
+from gateway.routers.prefix_router import json_router
+from gateway.schemas.loose_types import MAX_ID
+from gateway.schemas.notifications.outgoing_requests import ONE_OUTGOING_REQUEST, OUTGOING_PAGE
+from gateway.schemas.notifications.receiver_models import NEW_RECEIVER, ONE_RECEIVER, RECEIVER, RECEIVERS
+from libs.eventstore.decider import Actor
+from libs.messaging.request_reply import ReturnMessage
+
+COLLECTION, ITEM = "/{project_id:id}/receivers", "/{project_id:id}/receivers/{receiver_id:id}"
+REQUESTS = "/{project_id:id}/outgoing-requests"
+
+developer_receivers = json_router("/api/developer/projects", "Notifications")
+admin_receivers = json_router("/api/admin/projects", "Notifications")
+
+
+async def get_filters(
+    receiver: Annotated[int | None, Query(description="number of a receiver", ge=1, le=MAX_ID)] = None,
+    kind: Annotated[str | None, Query(description="`commit_status`, `webhook` or `slack`", max_length=64)] = None,
+) -> dict[str, Any]:
+    return {"receiver_id": receiver, "kind": kind}
+
+
+def add_receiver_routes(router: APIRouter, role: RequireRole) -> None:
+    reader: Any = Annotated[Actor, Security(role, scopes=["PROJECT_READ"])]
+    editor: Any = Annotated[Actor, Security(role, scopes=["PROJECT_EDIT"])]
+    maintainers = " For maintainers of the project." if role is developer else ""
+    saved = ReturnMessage(GetReceiver, "receiver_id")
+    forward(
+        router,
+        "GET",
+        COLLECTION,
+        ListReceivers,
+        reader,
+        f"List the receivers of notifications by id, each with the latest request to it.{maintainers}",
+        response=RECEIVERS,
+    )
+    forward(router, "GET", ITEM, GetReceiver, reader, f"Get a receiver.{maintainers}", response=ONE_RECEIVER)
+    forward(
+        router,
+        "POST",
+        COLLECTION,
+        CreateReceiver,
+        editor,
+        f"Create a receiver: a URL that gets webhooks or chat messages about builds.{maintainers}",
+        body=NEW_RECEIVER,
+        response=ONE_RECEIVER,
+        return_message=saved,
+        status_code=201,
+        errors=("RECEIVER_LIMIT",),
+    )
+    forward(
+        router,
+        "PATCH",
+        ITEM,
+        ChangeReceiver,
+        editor,
+        f"Change fields of a receiver. A missing field is unchanged.{maintainers}",
+        body=RECEIVER,
+        response=ONE_RECEIVER,
+        return_message=saved,
+    )
+    forward(router, "DELETE", ITEM, DeleteReceiver, editor, f"Delete a receiver.{maintainers}", status_code=204)
+    forward(
+        router,
+        "GET",
+        REQUESTS,
+        ListOutgoing,
+        reader,
+        f"List the requests to receivers and to the project's forge, newest first.{maintainers}",
+        response=OUTGOING_PAGE,
+        fields=(Depends(get_page), Depends(get_filters)),
+        errors=("REQUEST_INVALID", "PAGINATION_CURSOR_INVALID"),
+    )
+    forward(
+        router,
+        "POST",
+        f"{REQUESTS}/{{outgoing_request_id}}/repeat",
+        RepeatOutgoing,
+        editor,
+        f"Send a request again, as a new one.{maintainers}",
+        response=ONE_OUTGOING_REQUEST,
+        status_code=201,
+        errors=("OUTGOING_REQUEST_STATUS",),
+    )
+
+
+add_receiver_routes(developer_receivers, developer)
+add_receiver_routes(admin_receivers, admin)

@@ -1,0 +1,20 @@
+"""Whether a successful build fixes its branch."""
+
+from contracts.builds import BuildStatus, GetPreviousResult, PreviousResult
+from contracts.errors import RequestRejected
+from libs.service.declaration import Context
+
+
+async def is_fix(ctx: Context, build_id: int, version: int) -> bool:
+    """Return whether the result before that of the build, on the same branch, is a failure.
+
+    `version`: that of the build's stream with its result. A build that was deleted fixes nothing.
+    """
+    query = GetPreviousResult(build_id=build_id, version=version)
+    try:
+        previous = await ctx.as_system().query(query, PreviousResult)
+    except RequestRejected as rejected:
+        if rejected.code != "BUILD_NOT_FOUND":
+            raise
+        return False
+    return previous.status is BuildStatus.FAILED
