@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from contracts.errors import RequestRejected
 from contracts.messages import Command, Event, ReadModelRow
+from libs.documents import Document
 
 __all__ = [
     "Actor",
@@ -20,6 +21,7 @@ __all__ = [
     "CommandMetadata",
     "Decider",
     "InternalCommand",
+    "NewDocument",
     "RecordedEvent",
     "Release",
     "RequestRejected",
@@ -158,11 +160,28 @@ def no_reservations(_before: S, _event: E) -> Sequence[Reservation]:
     return ()
 
 
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document outside the log that exists if and only if a command was recorded.
+
+    A command whose document exists already is rejected with `code`.
+    """
+
+    collection: str  # in the database of the service
+    document: Document  # with its `_id`
+    code: str
+
+
+def no_document(_command: C) -> NewDocument | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Decider(Generic[C, S, E]):
     """The pure functions of an aggregate.
 
     `reservations` returns the names that an event reserves or releases, and the other streams that it requires.
+    `new_document` returns what is inserted together with the events of a command.
     """
 
     commands: tuple[type[C], ...]
@@ -171,6 +190,7 @@ class Decider(Generic[C, S, E]):
     decide: Callable[[S, C], Sequence[E]]
     evolve: Callable[[S, E], S]
     reservations: Callable[[S, E], Sequence[Reservation]] = field(default=no_reservations)
+    new_document: Callable[[C], NewDocument | None] = field(default=no_document)
     # commands that usually start a stream: they are decided on the initial state before the stream is read
     initial_commands: tuple[type[C], ...] = ()
 

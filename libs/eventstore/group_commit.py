@@ -172,7 +172,8 @@ class GroupCommitter:
             case PyMongoError() | LockContention():
                 return [_caused_by(error, StoreUnavailable(str(error))) for _ in batch]
             case _:
-                return [error for _ in batch]  # a defect of this command, such as a value that BSON cannot represent
+                # a new document exists, or a defect of this command, such as a value that BSON cannot represent
+                return [error for _ in batch]
         try:
             with pymongo.timeout(LOOKUP_TIMEOUT_SECONDS):
                 found = await self._find_commits(firsts)
@@ -201,7 +202,7 @@ class GroupCommitter:
     ) -> list[Exception | None]:
         """Write a batch in one transaction. Return one result per append.
 
-        Raises LockContention, PartialConflict or an error of the driver.
+        Raises LockContention, PartialConflict, RequestRejected (a new document exists) or an error of the driver.
         """
         attempts = count(1)
 
@@ -222,6 +223,7 @@ class GroupCommitter:
                 await self._reservations.apply(_all_commits(accepted), session)
                 documents = [document for pending in accepted for document in pending.documents]
                 await self._commits.insert_many(documents, ordered=False, session=session)
+                await self._reservations.insert_documents(_all_commits(accepted), session)
             return [pending.failure(rejections) for pending in batch]
 
         with pymongo.timeout(timeout or TRANSACTION_TIMEOUT_SECONDS):

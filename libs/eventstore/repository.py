@@ -193,7 +193,7 @@ class CommandHandler:
                     return CommandResult(stream, loaded.version, loaded.row, ())
                 loaded, is_current = await self._catch_up(category, stream, loaded), True
                 continue
-            commit, result = _build_commit(category, stream, loaded, events, metadata)
+            commit, result = _build_commit(category, command, loaded, events, metadata)
             async with AsyncExitStack() as locks:
                 decided = await self._decide_follow_ups(follow_ups, commit, locks)
                 try:
@@ -231,7 +231,7 @@ class CommandHandler:
                     loaded = await self._catch_up(category, stream, self._cache.get(stream, loaded))
                 with suppress(RequestRejected):  # the reaction reports it
                     if events := category.decider.decide(loaded.state, command):
-                        decided.append(_build_commit(category, stream, loaded, events, metadata))
+                        decided.append(_build_commit(category, command, loaded, events, metadata))
         except Exception as error:  # a reaction that fails must not prevent its cause; the subscription runs it again
             log.warning("follow-ups of %s failed (%s)", commit.stream, type(error).__name__, exc_info=error)
             return []
@@ -275,11 +275,12 @@ def _new_stream(category: Category[C, S, E, R]) -> LoadedStream[S, R]:
 
 def _build_commit(
     category: Category[C, S, E, R],
-    stream: str,
+    command: C,
     before: LoadedStream[S, R],
     events: Sequence[E],
     metadata: CommandMetadata,
 ) -> tuple[PendingCommit, LoadedStream[S, R]]:
+    stream, document = category.decider.stream(command), category.decider.new_document(command)
     reservations: list[Reservation] = []
     state = before.state
     for event in events:
@@ -294,6 +295,6 @@ def _build_commit(
         row = category.apply(row, RecordedEvent(stream, version, index, event, metadata))
     visible_row = None if category.is_deleted(row) else row
     return (
-        PendingCommit(category, stream, before.version, events, metadata, visible_row, reservations),
+        PendingCommit(category, stream, before.version, events, metadata, visible_row, reservations, document),
         LoadedStream(version, state, row, metadata.at),
     )

@@ -1,4 +1,4 @@
-"""Reservations of unique names and requirements of other streams, checked and written in the commits' transaction."""
+"""Reservations of names, requirements of other streams, and new documents, in the transaction of the commits."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,14 @@ from pymongo import DeleteOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError
 
 from contracts.errors import RequestRejected
 from libs.documents import Document
 from libs.eventstore.decider import Release, RequireOther, Reserve
 from libs.eventstore.store import PendingCommit
+
+DUPLICATE_KEY_CODE = 11000
 
 Rejections = dict[str, Exception]  # command id -> why its commit was not written
 
@@ -19,6 +22,7 @@ class Reservations:
     """The collection `claims`: a document for each reserved name, and one for each key of requirements."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._database = database
         self._claims: AsyncCollection[Document] = database["claims"]
         self._streams: AsyncCollection[Document] = database["streams"]
 
@@ -38,6 +42,22 @@ class Reservations:
         writes = [write for commit in commits for write in _writes(commit)]
         if writes:
             await self._claims.bulk_write(writes, ordered=False, session=session)
+
+    async def insert_documents(self, commits: Sequence[PendingCommit], session: AsyncClientSession) -> None:
+        """Insert the new documents of the commits. Raises RequestRejected if one of them exists.
+
+        This aborts the transaction, unlike other rejections. It is rare, and a check would cost each commit a query.
+        """
+        new_documents = [commit.new_document for commit in commits if commit.new_document]
+        for name in {new.collection for new in new_documents}:
+            inserts = [new for new in new_documents if new.collection == name]
+            try:
+                await self._database[name].insert_many([new.document for new in inserts], session=session)
+            except BulkWriteError as error:
+                failure = error.details["writeErrors"][0]
+                if failure["code"] != DUPLICATE_KEY_CODE:
+                    raise
+                raise RequestRejected(inserts[failure["index"]].code) from error
 
     async def _check_names(self, commits: Sequence[PendingCommit], session: AsyncClientSession) -> Rejections:
         keys = [

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from contracts.messages import Event, ReadModelRow
-from libs.eventstore.decider import AnyCategory, AnyEvent, CommandMetadata, RecordedEvent, Reservation
+from libs.eventstore.decider import AnyCategory, AnyEvent, CommandMetadata, NewDocument, RecordedEvent, Reservation
 
 
 class WrongExpectedVersion(Exception):
@@ -39,7 +39,7 @@ class DuplicateCommand(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PendingCommit:
-    """The events of one command, to be appended after `expected_version`, with the row and reservations to write."""
+    """The events of one command, to be appended after `expected_version`, with what else is written."""
 
     category: AnyCategory
     stream: str
@@ -48,6 +48,7 @@ class PendingCommit:
     metadata: CommandMetadata
     row: ReadModelRow | None  # the read model row after the events; None: deleted
     reservations: Sequence[Reservation] = ()
+    new_document: NewDocument | None = None
 
     @property
     def version(self) -> int:
@@ -74,9 +75,8 @@ class EventStore(Protocol):
     async def append(self, *commits: PendingCommit) -> None:
         """Append commits atomically. The first may be followed by its follow-ups, which start new streams.
 
-        Raises WrongExpectedVersion, DuplicateCommand, RequestRejected (a name is reserved or a required stream is
-        missing),
-        StoreUnavailable or OutcomeUnknown.
+        Raises WrongExpectedVersion, DuplicateCommand, RequestRejected (a name is reserved, a required stream is
+        missing, or the new document exists), StoreUnavailable or OutcomeUnknown.
         """
         ...
 

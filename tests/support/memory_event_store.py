@@ -12,6 +12,7 @@ class MemoryEventStore:
         self._commands: dict[str, CommitRef] = {}
         self._noops: dict[str, CommitRef] = {}
         self._reservations: dict[str, str] = {}  # name -> stream
+        self._documents: set[tuple[str, str]] = set()  # collections and ids
         self.rows: dict[str, ReadModelRow | None] = {}
 
     async def append(self, *commits: PendingCommit) -> None:
@@ -31,6 +32,8 @@ class MemoryEventStore:
                 raise RequestRejected(reservation.code)
             if isinstance(reservation, RequireOther) and not self._has_other(commit, reservation):
                 raise RequestRejected(reservation.code)
+        if (new := commit.new_document) and (new.collection, new.document["_id"]) in self._documents:
+            raise RequestRejected(new.code)
 
     def _has_other(self, commit: PendingCommit, required: RequireOther) -> bool:
         others = (row for stream, row in self.rows.items() if stream != commit.stream and row is not None)
@@ -44,6 +47,8 @@ class MemoryEventStore:
                     self._reservations[key] = commit.stream
                 case Release(key=key) if self._reservations.get(key) == commit.stream:
                     del self._reservations[key]
+        if new := commit.new_document:
+            self._documents.add((new.collection, new.document["_id"]))
         self._streams.setdefault(commit.stream, []).append(commit)
         metadata = commit.metadata
         for id_ in filter(None, (metadata.command_id, metadata.reaction_id)):

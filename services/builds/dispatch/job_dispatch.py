@@ -4,8 +4,6 @@ import asyncio
 from dataclasses import dataclass
 from uuid import uuid4
 
-from pymongo.errors import DuplicateKeyError
-
 from contracts.builds import (
     ARCHIVE_TYPE,
     Assignment,
@@ -83,13 +81,10 @@ class JobDispatcher:
         token = await ctx.derive_token(TOKEN_PREFIX)
         job = await _undelivered_job(ctx, await self._attempts.block_claim(ctx, hash_token(token)), token)
         if job is not None:
-            await self._requeue_undelivered(ctx, job, job.runner_name or "")
+            reason = f"the response did not reach the runner {job.runner_name}"
+            lose = MarkJobLost(job_id=job.id, attempt=job.attempt, reason=reason, delivered=False)
+            await ctx.send(lose, step=f"{job.id}#{job.attempt}")
         return ClaimReturned(job_id=job.id if job else None)
-
-    async def _requeue_undelivered(self, ctx: Context, job: JobRow, runner: str) -> None:
-        reason = f"the response did not reach the runner {runner}"
-        lose = MarkJobLost(job_id=job.id, attempt=job.attempt, reason=reason, delivered=False)
-        await ctx.send(lose, step=f"{job.id}#{job.attempt}")
 
     async def _repeat_assignment(self, ctx: Context, runner: RunnerDescription, job: JobRow, token: str) -> Assignment:
         inputs = await _load_inputs(ctx, job)
@@ -103,7 +98,7 @@ class JobDispatcher:
             await ctx.send(KillBuild(build_id=job.build_id), step=str(job.build_id))
             return None
         nonce = uuid4().hex[:12]
-        attempt_id = hash_token(token)
+        attempt_id, masked_values = hash_token(token), _values_to_mask(inputs.secrets, token)
         assign = AssignJob(
             job_id=job.id,
             attempt=job.attempt,
@@ -113,30 +108,18 @@ class JobDispatcher:
             token_hash=attempt_id,
             cancels_gracefully=runner.cancels_gracefully,
             reports_late=runner.reports_late,
+            attempt_document=await self._attempts.new_document(ctx, attempt_id, job, nonce, masked_values),
         )
-        # in parallel, to save round trips; if only one of attempt and assignment is written, `Leases` cleans up
-        created, assigned, recorded = await asyncio.gather(
-            self._attempts.create(ctx, attempt_id, job, nonce, _values_to_mask(inputs.secrets, token)),
-            ctx.send(assign, step=f"{job.id}#{job.attempt}"),
-            self._scheduler.record_service_time(ctx, job),
-            return_exceptions=True,
-        )
-        # the claim was returned, or the same claim was handled at the same time
-        returned = isinstance(created, DuplicateKeyError)
-        if isinstance(assigned, BaseException):
-            if not returned:
-                await self._attempts.discard(ctx, attempt_id)
-            if isinstance(assigned, RequestRejected):
-                return None
-            raise assigned
-        if returned and await self._attempts.job_of(ctx, attempt_id) == job.id:
-            return await self._repeat_assignment(ctx, runner, job, token)
-        if returned:
-            await self._requeue_undelivered(ctx, job, runner.name)
-            raise RequestRejected("CONFLICT", "the claim was returned, or got another job")
-        for outcome in (created, recorded):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        try:
+            # a random step: with one derived from the job, two replicas that handle this claim would both succeed
+            await asyncio.gather(ctx.send(assign, step=nonce), self._scheduler.record_service_time(ctx, job))
+        except RequestRejected:
+            claimed_job_id = await self._attempts.job_of(ctx, attempt_id)
+            if claimed_job_id is None:
+                return None  # another claim got the job
+            if claimed_job := await _undelivered_job(ctx, claimed_job_id, token):
+                return await self._repeat_assignment(ctx, runner, claimed_job, token)
+            raise RequestRejected("CONFLICT", "the claim was returned, or its job has started") from None
         record_wait(job, ctx.metadata.at)
         return _create_assignment(ctx, job, runner, inputs, token, nonce)
 

@@ -14,7 +14,7 @@ from contracts.builds import (
     Section,
 )
 from contracts.projects import PullRequest, SupersededBuilds
-from libs.eventstore.decider import InternalCommand
+from libs.eventstore.decider import InternalCommand, NewDocument
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,7 @@ class AssignJob(InternalCommand):
     token_hash: str
     cancels_gracefully: bool = False
     reports_late: bool = False
+    attempt_document: NewDocument | None = None  # inserted with the assignment
 
 
 @dataclass(frozen=True)

@@ -233,5 +233,6 @@ job_decider = Decider[JobCommand, Job, JobEvent](
     initial=Job(),
     decide=decide,
     evolve=evolve,
+    new_document=lambda command: command.attempt_document if isinstance(command, AssignJob) else None,
     initial_commands=(QueueJob,),
 )

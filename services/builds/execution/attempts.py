@@ -18,6 +18,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from contracts.builds import JobRow, PlannedStep, Section
 from contracts.errors import RequestRejected
+from libs.eventstore.decider import NewDocument
 from libs.section_markers import incomplete_marker_length
 from libs.security.masking import SecretMasker
 from libs.service.declaration import Context
@@ -56,34 +57,32 @@ class AttemptStore:
         # attempt id -> monotonic time of its last extension
         self._lease_extended_at: LRUCache[str, float] = LRUCache(MAX_TRACKED_EXTENSIONS)
 
-    async def create(
+    async def new_document(
         self, ctx: Context, attempt_id: str, job: JobRow, nonce: str, masked_values: Sequence[str]
-    ) -> None:
-        """Insert a new attempt with a full lease.
+    ) -> NewDocument:
+        """Return the document of a new attempt with a full lease. It is inserted with the assignment of the job.
 
-        This happens in parallel with the assignment of the job. If only the assignment succeeds, the job is declared
-        lost after one lease period.
+        The assignment is rejected with CONFLICT if the claim was returned, or handled already.
         """
         now = ctx.clock.database_time()
-        await ctx.collection("attempts").insert_one(
-            {
-                "_id": attempt_id,
-                "job_id": job.id,
-                "build_id": job.build_id,
-                "number": job.attempt,
-                "word": nonce,
-                "opened_at": now,
-                "lease_until": _lease_deadline(ctx),
-                "length": 0,
-                "crc": 0,
-                "tail": "",
-                "finished": False,
-                "sections": [Section(step=INIT_SECTION, start_at=now).model_dump()],
-                "lines": [0],
-                "masks": await encrypt_masked_values(ctx, job.project_id, masked_values),
-            }
-        )
         self._lease_extended_at[attempt_id] = ctx.clock.monotonic()
+        document = {
+            "_id": attempt_id,
+            "job_id": job.id,
+            "build_id": job.build_id,
+            "number": job.attempt,
+            "word": nonce,
+            "opened_at": now,
+            "lease_until": _lease_deadline(ctx),
+            "length": 0,
+            "crc": 0,
+            "tail": "",
+            "finished": False,
+            "sections": [Section(step=INIT_SECTION, start_at=now).model_dump()],
+            "lines": [0],
+            "masks": await encrypt_masked_values(ctx, job.project_id, masked_values),
+        }
+        return NewDocument("attempts", document, "CONFLICT")
 
     async def reissue(self, ctx: Context, attempt_id: str, job: JobRow, masked_values: Sequence[str]) -> str:
         """Renew an attempt whose assignment is delivered again, with current secrets.

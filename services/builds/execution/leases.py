@@ -31,8 +31,6 @@ class Leases:
     def __init__(self, attempts: AttemptStore, runner_reports: RunnerReports) -> None:
         self._attempts = attempts
         self._runner_reports = runner_reports
-        # job token hash -> monotonic time at which the missing attempt was noticed
-        self._without_attempt_since: dict[str, float] = {}
 
     async def expire_leases(self, ctx: Context) -> None:
         """Settle attempts whose lease has expired.
@@ -59,14 +57,15 @@ class Leases:
                 await self._runner_reports.close_log(ctx, job, found["_id"], success=job.status is JobStatus.SUCCESS)
 
     async def enforce_timeouts(self, ctx: Context) -> None:
-        """End jobs that exceed their time limit, and jobs whose attempt is missing or was finished without a result."""
-        without_attempt: dict[str, float] = {}
+        """End jobs that exceed their time limit, and jobs whose attempt was finished without a result.
+
+        A job has no attempt if a process of release 0.2.0 was interrupted while it assigned the job.
+        """
+        lease = timedelta(seconds=ctx.settings.job_lease_seconds)
         async for job in ctx.read_model(JobRow).walk({"status": AT_RUNNER}):
             attempt = await ctx.collection("attempts").find_one({"_id": job.token_hash}, TIME_FIELDS)
             if attempt is None:
-                since = self._without_attempt_since.get(job.token_hash, ctx.clock.monotonic())
-                without_attempt[job.token_hash] = since
-                if ctx.clock.monotonic() - since >= min(ctx.settings.job_lease_seconds, _limit_seconds(job)):
+                if job.assigned_at is not None and job.assigned_at + lease < ctx.clock.database_time():
                     await self._lose_interrupted_job(ctx, job)
             elif attempt["finished"] and attempt["lease_until"] < ctx.clock.database_time():
                 await self._lose_interrupted_job(ctx, job)
@@ -77,7 +76,6 @@ class Leases:
                 started = attempt.get("opened_at") or job.assigned_at
                 if started is not None:
                     await self._end_if_overdue(ctx, job, started, _timeout_command(job))
-        self._without_attempt_since = without_attempt
 
     async def _lose_interrupted_job(self, ctx: Context, job: JobRow) -> None:
         reason = "the server was interrupted while it assigned the job or stored its result"

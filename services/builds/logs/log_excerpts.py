@@ -46,13 +46,12 @@ async def get_log_lines(ctx: Context, query: GetLogLines) -> LogExcerpt:
 
 
 async def _without_log(ctx: Context, query: GetLogLines) -> LogExcerpt:
-    """Return an excerpt without lines. The log of an attempt is created in parallel with the job's assignment."""
     job = await get_job(ctx, GetJob(job_id=query.job_id))
-    if query.attempt and (query.attempt != job.attempt or job.assigned_at is None):
+    if query.attempt:
         raise RequestRejected("LOG_NOT_FOUND")
     finished = job.status in FINISHED_JOB_STATUSES
     start = LogPosition(section=0, line=0)
-    return LogExcerpt(attempt=query.attempt, finished=finished, total=0, sections=(), chunks=(), next=start, more=False)
+    return LogExcerpt(attempt=0, finished=finished, total=0, sections=(), chunks=(), next=start, more=False)
 
 
 def _tail_position(steps: Sequence[LogStep], lines: int) -> LogPosition:

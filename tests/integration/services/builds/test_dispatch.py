@@ -11,6 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from contracts.builds import JobRequirements, JobRow, JobStatus, ReportJob, ReturnClaim, RunnerDescription
 from contracts.errors import RequestRejected
 from libs.documents import Document
+from libs.security.tokens import hash_token
 from libs.settings import Settings
 from services.builds.dispatch.job_dispatch import JobDispatcher
 from services.builds.dispatch.scheduler import FairScheduler
@@ -206,9 +207,23 @@ async def test_a_claim_returned_before_its_reply_assigns_no_job(replica: Dispatc
     await dispatcher.return_claim(name, ReturnClaim())
     with pytest.raises(RequestRejected, match="CONFLICT"):
         await dispatcher._assign(name, ANY_RUNNER, found, await name.derive_token("hrj-"))
-    assert (await get_job(replica, 1)).status is JobStatus.QUEUED
     second = (await replica.claim_job(dispatcher, claim_id="request-2")).assignment
     assert second is not None
+    assert (second.job_id, second.attempt) == (1, 1)
+
+
+async def test_two_claims_of_one_job_leave_one_attempt(replicas: list[DispatchReplica]) -> None:
+    await replicas[0].queue_jobs(1)
+    job = await get_job(replicas[0], 1)
+    claims = [
+        JobDispatcher(AttemptStore())._assign(process.context, ANY_RUNNER, job, f"token-{number}")
+        for number, process in enumerate(replicas)
+    ]
+    winner, loser = sorted(await asyncio.gather(*claims), key=lambda assignment: assignment is None)
+    attempts = await replicas[0].runtime.database["attempts"].find({}).to_list()
+    assert winner is not None
+    assert loser is None
+    assert [attempt["_id"] for attempt in attempts] == [hash_token(winner.token)]
 
 
 async def test_one_claim_handled_by_two_processes_assigns_one_job(replicas: list[DispatchReplica]) -> None:

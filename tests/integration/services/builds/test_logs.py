@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from contracts.builds import Assignment, GetLiveLog, GetLogLines, GetLogSection, LiveSection, LogExcerpt, LogSection
+from contracts.builds import Assignment, GetLiveLog, GetLogSection, LiveSection, LogSection
 from contracts.errors import RequestRejected
 from services.builds.execution import attempts
 from services.builds.logs.log_lines import CUT_LINE_SUFFIX, MAX_RESPONSE_BYTES
@@ -195,13 +195,3 @@ async def test_a_repeatedly_started_section_is_listed_once(running_build: Runnin
     assert await running_build.read_finished("init") == "one\ntwo\nthree"
     with pytest.raises(RequestRejected, match="LOG_NOT_FOUND"):
         await running_build.read_finished("build")
-
-
-async def test_a_log_that_is_not_created_yet_has_no_lines(running_build: RunningBuild) -> None:
-    stage, job_id, attempt = running_build.site, running_build.job.job_id, running_build.job.attempt
-    await stage.database["attempts"].delete_many({"job_id": job_id})  # assignment and log are written apart
-    answer = await stage.caller.query(GetLogLines(job_id=job_id, attempt=attempt))
-    excerpt = LogExcerpt.model_validate_json(answer)
-    assert (excerpt.attempt, excerpt.finished, excerpt.chunks, excerpt.more) == (attempt, False, (), False)
-    with pytest.raises(RequestRejected, match="LOG_NOT_FOUND"):
-        await stage.caller.query(GetLogLines(job_id=job_id, attempt=attempt + 1))

@@ -71,9 +71,10 @@ class LeaseStage:
             token_hash=ATTEMPT,
             cancels_gracefully=True,
         )
-        await self.context_at(0).send(queue)
-        await self.context_at(0).send(assign)
-        await self.attempts.create(self.context_at(0), ATTEMPT, await self.get_job(), "nonce", [])
+        context = self.context_at(0)
+        await context.send(queue)
+        document = await self.attempts.new_document(context, ATTEMPT, await self.get_job(), "nonce", [])
+        await context.send(assign.replace(attempt_document=document))
 
     async def send_heartbeats(self, first: int, last: int, *, leaving: bool = False) -> None:
         """Send a gateway heartbeat and run the lease check, once per simulated second from `first` to `last`."""
