@@ -1,7 +1,7 @@
 # Every target works in a fresh checkout and installs what it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo up down test test-fast nightly coverage coverage-fast compose-test check docs bench chaos kube-test screenshots sbom clean
+.PHONY: help setup lock demo up down test test-fast nightly coverage coverage-fast compose-test check docs bench bench-compare chaos kube-test screenshots sbom clean
 
 PYTHON ?= python3
 WORKERS ?= 4
@@ -113,6 +113,9 @@ sbom: $(READY) ## Write the software bills of materials of the image to dist/ (C
 
 bench: $(READY) ## Run the benchmark; prints a table and writes bench-results.json
 	$(BIN)/python -m tests.bench.bench
+
+bench-compare: $(READY) ## Compare bench-results.json with the figures of the last release
+	$(BIN)/python -m tests.bench.compare
 
 chaos: $(READY) ## Kill processes at random and check that no build is lost (HEADRACE_CHAOS_SEED=, _ROUNDS=)
 	HEADRACE_CHAOS_ROUNDS=$${HEADRACE_CHAOS_ROUNDS:-2} $(BIN)/pytest tests/chaos -v --override-ini="addopts=" -ra

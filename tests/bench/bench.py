@@ -30,6 +30,7 @@ from libs.service.connections import CODEC_OPTIONS
 from services.builds.projections import job_category as job_category
 from tests.bench.cells import LoopResult, closed_loop, percentile
 from tests.bench.client import Connection
+from tests.bench.cpu import cpu_ms_per_item, read_cpu_seconds
 from tests.bench.fleet import measure_fleet, measure_long_queue
 from tests.bench.recorder import Bench
 from tests.support.stacks.running_stack import RunningStack, create_sample_repository, running_stack
@@ -103,18 +104,22 @@ async def measure_dispatch_phases(bench: Bench) -> None:
 
 async def measure_no_op_builds(bench: Bench, project_id: int) -> None:
     """Measure builds per minute with one agent of four slots. Each build checks out and runs three empty steps."""
-    started = time.perf_counter()
+    cpu_before, started = read_cpu_seconds(bench.stack), time.perf_counter()
     executors = [bench.stack.launch_build(project_id) for _ in range(NO_OP_BUILDS)]
     for executor in executors:
         bench.stack.wait_until_finished(executor, within=300)
     rate = NO_OP_BUILDS / (time.perf_counter() - started) * 60
+    cpu = cpu_ms_per_item(cpu_before, read_cpu_seconds(bench.stack), NO_OP_BUILDS)
+    parts = ", ".join(f"{name} {ms:.0f}" for name, ms in cpu.items() if ms >= 1)
     bench.record(
         "no_ops",
-        f"no-op builds, one agent with 4 slots, {NO_OP_BUILDS} at once",
-        f"{rate:.0f}/min",
+        f"no-op builds, one agent with 4 slots, {NO_OP_BUILDS} at once; CPU per build",
+        f"{rate:.0f}/min; {sum(cpu.values()):.0f} ms ({parts})",
         "",
         None,
         rate=rate,
+        cpu_ms=sum(cpu.values()),
+        cpu_ms_by_process=cpu,
     )
 
 
