@@ -3,7 +3,7 @@ import type { LiveEvent } from "../src/live/events.ts";
 import { formatVariables, parseVariables } from "../src/screens/access/variables.ts";
 import { isShown, MAX_EVENTS, withEvent } from "../src/screens/events/event_filter.ts";
 import { isExpired, scopeSentence } from "../src/screens/people/scopes.ts";
-import { fillDays, slowestAndFlakiest, sumBuckets } from "../src/screens/statistics/totals.ts";
+import { daysRange, fillDays, slowestAndFlakiest, sumBuckets } from "../src/screens/statistics/totals.ts";
 import { decisionStyle, remedy } from "../src/screens/webhooks/decision.ts";
 
 test("variables survive the way through text", () => {
@@ -89,4 +89,9 @@ test("flaky jobs come before slow ones", () => {
   expect(
     slowestAndFlakiest([job("slow", 0, 900), job("flaky", 2, 5), job("fast", 0, 1)], 2).map(({ name }) => name),
   ).toEqual(["flaky", "slow"]);
+});
+
+test("one day is shown as one day", () => {
+  expect(daysRange([86_400])).toEqual([43_200, 129_600]);
+  expect(daysRange([0, 86_400])).toEqual([-43_200, 129_600]);
 });

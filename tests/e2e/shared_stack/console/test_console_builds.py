@@ -173,3 +173,20 @@ async def test_a_build_shows_which_tests_failed_and_why(console: Console, stack:
         await expect(tests.get_by_role("listitem")).to_contain_text("no network")
         await page.reload()
         await expect(tests.get_by_role("listitem")).to_contain_text("shop.test_tax.test_rate")
+
+
+async def test_a_flaky_test_is_listed_in_the_statistics_of_its_project(
+    console: Console, stack: RunningStack, tmp_path: Path
+) -> None:
+    flag = tmp_path / "passes"
+    project = create_reporting_project(stack, tmp_path / "repository", passes_if_exists=flag)
+    stack.run_build(project)
+    flag.touch()
+    stack.run_build(project)
+    async with console.open(f"/statistics?project={project}") as page:
+        row = page.get_by_role("table", name="Flaky tests").get_by_role("row", name=re.compile("test_total"))
+        await expect(row).to_contain_text("shop.test_cart.test_total")
+        await expect(row.get_by_role("cell").nth(5)).to_have_text("yes")  # it passed and failed with one commit
+        await expect(page.get_by_role("table", name="Slowest tests")).to_contain_text("test_with_a_name_that_is_longer")
+        await row.get_by_role("link").click()
+        await expect(page.get_by_role("region", name="Tests", exact=True)).to_contain_text("test_total")

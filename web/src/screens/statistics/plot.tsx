@@ -2,6 +2,7 @@ import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { formatDuration } from "../../format/time.ts";
 import { theme } from "../../layout/theme.ts";
+import { daysRange } from "./totals.ts";
 
 export interface Series {
   name: string;
@@ -20,7 +21,7 @@ interface Props {
 }
 
 const HEIGHT = 220;
-const DAY = 86_400;
+const DAY = 86_400; // seconds
 const DURATION_STEPS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 43_200, DAY];
 const dayFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 
@@ -32,13 +33,14 @@ export function Plot({ label, days, series, unit }: Props) {
     const element = place.current;
     if (!element) return;
     const color = (name: string) => resolveColor(element, name);
+    const times = days.map(seconds);
     const options: uPlot.Options = {
       width: element.clientWidth,
       height: HEIGHT,
       legend: { show: false },
       cursor: { drag: { x: false, y: false } },
       scales: {
-        x: { time: true, range: (_, min, max) => [min - DAY / 2, max + DAY / 2] },
+        x: { time: true, range: () => daysRange(times) },
         y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] },
       },
       axes: [
@@ -63,11 +65,7 @@ export function Plot({ label, days, series, unit }: Props) {
         })),
       ],
     };
-    const plot = new uPlot(
-      options,
-      [days.map(seconds), ...series.map(({ values }) => values)] as uPlot.AlignedData,
-      element,
-    );
+    const plot = new uPlot(options, [times, ...series.map(({ values }) => values)] as uPlot.AlignedData, element);
     const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
     observer.observe(element);
     return () => {

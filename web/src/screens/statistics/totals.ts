@@ -31,6 +31,14 @@ export function fillDays(buckets: readonly Bucket[]): Bucket[] {
   return filled;
 }
 
+const HALF_DAY = 43_200; // seconds
+
+/** Return the range of an axis of days, in seconds. uPlot's own range for a single day is 1,000 days. */
+export function daysRange(times: readonly number[]): [number, number] {
+  const last = times.at(-1) ?? Date.now() / 1000;
+  return [(times[0] ?? last) - HALF_DAY, last + HALF_DAY];
+}
+
 const EMPTY = {
   succeeded: 0,
   failed: 0,
