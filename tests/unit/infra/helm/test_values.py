@@ -29,6 +29,8 @@ def merged(change: dict[str, Any], values: dict[str, Any] | None = None) -> dict
 def test_the_default_values_and_complete_ones_match_the_schema() -> None:
     VALIDATOR.validate(default_values())
     VALIDATOR.validate(merged(COMPLETE))
+    amounts = {"requests": {"cpu": 1, "memory": "1.5Gi"}, "limits": {"cpu": 2.5, "memory": "2Gi"}}
+    VALIDATOR.validate(merged({"processes": {"builds": {"resources": amounts}}, "jobs": {"quota": {"pods": 50}}}))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ def test_the_default_values_and_complete_ones_match_the_schema() -> None:
         {"mongodb": {"address": "user:password@mongo:27017/?replicaSet=headrace"}},
         {"settings": {"HEADRACE_STREAM_REPLICAS": 3}},
         {"settings": {"STREAM_REPLICAS": "3"}},
+        {"settings": {"HEADRACE_URL": "https://ci.example.org"}},  # the chart sets it from `url`
         {"processes": {"gatewy": {"replicas": 3}}},
         {"processes": {"gateway": {"replica": 3}}},
         {"processes": {"gateway": {"resources": {"limits": None}}}},
