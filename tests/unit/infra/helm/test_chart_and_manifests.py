@@ -86,6 +86,9 @@ def normalize(manifest: Manifest, settings: dict[str, str]) -> Any:
             result["data"].pop("MONGODB_ADDRESS", None)
             if "settings.json" in result["data"]:
                 result["data"] = json.loads(result["data"]["settings.json"])
+        case "Service":
+            for port in result["spec"]["ports"]:
+                port.setdefault("protocol", "TCP")  # Helm 4 needs it, which applies objects on the server
         case "NetworkPolicy" if metadata["name"] in ("headrace-nothing", "headrace-names"):
             # the chart leaves other pods of the namespace alone: the charts of NATS and MongoDB have their own policies
             assert result["spec"].pop("podSelector") in ({}, {"matchLabels": {"app.kubernetes.io/part-of": "headrace"}})
@@ -113,6 +116,8 @@ def _normalize_workload(manifest: Manifest, settings: dict[str, str]) -> None:
 def _normalize_container(container: Manifest, settings: dict[str, str]) -> None:
     """Replace `env` and `envFrom` by the resulting environment, and drop the tag of the image."""
     container.pop("imagePullPolicy", None)
+    for port in container.get("ports", ()):
+        port.setdefault("protocol", "TCP")
     container["image"] = re.sub(r":[^/:]+$", "", container["image"])
     environment: dict[str, Any] = dict(settings) if container.pop("envFrom", None) else {}
     for variable in container.pop("env", ()):
