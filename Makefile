@@ -120,7 +120,7 @@ bench-compare: $(READY) ## Compare bench-results.json with the figures of the la
 chaos: $(READY) ## Kill processes at random and check that no build is lost (HEADRACE_CHAOS_SEED=, _ROUNDS=)
 	HEADRACE_CHAOS_ROUNDS=$${HEADRACE_CHAOS_ROUNDS:-2} $(BIN)/pytest tests/chaos -v --override-ini="addopts=" -ra
 
-kube-test: $(READY) $(HELM) ## Test jobs in pods and a rollout under load on the cluster at KUBECONFIG
+kube-test: $(READY) $(HELM) ## Test jobs in pods, a rollout under load and the Helm chart on the cluster at KUBECONFIG
 	HEADRACE_KUBE_TEST=1 $(BIN)/pytest tests/deployment/kubernetes tests/integration/agent/test_agent_kubernetes.py -v --override-ini="addopts=" -ra
 
 clean: ## Remove .venv, caches and the data of the embedded stack
