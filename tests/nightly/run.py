@@ -72,6 +72,7 @@ def parts(seed: int) -> list[Part]:
             {"STACK": "containers"},
             missing_docker,
         ),
+        Part("sbom", "software bills of materials of the image", ("make", "sbom")),
         Part("compose", "docker-compose.yml", ("make", "compose-test"), obstacle=missing_docker),
         Part("kubernetes", "the manifests on a cluster", ("make", "kube-test"), obstacle=missing_cluster),
     ]
