@@ -70,6 +70,19 @@ CODES: dict[str, ErrorCode] = {
     "DEVELOPER_LAST_ADMINISTRATOR": ErrorCode(
         409, "The last enabled administrator cannot be disabled, demoted or deleted."
     ),
+    "DEVELOPER_IDENTITY_INVALID": ErrorCode(422, "The subject must have at most 255 printable ASCII characters."),
+    "DEVELOPER_IDENTITY_TAKEN": ErrorCode(422, "Another user is linked to this account."),
+    "OIDC_DISABLED": ErrorCode(404, "No OpenID provider is configured."),
+    "OIDC_PROVIDER_UNAVAILABLE": ErrorCode(503, "The OpenID provider gave no useful answer. See the server's log."),
+    "OIDC_STATE_INVALID": ErrorCode(403, "The sign-in took too long, or began in another browser."),
+    "OIDC_DENIED": ErrorCode(403, "The OpenID provider refused the sign-in."),
+    "OIDC_RESPONSE_INVALID": ErrorCode(403, "The OpenID provider's response was not accepted. See the server's log."),
+    "OIDC_USER_UNKNOWN": ErrorCode(403, "No user is linked to this account."),
+    "OIDC_USER_DISABLED": ErrorCode(403, "The user is disabled."),
+    "OIDC_USERNAME_INVALID": ErrorCode(403, "The account has no name that can be a username."),
+    "OIDC_USERNAME_TAKEN": ErrorCode(403, "A user with the name of this account exists, but is not linked to it."),
+    "OIDC_GROUP_REQUIRED": ErrorCode(403, "The account is in none of the groups that may sign in."),
+    "PASSWORD_SIGN_IN_DISABLED": ErrorCode(403, "Sign-in to the console with a password is disabled."),
     "COMPANY_NOT_FOUND": ErrorCode(404, "Company not found."),
     "COMPANY_TITLE_REQUIRED": ErrorCode(422, "The title is required."),
     "COMPANY_ALIAS_INVALID": ErrorCode(

@@ -4,7 +4,7 @@ import typer
 
 from client.commands import access, notifications, projects, raw_api, schedules
 from client.commands.administration import credentials, people, runners, webhooks
-from client.commands.building import artifacts, builds, jobs, queue
+from client.commands.building import approvals, artifacts, builds, jobs, queue
 
 
 def add_client_commands(app: typer.Typer) -> None:
@@ -16,6 +16,7 @@ def add_client_commands(app: typer.Typer) -> None:
     app.add_typer(jobs.app, name="jobs", help=jobs.HELP)
     app.add_typer(queue.app)
     app.add_typer(artifacts.app, name="artifacts", help=artifacts.HELP)
+    app.add_typer(approvals.app, name="approvals", help=approvals.HELP)
     app.add_typer(credentials.app, name="credentials", help=credentials.HELP)
     app.add_typer(people.users, name="users", help=people.USERS_HELP)
     app.add_typer(people.tokens, name="tokens", help=people.TOKENS_HELP)

@@ -7,6 +7,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from contracts.identity.api_token import ApiTokenCreated, ApiTokenRevoked
 from contracts.identity.fields import MAX_PASSWORD_LENGTH, Name, Names
+from contracts.identity.identity_link import UserIdentityLinked, UserIdentityUnlinked
 from contracts.identity.ssh_key import SshKeyAdded, SshKeyRemoved
 from contracts.messages import Command, Event, Message, Query
 from contracts.paging import FilteredPageRequest, PageRequest
@@ -249,6 +250,8 @@ UserEvent = (
     | AdministratorAnchored
     | SshKeyAdded
     | SshKeyRemoved
+    | UserIdentityLinked
+    | UserIdentityUnlinked
     | UserDeleted
     | ApiTokenCreated
     | ApiTokenRevoked

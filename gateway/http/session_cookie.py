@@ -62,16 +62,16 @@ def set_session(response: Response, request: Request, settings: Settings, token:
         token,
         max_age=max_age,
         path="/",
-        secure=_is_secure(request, settings),
+        secure=is_secure(request, settings),
         httponly=True,
         samesite="strict",
     )
 
 
 def _cookie_name(request: Request, settings: Settings) -> str:
-    return SECURE_COOKIE if _is_secure(request, settings) else PLAIN_COOKIE
+    return SECURE_COOKIE if is_secure(request, settings) else PLAIN_COOKIE
 
 
-def _is_secure(request: Request, settings: Settings) -> bool:
+def is_secure(request: Request, settings: Settings) -> bool:
     """Return whether browsers reach this server over TLS, here or at a proxy."""
     return request.scope["scheme"] == "https" or settings.url.startswith("https://")

@@ -50,6 +50,7 @@ FIELD_CODES: dict[str, FieldCodes] = {
     ),
     "project.visibility": FieldCodes("PROJECT_VISIBILITY_INVALID", "PROJECT_VISIBILITY_INVALID"),
     "forge.kind": FieldCodes("PROJECT_FORGE_INVALID", "PROJECT_FORGE_INVALID"),
+    "identity.subject": FieldCodes("DEVELOPER_IDENTITY_INVALID", "DEVELOPER_IDENTITY_INVALID"),
     "member.role": FieldCodes("PROJECT_ROLE_INVALID", "PROJECT_ROLE_INVALID"),
     "receiver.events": FieldCodes(invalid="RECEIVER_EVENTS_INVALID"),
     "receiver.kind": FieldCodes(invalid="RECEIVER_KIND_INVALID"),

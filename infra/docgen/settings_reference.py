@@ -98,6 +98,26 @@ SECTIONS: dict[str, dict[str, str]] = {
         "HEADRACE_LOGIN_ADDRESS_FAILURES": "Failed logins allowed per address, for all users together, before back-off.",
         "HEADRACE_LOGIN_SECONDS": "Maximum seconds a login back-off can reach.",
     },
+    "Single sign-on": {
+        "HEADRACE_OIDC_ISSUER": (
+            "URL of the OpenID provider, exactly as in its `/.well-known/openid-configuration`. Not set: only passwords. "
+            "`identity` and the gateway read these settings; see [single sign-on](single-sign-on.md)."
+        ),
+        "HEADRACE_OIDC_CLIENT_ID": "Identifier of Headrace at the provider.",
+        "HEADRACE_OIDC_CLIENT_SECRET": "Secret of this client; only `identity` needs it. Not set: a public client.",
+        "HEADRACE_OIDC_SCOPES": "Scopes to request, separated by commas. One of them must be `openid`.",
+        "HEADRACE_OIDC_NAME": "Name of the provider on the button of the sign-in page.",
+        "HEADRACE_OIDC_USERNAME_CLAIM": "Claim with the name of a new user. Of an e-mail address, the part before the `@` is used.",
+        "HEADRACE_OIDC_GROUPS_CLAIM": "Claim with the groups of a user.",
+        "HEADRACE_OIDC_ADMIN_GROUP": (
+            "Group whose members are administrators; other users then are not. Not set: administrators are appointed in Headrace."
+        ),
+        "HEADRACE_OIDC_DEVELOPER_GROUP": (
+            "Group whose members are developers. Accounts in neither group cannot sign in. Not set: new users are developers."
+        ),
+        "HEADRACE_OIDC_CREATE_USERS": "Whether an account without a user gets one at its first sign-in.",
+        "HEADRACE_OIDC_PASSWORD_SIGN_IN": "Whether the web console accepts passwords as well. The API always does.",
+    },
     "Builds and runners": {
         "HEADRACE_BUILD_TIMEOUT_SECONDS": "Maximum seconds of a build; of a pipeline, each of its jobs.",
         "HEADRACE_JOB_LEASE_SECONDS": "Seconds without contact after which a runner's job is lost and retried.",

@@ -17,7 +17,11 @@ from infra.service_catalog import SERVICES
 from libs.settings import SECRET_VARIABLES, Settings
 from libs.sockets import bind_reuse_port
 
-PASSED_SECRETS = {"notifications": "HEADRACE_MAIL_PASSWORD", "runners": "HEADRACE_REGISTRATION_TOKEN"}
+PASSED_SECRETS = {
+    "identity": "HEADRACE_OIDC_CLIENT_SECRET",
+    "notifications": "HEADRACE_MAIL_PASSWORD",
+    "runners": "HEADRACE_REGISTRATION_TOKEN",
+}
 PYTHON_COMMAND = (sys.executable, "-m", "infra")
 # By default glibc raises this threshold and keeps freed blocks per thread: 19 MB after the first sign-in.
 MMAP_THRESHOLD_BYTES = str(1024 * 1024)

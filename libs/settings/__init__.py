@@ -1,7 +1,14 @@
 """Settings from environment variables."""
 
 from libs.settings.fields import PUBLIC, MailSecurity, Network, RepositoryNetwork
-from libs.settings.sections import ApiSettings, MailSettings, RateLimitSettings, RetentionSettings, S3Settings
+from libs.settings.sections import (
+    ApiSettings,
+    MailSettings,
+    OidcSettings,
+    RateLimitSettings,
+    RetentionSettings,
+    S3Settings,
+)
 from libs.settings.settings import SECRET_VARIABLES, Settings, SettingsError, resolve_secret_files, variables
 
 __all__ = [
@@ -11,6 +18,7 @@ __all__ = [
     "MailSecurity",
     "MailSettings",
     "Network",
+    "OidcSettings",
     "RateLimitSettings",
     "RepositoryNetwork",
     "RetentionSettings",

@@ -63,6 +63,19 @@ def _check_http_url(url: str) -> str:
     return _check_scheme(url, "http", "https").rstrip("/")
 
 
+def _check_issuer(url: str) -> str:
+    """Check the URL of an OpenID provider. A slash at its end is a part of its name."""
+    if url.partition("?")[1] or url.partition("#")[1]:
+        raise ValueError("must have no query and no fragment")
+    return _check_scheme(url, "http", "https")
+
+
+def _check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    if "openid" not in scopes:
+        raise ValueError("must contain openid")
+    return scopes
+
+
 def _check_mongodb_url(url: str) -> str:
     return _check_scheme(url, "mongodb", "mongodb+srv")
 
@@ -90,6 +103,7 @@ Limit = Annotated[int, Field(ge=0, le=10**9)]  # 0: no limit
 Count = Annotated[int, Field(ge=1, le=10**9)]
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 HttpUrl = Annotated[str, AfterValidator(_check_http_url)]
+IssuerUrl = Annotated[str, AfterValidator(_check_issuer)]
 Secret = Annotated[str, Field(repr=False)]  # also read from the file that <variable>_FILE names
 MongoUrl = Annotated[Secret, AfterValidator(_check_mongodb_url)]
 NatsUrl = Annotated[Secret, AfterValidator(_check_nats_url)]
@@ -99,3 +113,4 @@ RepositoryNetworks = Annotated[
     tuple[RepositoryNetwork, ...], BeforeValidator(_parse_repository_networks), BeforeValidator(_split)
 ]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Scopes = Annotated[tuple[str, ...], AfterValidator(_check_scopes), BeforeValidator(_split)]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from libs.settings.fields import Days, HttpUrl, Limit, MailSecurity, Port, Secret
+from libs.settings.fields import Days, HttpUrl, IssuerUrl, Limit, MailSecurity, Port, Scopes, Secret
 
 
 class MailSettings(BaseModel):
@@ -68,3 +68,21 @@ class S3Settings(BaseModel):
     region: str = "us-east-1"
     access_key: Secret = ""  # empty: credentials of the host or pod
     secret_key: Secret = ""
+
+
+class OidcSettings(BaseModel):
+    """Sign-in with an OpenID provider."""
+
+    model_config = ConfigDict(frozen=True)
+
+    issuer: IssuerUrl = ""  # empty: off
+    client_id: str = ""
+    client_secret: Secret = ""  # empty: a public client, which PKCE alone protects
+    scopes: Scopes = ("openid", "profile", "email")
+    name: Annotated[str, Field(max_length=40)] = "OpenID Connect"  # of the provider, on the button
+    username_claim: str = "preferred_username"
+    groups_claim: str = "groups"
+    admin_group: str = ""  # empty: administrators are appointed here
+    developer_group: str = ""  # empty: all new users are developers
+    create_users: bool = False
+    password_sign_in: bool = True  # whether the console accepts passwords, too

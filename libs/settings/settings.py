@@ -24,7 +24,14 @@ from libs.settings.fields import (
     Secret,
     Texts,
 )
-from libs.settings.sections import ApiSettings, MailSettings, RateLimitSettings, RetentionSettings, S3Settings
+from libs.settings.sections import (
+    ApiSettings,
+    MailSettings,
+    OidcSettings,
+    RateLimitSettings,
+    RetentionSettings,
+    S3Settings,
+)
 
 
 class SettingsError(ValueError):
@@ -94,6 +101,7 @@ class Settings(BaseSettings):
     login_failures: Count = 10
     login_address_failures: Count = 100
     login_seconds: Seconds = 300.0
+    oidc: OidcSettings = OidcSettings()
     trusted_proxies: Networks = ()
     # origins of web pages that may call the API
     cors_origins: Texts = ("*",)
@@ -125,6 +133,10 @@ class Settings(BaseSettings):
             raise ValueError("HEADRACE_S3_ACCESS_KEY and HEADRACE_S3_SECRET_KEY must be set together")
         if (self.s3.endpoint or self.s3.access_key) and not self.s3.bucket:
             raise ValueError("HEADRACE_S3_BUCKET is not set, but other HEADRACE_S3_ settings are")
+        if bool(self.oidc.issuer) != bool(self.oidc.client_id):
+            raise ValueError("HEADRACE_OIDC_ISSUER and HEADRACE_OIDC_CLIENT_ID must be set together")
+        if not self.oidc.issuer and not self.oidc.password_sign_in:
+            raise ValueError("HEADRACE_OIDC_ISSUER is not set, so HEADRACE_OIDC_PASSWORD_SIGN_IN cannot be false")
         return self
 
     def require_servers(self, *, bus_alone: bool = False) -> None:

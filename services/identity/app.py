@@ -7,13 +7,16 @@ from contracts.identity import (
     CreateApiToken,
     CreateCompany,
     DeleteCompany,
+    FinishOidcSignIn,
     GetAccess,
     GetCompany,
+    GetIdentityLink,
     GetOwner,
     GetSshKey,
     GetUser,
     GetUsernames,
     GetVerificationKeys,
+    LinkIdentity,
     ListAccess,
     ListApiTokens,
     ListCompanies,
@@ -27,6 +30,7 @@ from contracts.identity import (
     RotateSigningKeys,
     SetCompanyMembers,
     SetUserProjects,
+    StartOidcSignIn,
 )
 from contracts.projects import GetProjectCount, ListMemberships, SetDeveloperProjects
 from libs.projections.paging import formerly
@@ -38,6 +42,7 @@ from services.identity.authentication.login_throttling import FAILURES_COLLECTIO
 from services.identity.bootstrap_admin import ensure_first_administrator
 from services.identity.commands import prepare_password_change, prepare_registration, set_user_projects
 from services.identity.erasures import repeat_erasures
+from services.identity.oidc import oidc_sign_in
 from services.identity.projections import company_category, membership_projection, user_category
 from services.identity.queries import (
     get_access,
@@ -70,6 +75,7 @@ service = Service(
         CommandFlow(SetCompanyMembers, companies.prepare_member_selection),
         CommandFlow(DeleteCompany, companies.prepare_company_deletion),
         CommandFlow(AddSshKey, ssh_keys.prepare_key_addition),
+        CommandFlow(LinkIdentity, oidc_sign_in.prepare_link),
         CommandFlow(
             CreateApiToken, api_tokens.prepare_api_token, api_tokens.show_api_token, recorded_as="RecordApiToken"
         ),
@@ -77,6 +83,9 @@ service = Service(
     handlers=(
         Handler(LogIn, log_in),
         Handler(RenewSession, renew_session),
+        Handler(StartOidcSignIn, oidc_sign_in.start_sign_in),
+        Handler(FinishOidcSignIn, oidc_sign_in.finish_sign_in),
+        Handler(GetIdentityLink, oidc_sign_in.get_identity_link),
         Handler(GetVerificationKeys, signing_keys.get_verification_keys),
         Handler(RotateSigningKeys, signing_keys.rotate_signing_keys),
         Handler(GetAccess, get_access),

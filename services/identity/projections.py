@@ -20,6 +20,8 @@ from contracts.identity import (
     UserEmailChanged,
     UserEnabled,
     UserEvent,
+    UserIdentityLinked,
+    UserIdentityUnlinked,
     UserPasswordChanged,
     UserProviderNamesChanged,
     UserRegistered,
@@ -67,6 +69,8 @@ class UserRow(ReadModelRow):
     gitlab_username: str | None = None
     github_key: str | None = None  # lower case
     gitlab_key: str | None = None  # lower case
+    oidc_issuer: str | None = None  # the account at an OpenID provider with which the user can sign in
+    oidc_subject: str | None = None
     epoch: int = 0  # incremented by each change of password, roles or status
     anchor: int = 0  # only replicas of 0.2.0 use it, to choose the administrator that cannot be removed
     sealed_password_hash: str = ""
@@ -111,6 +115,10 @@ def apply_user_event(row: UserRow, recorded: RecordedEvent[UserEvent]) -> UserRo
             return row.replace(keys=(*row.keys, _to_key_row(event, recorded.at)))
         case SshKeyRemoved(key_uuid=uuid):
             return row.replace(keys=tuple(key for key in row.keys if key.uuid != uuid))
+        case UserIdentityLinked(issuer=issuer, subject=subject):
+            return row.replace(oidc_issuer=issuer, oidc_subject=subject)
+        case UserIdentityUnlinked(epoch=epoch):
+            return row.replace(oidc_issuer=None, oidc_subject=None, epoch=epoch, tokens=())
         case UserDeleted():
             return UserRow()
         case ApiTokenCreated() as event:
@@ -162,7 +170,7 @@ user_category = Category(
     user_decider,
     UserRow(),
     apply_user_event,
-    row_version=4,
+    row_version=5,
     indexes=(
         ("id",),
         ("uuid",),
@@ -173,6 +181,7 @@ user_category = Category(
         ("email_key", "username_key"),
         ("github_key",),
         ("gitlab_key",),
+        ("oidc_subject", "oidc_issuer"),
         ("-anchor",),
         ("role", "enabled"),
         ("tokens.token_hash",),

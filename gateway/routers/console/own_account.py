@@ -32,7 +32,7 @@ router = json_router("/api/user", "Access")
     responses=errors(*ACCOUNT_ERRORS, "DEVELOPER_PASSWORD_REQUIRED", "DEVELOPER_PASSWORD_WEAK"),
 )
 async def change_own_password(body: PasswordBody, user: Owner, ip_address: ClientIp, bus: Bus) -> Response:
-    await _check_password(bus.state, user, body.current_password, ip_address)
+    await check_password(bus.state, user, body.current_password, ip_address)
     await bus.send(build_message(ChangePassword, {"user_id": user.id, "password": body.password}), user)
     return Response(status_code=204)
 
@@ -44,12 +44,12 @@ async def change_own_password(body: PasswordBody, user: Owner, ip_address: Clien
     responses=errors(*ACCOUNT_ERRORS, "DEVELOPER_EMAIL_INVALID", "DEVELOPER_EMAIL_TAKEN"),
 )
 async def change_own_email(body: EmailBody, user: Owner, ip_address: ClientIp, bus: Bus) -> Response:
-    await _check_password(bus.state, user, body.current_password, ip_address)
+    await check_password(bus.state, user, body.current_password, ip_address)
     await bus.send(build_message(ChangeEmail, {"user_id": user.id, "email": body.email}), user)
     return Response(status_code=204)
 
 
-async def _check_password(state: AppState, user: Actor, password: str, ip_address: str) -> None:
+async def check_password(state: AppState, user: Actor, password: str, ip_address: str) -> None:
     """Raise PASSWORD_WRONG, or TOO_MANY_REQUESTS after failures, which count as failed sign-ins."""
     command = build_message(LogIn, {"username": user.name, "password": password, "ip_address": ip_address})
     try:

@@ -30,10 +30,12 @@ router = json_router("/api/auth/session", "Access")
     "",
     response_model=SessionView,
     summary="Sign in and set the session cookie, which grants the same access as a token.",
-    responses=errors(*ANY_ROUTE, *COOKIES, *WRITES, "UNAUTHORIZED"),
+    responses=errors(*ANY_ROUTE, *COOKIES, *WRITES, "UNAUTHORIZED", "PASSWORD_SIGN_IN_DISABLED"),
     dependencies=[Depends(require_same_origin)],
 )
 async def create_session(body: SignIn, _user: Anyone, ip_address: ClientIp, request: Request, state: State) -> Response:
+    if not state.settings.oidc.password_sign_in:
+        raise RequestRejected("PASSWORD_SIGN_IN_DISABLED")
     command = build_message(LogIn, {**body.message_fields(), "ip_address": ip_address}, AUTH)
     return await _start_session(request, state, command)
 

@@ -4,7 +4,7 @@ from pydantic import ConfigDict, Field
 
 from gateway.adapters.free_commit.request_fields import TextOrEmpty, at_most
 from gateway.forwarding.serializers import Moment, ResponseModel, serialize
-from gateway.schemas.json_body import JsonBody
+from gateway.schemas.json_body import Fields, JsonBody, envelope
 from gateway.schemas.loose_types import Text
 from gateway.schemas.samples import MOMENT, UUID
 
@@ -21,6 +21,37 @@ class OwnEmailRequest(JsonBody):
 
     current_password: TextOrEmpty = Field("", description="current password", json_schema_extra=at_most(1024))
     email: Text = Field(None, description="new e-mail address", examples=["ivan@example.org"])
+
+
+class CurrentPasswordRequest(JsonBody):
+    model_config = ConfigDict(json_schema_extra={"required": ["current_password"]})
+
+    current_password: TextOrEmpty = Field("", description="current password", json_schema_extra=at_most(1024))
+
+
+class IdentityFields(Fields):
+    model_config = ConfigDict(json_schema_extra={"required": ["subject"]})
+
+    subject_id: Text = Field(
+        None,
+        alias="subject",
+        description="identifier of the account at the OpenID provider: its claim `sub`",
+        examples=["248289761001"],
+        json_schema_extra=at_most(255),
+    )
+
+
+IDENTITY = envelope("identity", IdentityFields)
+
+
+class IdentityLinkView(ResponseModel):
+    issuer: str | None = Field(
+        description="URL of the provider; null: not linked", examples=["https://sso.example.org"]
+    )
+    subject: str | None = Field(description="claim `sub` of the account; null: not linked", examples=["248289761001"])
+
+
+IDENTITY_LINK = serialize(IdentityLinkView)
 
 
 class Notification(ResponseModel):

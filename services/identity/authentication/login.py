@@ -27,7 +27,7 @@ async def log_in(ctx: Context, command: LogIn) -> Session:
     async with _hash_slots(asyncio.get_running_loop()):
         row = await authenticate(ctx, command)
     now = ctx.clock.database_time()
-    return await _issue_session(ctx, row, now, signed_in_at=now)
+    return await issue_session(ctx, row, now, signed_in_at=now)
 
 
 async def renew_session(ctx: Context, command: RenewSession) -> Session:
@@ -43,10 +43,10 @@ async def renew_session(ctx: Context, command: RenewSession) -> Session:
     row = await ctx.read_model(UserRow).get(f"user-{claims.user_id}")
     if row is None or not row.enabled or row.epoch != claims.epoch:
         raise RequestRejected("TOKEN_INVALID")
-    return await _issue_session(ctx, row, now, claims.signed_in_at)
+    return await issue_session(ctx, row, now, claims.signed_in_at)
 
 
-async def _issue_session(ctx: Context, row: UserRow, now: datetime, signed_in_at: datetime) -> Session:
+async def issue_session(ctx: Context, row: UserRow, now: datetime, signed_in_at: datetime) -> Session:
     renewable_for = int((signed_in_at + timedelta(seconds=ctx.settings.session_seconds) - now).total_seconds())
     if renewable_for < 0:
         raise RequestRejected("SESSION_EXPIRED")

@@ -6,6 +6,14 @@ from datetime import date
 from libs.eventstore.decider import InternalCommand
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An account at an OpenID provider."""
+
+    issuer: str
+    subject: str = field(repr=False)
+
+
 @dataclass(frozen=True)
 class AddUser(InternalCommand):
     """Add a user, with new ids and the encrypted hash of the password."""
@@ -18,6 +26,15 @@ class AddUser(InternalCommand):
     roles: tuple[str, ...] = ()
     github_username: str | None = None
     gitlab_username: str | None = None
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True)
+class SetIdentity(InternalCommand):
+    """Link a user to an account at an OpenID provider, or to none."""
+
+    user_id: int
+    identity: Identity | None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from contracts.identity import (
     UserEmailChanged,
     UserEnabled,
     UserEvent,
+    UserIdentityLinked,
+    UserIdentityUnlinked,
     UserPasswordChanged,
     UserProviderNamesChanged,
     UserRegistered,
@@ -32,12 +34,18 @@ from contracts.identity import (
 )
 from libs.eventstore.decider import Decider, Release, RequestRejected, RequireOther, Reservation, Reserve
 from libs.normalization import blank_to_none
-from services.identity.domain import ssh_key
-from services.identity.domain.internal_commands import AddApiToken, AddKey, AddUser, SetPasswordHash
+from services.identity.domain import api_token, ssh_key
+from services.identity.domain.identity_link import identity_reservations, release_identity, set_identity
+from services.identity.domain.internal_commands import (
+    AddApiToken,
+    AddKey,
+    AddUser,
+    Identity,
+    SetIdentity,
+    SetPasswordHash,
+)
 from services.identity.domain.validation import validate_email, validate_roles, validate_username
 
-MAX_TOKENS_PER_USER = 100
-FORBIDDEN_NAME_CHARACTERS = frozenset("{}$")
 ANOTHER_ADMINISTRATOR = RequireOther(
     "administrators", {"role": "ROLE_ADMIN", "enabled": True}, "DEVELOPER_LAST_ADMINISTRATOR"
 )
@@ -52,6 +60,7 @@ UserCommand = (
     | ChangeProviderName
     | AddKey
     | RemoveSshKey
+    | SetIdentity
     | DeleteUser
     | AddApiToken
     | RevokeApiToken
@@ -77,6 +86,7 @@ class User:
     epoch: int = 0  # incremented by each change of password, roles or status
     tokens: tuple[int, ...] = ()  # ids of API tokens
     keys: ssh_key.FingerprintsByUuid = field(default_factory=dict)
+    identity: Identity | None = None
 
     @property
     def is_administrator(self) -> bool:
@@ -86,7 +96,7 @@ class User:
 def decide(user: User, command: UserCommand) -> list[UserEvent]:
     match user.status, command:
         case Status.NEW, AddUser():
-            return [make_user_registered(command)]
+            return [make_user_registered(command), *set_identity(command.user_id, None, command.identity, 0)]
         case ((Status.NEW | Status.DELETED), _):
             raise RequestRejected("DEVELOPER_NOT_FOUND")
         case _, RenameUser(username=text):
@@ -119,10 +129,12 @@ def decide(user: User, command: UserCommand) -> list[UserEvent]:
             return [ssh_key.add_key(user.keys, command)]
         case _, RemoveSshKey():
             return [ssh_key.remove_key(user.keys, command)]
+        case _, SetIdentity(identity=identity):
+            return [*set_identity(command.user_id, user.identity, identity, user.epoch)]
         case _, DeleteUser():
             return [UserDeleted(user_id=command.user_id, user_uuid=user.uuid)]
         case Status.ENABLED, AddApiToken():
-            return [make_token_created(user, command)]
+            return [api_token.add_token(user.tokens, command)]
         case _, RevokeApiToken(token_id=token_id):
             if token_id not in user.tokens:
                 raise RequestRejected("TOKEN_NOT_FOUND")
@@ -163,6 +175,10 @@ def evolve(user: User, event: UserEvent) -> User:
             return replace(user, keys={**user.keys, uuid: fingerprint})
         case SshKeyRemoved(key_uuid=uuid):
             return replace(user, keys={key: value for key, value in user.keys.items() if key != uuid})
+        case UserIdentityLinked(issuer=issuer, subject=subject):
+            return replace(user, identity=Identity(issuer, subject))
+        case UserIdentityUnlinked(epoch=epoch):
+            return replace(user, identity=None, epoch=epoch, tokens=())
         case UserDeleted():
             return User(Status.DELETED)
         case ApiTokenCreated(token_id=token_id):
@@ -188,6 +204,10 @@ def reserve_names(user: User, event: UserEvent) -> Sequence[Reservation]:
             return [ssh_key.fingerprint_reservation(fingerprint)]
         case SshKeyRemoved(key_uuid=uuid):
             return [Release(ssh_key.fingerprint_reservation(user.keys[uuid]).key)]
+        case UserIdentityLinked(issuer=issuer, subject=subject):
+            return identity_reservations(Identity(issuer, subject))
+        case UserIdentityUnlinked():
+            return release_identity(user.identity)
         case UserDisabled():
             return _require_other_administrator(user)
         case UserRolesChanged(roles=roles) if "ROLE_ADMIN" not in roles:
@@ -197,6 +217,7 @@ def reserve_names(user: User, event: UserEvent) -> Sequence[Reservation]:
                 _username_reservation(user.username),
                 *_email_reservations(user.email),
                 *map(ssh_key.fingerprint_reservation, user.keys.values()),
+                *identity_reservations(user.identity),
             )
             return [*_require_other_administrator(user), *(Release(reservation.key) for reservation in reserved)]
         case _:
@@ -239,27 +260,6 @@ def make_provider_names_changed(user: User, command: ChangeProviderName) -> User
     )
 
 
-def make_token_created(user: User, command: AddApiToken) -> ApiTokenCreated:
-    name = (command.name or "").strip()
-    if not name:
-        raise RequestRejected("TOKEN_NAME_REQUIRED")
-    if FORBIDDEN_NAME_CHARACTERS & set(name):
-        raise RequestRejected("TOKEN_NAME_INVALID")
-    if command.expires_at and command.expires_at < command.today:
-        raise RequestRejected("TOKEN_EXPIRES_AT_INVALID")
-    if len(user.tokens) >= MAX_TOKENS_PER_USER:
-        raise RequestRejected("TOKEN_LIMIT")
-    return ApiTokenCreated(
-        user_id=command.user_id,
-        token_id=command.token_id,
-        token_uuid=command.token_uuid,
-        token_hash=command.token_hash,
-        name=name,
-        expires_at=command.expires_at.isoformat() if command.expires_at else None,
-        scopes=tuple(dict.fromkeys(command.scopes)),
-    )
-
-
 user_decider = Decider[UserCommand, User, UserEvent](
     commands=(
         AddUser,
@@ -271,6 +271,7 @@ user_decider = Decider[UserCommand, User, UserEvent](
         ChangeProviderName,
         AddKey,
         RemoveSshKey,
+        SetIdentity,
         DeleteUser,
         AddApiToken,
         RevokeApiToken,

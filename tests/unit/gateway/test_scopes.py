@@ -13,6 +13,7 @@ def test_every_route_that_needs_a_token_has_one_scope() -> None:
     assert [route.name for route in guarded if len(route.scopes) != 1] == [
         "PATCH /user/password",
         "PATCH /user/email",
+        "POST /user/identity",
         "POST /user/tokens",
     ]
 
@@ -20,6 +21,8 @@ def test_every_route_that_needs_a_token_has_one_scope() -> None:
 def test_only_sign_in_ping_badges_and_webhooks_need_no_token() -> None:
     assert sorted(route.name for route in ROUTES.values() if not route.required) == [
         "DELETE /auth/session",
+        "GET /auth/methods",
+        "GET /auth/oidc/login",
         "GET /guest/badges/{owner}/{alias}.svg",
         "GET /guest/badges/{owner}/{alias}/coverage.svg",
         "GET /guest/cc.xml",

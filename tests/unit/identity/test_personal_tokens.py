@@ -19,8 +19,9 @@ from contracts.identity import (
     UserRolesChanged,
 )
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
+from services.identity.domain.api_token import MAX_TOKENS_PER_USER
 from services.identity.domain.internal_commands import AddApiToken
-from services.identity.domain.user import MAX_TOKENS_PER_USER, user_decider
+from services.identity.domain.user import user_decider
 from services.identity.projections import TokenRow, UserRow, apply_user_event
 from tests.support.scenario import Scenario
 

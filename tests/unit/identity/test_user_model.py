@@ -21,7 +21,14 @@ from contracts.identity import (
     SetUserEnabled,
     UserDeleted,
 )
-from services.identity.domain.internal_commands import AddApiToken, AddKey, AddUser, SetPasswordHash
+from services.identity.domain.internal_commands import (
+    AddApiToken,
+    AddKey,
+    AddUser,
+    Identity,
+    SetIdentity,
+    SetPasswordHash,
+)
 from services.identity.domain.user import UserCommand
 from services.identity.projections import UserRow, user_category
 from tests.support.external.ssh_keys import generate_public_key
@@ -30,6 +37,7 @@ from tests.support.model_tests.decider_machine import ACCEPTED, IGNORED, Decider
 USER_IDS = (1, 2, 3)
 NAMES = ("ivan", "Ivan", "olga", " olga ", "-", "")
 EMAILS = ("i@example.org", "I@Example.org", "o@example.org", " ", "no address", None)
+IDENTITIES = tuple(Identity("https://sso.example.org", subject) for subject in ("17", "18", " "))
 KEYS = tuple(generate_public_key() for _ in range(2))
 TODAY = date(2030, 5, 1)
 ADMIN, DEVELOPER = "ROLE_ADMIN", "ROLE_DEVELOPER"
@@ -44,6 +52,7 @@ class UserModel:
     github: str | None = None
     keys: frozenset[tuple[str, str]] = frozenset()  # (UUID, key)
     tokens: frozenset[int] = frozenset()
+    identity: Identity | None = None
     epoch: int = 0
     is_deleted: bool = False
 
@@ -60,6 +69,8 @@ class UserModel:
             yield f"email {self.email.lower()}", "DEVELOPER_EMAIL_TAKEN"
         for _, key in self.keys:
             yield f"key {key}", "KEY_PUBLIC_KEY_TAKEN"
+        if self.identity:
+            yield f"identity {self.identity.subject}", "DEVELOPER_IDENTITY_TAKEN"
 
     def after_login_change(self, **changes: object) -> "UserModel":
         """Return the user after a change that ends the sessions and revokes the tokens."""
@@ -96,6 +107,13 @@ class UserModel:
             case RevokeApiToken(token_id=token_id):
                 kept_tokens = self.tokens - {token_id}
                 return "TOKEN_NOT_FOUND" if kept_tokens == self.tokens else replace(self, tokens=kept_tokens)
+            case SetIdentity(identity=identity):
+                if identity == self.identity:
+                    return self
+                if identity and not identity.subject.strip():
+                    return "DEVELOPER_IDENTITY_INVALID"
+                # a first link keeps the sessions, a replaced or removed one ends them
+                return self.after_login_change(identity=identity) if self.identity else replace(self, identity=identity)
             case DeleteUser():
                 return replace(self, is_deleted=True)
             case _:
@@ -199,6 +217,7 @@ class UserMachine(DeciderMachine[UsersModel]):
                 lambda id_, new: AddApiToken(id_, new, f"t{new}", "hash", "laptop", None, (), TODAY), ids, new_ids
             ),
             st.builds(RevokeApiToken, user_id=ids, token_id=token_ids),
+            st.builds(SetIdentity, ids, st.sampled_from((*IDENTITIES, None))),
         ),
     )
 
@@ -227,6 +246,7 @@ class UserMachine(DeciderMachine[UsersModel]):
                 user.is_enabled,
                 user.github,
             )
+            assert (row.oidc_subject or None) == (user.identity.subject if user.identity else None)
             assert (row.epoch, frozenset(token.id for token in row.tokens)) == (user.epoch, user.tokens)
             assert {(key.uuid, key.public_key) for key in row.keys} == user.keys
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.settings import MailSecurity, MailSettings, S3Settings, Settings, SettingsError
+from libs.settings import MailSecurity, MailSettings, OidcSettings, S3Settings, Settings, SettingsError
 
 KEY, OLD_KEY = b"n" * 32, b"o" * 32
 KEYS = ",".join(base64.b64encode(key).decode() for key in (KEY, OLD_KEY))
@@ -125,6 +125,25 @@ def test_a_service_refuses_to_start_without_servers_and_says_which() -> None:
         Settings.from_environment(SECRETS | {"HEADRACE_NATS_URL": ""}).require_servers()
 
 
+def test_the_provider_is_read_from_the_environment() -> None:
+    environ = {
+        "HEADRACE_OIDC_ISSUER": "https://sso.example/",  # the slash is a part of the issuer
+        "HEADRACE_OIDC_CLIENT_ID": "ci",
+        "HEADRACE_OIDC_CLIENT_SECRET": "canary",
+        "HEADRACE_OIDC_SCOPES": "openid, groups",
+        "HEADRACE_OIDC_PASSWORD_SIGN_IN": "false",
+    }
+    settings = Settings.from_environment(environ)
+    assert settings.oidc == OidcSettings(
+        issuer="https://sso.example/",
+        client_id="ci",
+        client_secret="canary",
+        scopes=("openid", "groups"),
+        password_sign_in=False,
+    )
+    assert "canary" not in repr(settings)
+
+
 def test_bucket_settings_are_read_from_the_environment() -> None:
     environ = {"HEADRACE_S3_BUCKET": "artifacts", "HEADRACE_S3_ENDPOINT": "http://s3:9000/", "HEADRACE_S3_REGION": "x"}
     assert Settings.from_environment(environ).s3 == S3Settings(
@@ -135,12 +154,20 @@ def test_bucket_settings_are_read_from_the_environment() -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
+        ({"HEADRACE_OIDC_ISSUER": "https://sso.example"}, "must be set together"),
+        ({"HEADRACE_OIDC_CLIENT_ID": "ci"}, "must be set together"),
+        ({"HEADRACE_OIDC_PASSWORD_SIGN_IN": "false"}, "HEADRACE_OIDC_ISSUER is not set"),
+        (
+            {"HEADRACE_OIDC_ISSUER": "sso.example", "HEADRACE_OIDC_CLIENT_ID": "ci"},
+            "HEADRACE_OIDC_ISSUER must be a URL",
+        ),
+        ({"HEADRACE_OIDC_SCOPES": "profile,email"}, "HEADRACE_OIDC_SCOPES must contain openid"),
         ({"HEADRACE_S3_ENDPOINT": "http://s3:9000"}, "HEADRACE_S3_BUCKET is not set"),
         ({"HEADRACE_S3_BUCKET": "a", "HEADRACE_S3_SECRET_KEY": "canary"}, "must be set together"),
         ({"HEADRACE_S3_BUCKET": "a", "HEADRACE_S3_ENDPOINT": "s3:9000"}, "HEADRACE_S3_ENDPOINT must be a URL"),
     ],
 )
-def test_incomplete_bucket_settings_are_rejected(environ: dict[str, str], message: str) -> None:
+def test_settings_that_do_not_fit_together_are_rejected(environ: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message) as error:
         Settings.from_environment(environ)
     assert "canary" not in str(error.value)

@@ -25,3 +25,12 @@ export async function changePassword(current_password: string, password: string)
 export async function changeEmail(current_password: string, email: string): Promise<void> {
   await api.PATCH("/api/user/email", { body: { current_password, email: email || null } });
 }
+
+export async function getMyIdentity(): Promise<Schemas["IdentityLinkView"]> {
+  return await dataOf(api.GET("/api/user/identity"));
+}
+
+/** Begin to link the user to an account at the OpenID provider. Return the page where the browser continues. */
+export async function startLink(current_password: string): Promise<string> {
+  return (await dataOf(api.POST("/api/user/identity", { body: { current_password } }))).url;
+}

@@ -89,6 +89,16 @@ export async function deletePerson(user_id: number): Promise<void> {
   await api.DELETE("/api/admin/developers/{user_id}", { params: { path: { user_id } } });
 }
 
+export async function getIdentity(user_id: number): Promise<Schemas["IdentityLinkView"]> {
+  return await dataOf(api.GET("/api/admin/developers/{user_id}/identity", { params: { path: { user_id } } }));
+}
+
+/** Link the user to the account with this subject at the OpenID provider. An empty subject removes the link. */
+export async function saveIdentity(user_id: number, subject: string): Promise<void> {
+  const params = { path: { user_id } };
+  await api.PUT("/api/admin/developers/{user_id}/identity", { params, body: { identity: { subject } } });
+}
+
 export async function listTokens(user_id: number): Promise<ApiToken[]> {
   return await dataOf(api.GET("/api/admin/developers/{user_id}/tokens", { params: { path: { user_id } } }));
 }

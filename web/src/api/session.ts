@@ -7,7 +7,8 @@ type Session = Schemas["SessionView"];
 
 export type SessionState =
   | { status: "unknown" }
-  | { status: "signed-out"; hasEnded: boolean }
+  /** `failure`: the error code of a sign-in with the OpenID provider. */
+  | { status: "signed-out"; hasEnded: boolean; failure?: string }
   | { status: "signed-in"; user: User };
 
 /** Set after a sign-in, because scripts cannot read the session cookie itself. Shared by all tabs. */
@@ -18,10 +19,19 @@ const RETRY_SECONDS = 15;
 export const session = signal<SessionState>({ status: "unknown" });
 let timer = 0;
 
-/** Load the signed-in user. Without the mark of a sign-in, no request is sent. */
-export async function restoreSession(): Promise<void> {
-  if (localStorage.getItem(MARK) === null) session.value = { status: "signed-out", hasEnded: false };
-  else await renew();
+/**
+ * Load the signed-in user. Without the mark of a sign-in, no request is sent.
+ * `result`: of a sign-in with the OpenID provider, from which the browser has just returned.
+ */
+export async function restoreSession(result: string | null = null): Promise<void> {
+  if (localStorage.getItem(MARK) !== null || result === "ok") await renew();
+  else if (result === null) session.value = { status: "signed-out", hasEnded: false };
+  else session.value = { status: "signed-out", hasEnded: false, failure: result };
+}
+
+/** Return the ways to sign in. */
+export async function getSignInMethods(): Promise<Schemas["SignInMethods"]> {
+  return await dataOf(api.GET("/api/auth/methods"));
 }
 
 export async function signIn(username: string, password: string): Promise<void> {

@@ -34,6 +34,7 @@ stringData:
   nats-consumer: "$(drawn)"
   nats-routes: "$(drawn)"
   mail-password: ""
+  oidc-client-secret: ""
   s3-access-key: ""
   s3-secret-key: ""
   backup-key: "$(openssl rand -base64 32)"

@@ -48,4 +48,4 @@ def test_the_engine_socket_is_mounted_into_the_agent_only() -> None:
 def test_the_processes_that_connect_to_other_servers_are_in_a_network_with_a_way_out() -> None:
     internal = {name for name, network in COMPOSITION["networks"].items() if network and network.get("internal")}
     outside = {name for name in (*SERVICES, "gateway") if set(CONTAINERS[name]["networks"]) - internal}
-    assert outside == {"builds", "notifications"}
+    assert outside == {"builds", "identity", "notifications"}

@@ -11,7 +11,7 @@ from infra.service_catalog import SERVICES
 from tests.unit.infra.kubernetes.manifests import MANIFESTS, OVERLAYS, ROOT, find_manifests, render
 
 DEPLOYING = ROOT / "docs" / "operating" / "deploying.md"
-POLICIES = ("headrace-repositories", "headrace-forges", "headrace-mail")
+POLICIES = ("headrace-repositories", "headrace-forges", "headrace-provider", "headrace-mail")
 SECTION = re.compile(r"### Ports of other servers\n(.*?)\n### ", re.DOTALL)
 ROW = re.compile(r"^\| `(?P<policy>\S+)` \| `(?P<component>\w+)`: [^|]* \| (?P<ports>[\d, ]+) \|$", re.MULTILINE)
 EXAMPLE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
@@ -48,6 +48,7 @@ def test_the_documented_patch_adds_the_ports_of_a_forge(tmp_path: Path, overlay:
     assert added == {
         "headrace-repositories": [*before["headrace-repositories"], 8443, 2222],
         "headrace-forges": [*before["headrace-forges"], 8443],
+        "headrace-provider": before["headrace-provider"],
         "headrace-mail": before["headrace-mail"],
     }
 

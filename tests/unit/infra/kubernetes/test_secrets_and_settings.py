@@ -71,6 +71,7 @@ def test_containers_hold_only_the_secrets_they_need(overlay: str) -> None:
     assert holders["admin-password"] == {"headrace-identity/headrace"}
     assert holders["registration-token"] == {"headrace-runners/headrace", "headrace-agent/register"}
     assert holders["mail-password"] == {"headrace-notifications/headrace"}
+    assert holders["oidc-client-secret"] == {"headrace-identity/headrace"}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -87,7 +88,8 @@ def test_every_secret_key_is_generated_and_documented(overlay: str) -> None:
 def test_the_development_secret_has_every_required_key() -> None:
     [secret] = find_manifests("dev", "Secret").values()
     assert (
-        secret_keys("dev") - {"mail-password", "s3-access-key", "s3-secret-key", "backup-key"} <= secret["data"].keys()
+        secret_keys("dev") - {"mail-password", "oidc-client-secret", "s3-access-key", "s3-secret-key", "backup-key"}
+        <= secret["data"].keys()
     )
 
 

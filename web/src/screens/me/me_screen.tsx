@@ -4,9 +4,10 @@ import { session, signOut } from "../../api/session.ts";
 import { Form, TextField } from "../../components/form.tsx";
 import { Page, Section } from "../../components/page.tsx";
 import { showToast } from "../../components/toasts.tsx";
+import { MyIdentity } from "./my_identity.tsx";
 import { MyTokens } from "./my_tokens.tsx";
 
-/** The account of the signed-in user: tokens, password, e-mail address. */
+/** The account of the signed-in user: tokens, password, e-mail address, account at the OpenID provider. */
 export default function MeScreen() {
   const state = session.value;
   if (state.status !== "signed-in") return null;
@@ -16,6 +17,7 @@ export default function MeScreen() {
       <div class="settings below">
         <Password username={state.user.username} />
         <Email />
+        <MyIdentity />
       </div>
     </Page>
   );

@@ -20,6 +20,7 @@ import type { Parameters } from "../../router/routes.tsx";
 import { HistoryLink } from "../history/history_link.tsx";
 import { EnabledState, Roles } from "./people_screen.tsx";
 import { PersonFieldSet } from "./person_fields.tsx";
+import { PersonIdentity } from "./person_identity.tsx";
 import { PersonKeys } from "./person_keys.tsx";
 import { PersonTokens } from "./person_tokens.tsx";
 
@@ -47,6 +48,7 @@ function PersonPage({ person, reload }: { person: Person; reload: () => void }) 
       <div class="settings">
         <Details person={person} reload={reload} isMe={isMe} />
         <Password person={person} />
+        <PersonIdentity userId={person.id} />
         <PersonKeys username={person.username} />
         <PersonTokens userId={person.id} />
         {!isMe && <Deletion person={person} />}

@@ -1,14 +1,17 @@
 import { useEffect, useState } from "preact/hooks";
-import { ApiError } from "../../api/client.ts";
-import { session, signIn } from "../../api/session.ts";
+import { ApiError, type Schemas } from "../../api/client.ts";
+import { getSignInMethods, session, signIn } from "../../api/session.ts";
 import { Form, TextField } from "../../components/form.tsx";
 import { Brand } from "../../layout/frame.tsx";
+import { describeResult } from "./sign_in_results.ts";
 
 /** The sign-in form. After the sign-in, the page that was opened is shown. */
 export function SignIn() {
   const [wait, setWait] = useState(0);
+  const [methods, setMethods] = useState<Schemas["SignInMethods"]>({ password: true, oidc: null });
   useEffect(() => {
     document.title = "Sign in · Headrace";
+    getSignInMethods().then(setMethods, () => {}); // without an answer, the password form stays
   }, []);
   useEffect(() => {
     if (wait <= 0) return;
@@ -40,19 +43,37 @@ export function SignIn() {
             Too many attempts. You can try again in {wait} s.
           </p>
         )}
-        <Form submit="Sign in" onSubmit={submit} disabled={wait > 0}>
-          <TextField
-            label="Username"
-            name="username"
-            autocomplete="username"
-            autocapitalize="none"
-            spellcheck={false}
-            required
-            autofocus
-          />
-          <TextField label="Password" name="password" type="password" autocomplete="current-password" required />
-        </Form>
+        {state.status === "signed-out" && state.failure && (
+          <p class="notice tone-failure" role="alert">
+            {describeResult(state.failure)}
+          </p>
+        )}
+        {methods.password && (
+          <Form submit="Sign in" onSubmit={submit} disabled={wait > 0}>
+            <TextField
+              label="Username"
+              name="username"
+              autocomplete="username"
+              autocapitalize="none"
+              spellcheck={false}
+              required
+              autofocus
+            />
+            <TextField label="Password" name="password" type="password" autocomplete="current-password" required />
+          </Form>
+        )}
+        {methods.oidc && <ProviderLink {...methods.oidc} />}
       </div>
     </main>
+  );
+}
+
+function ProviderLink({ name, path }: { name: string; path: string }) {
+  const { pathname, search, hash } = window.location;
+  const returnTo = encodeURIComponent(pathname + search + hash);
+  return (
+    <a class="button sign-in-provider" href={`${path}?return_to=${returnTo}`}>
+      Sign in with {name}
+    </a>
   );
 }
