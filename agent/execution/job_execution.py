@@ -92,7 +92,7 @@ class JobExecution:
             user.remove_leftovers()
         if group := self._spawner.group:
             group.remove()
-        return kill_and_remove(self._folder)
+        return kill_and_remove(self._folder, self._spawner.ancestor)
 
     async def _run_phases(self) -> Outcome:
         """Run checkout, script, after-script and uploads. Write errors and the result to the log. Return the result."""

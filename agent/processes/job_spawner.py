@@ -29,6 +29,10 @@ class JobSpawner:
         self.group = group
         self.may_have_processes = True  # until kill_all() has ended them, also those of an earlier job
 
+    @property
+    def ancestor(self) -> int | None:
+        return self._spawner.ancestor
+
     def start(
         self, command: Sequence[str], cwd: Path, environment: Mapping[str, str], status_fd: int, output_fd: int
     ) -> int:

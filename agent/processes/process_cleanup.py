@@ -89,14 +89,15 @@ def kill_tree(supervisor: int) -> None:
     signal_group(supervisor, signal.SIGKILL)  # for systems without /proc, where the descendants are unknown
 
 
-def find_sessions(folder: Path) -> set[str]:
-    """Return the ids of the sessions of jobs in this folder.
+def find_sessions(folder: Path, ancestor: int | None = None) -> set[str]:
+    """Return the ids of the sessions of jobs in this folder, with `ancestor` only among its descendants.
 
     The sessions are identified by the environment of their processes, because a stored id may belong to another process
     by now.
     """
     marker = f"\0{ENV_MARKER}={folder}/".encode()
-    marked_processes = {process for process in _list_processes() if marker in b"\0" + _read_proc(process, "environ")}
+    processes = _list_processes() if ancestor is None else map(str, live_descendants(ancestor))
+    marked_processes = {process for process in processes if marker in b"\0" + _read_proc(process, "environ")}
     # excludes sessions whose leader lacks the variable: terminals in which a person inspects the job
     return {
         session
@@ -120,17 +121,20 @@ def _make_removable(_function: object, path: str, _error: object) -> None:
             os.chmod(part, stat.S_IRWXU)
 
 
-def kill_and_remove(folder: Path) -> bool:
-    """Kill all processes of jobs in this folder, then remove the folder. Return whether all of it is gone."""
+def kill_and_remove(folder: Path, ancestor: int | None = None) -> bool:
+    """Kill all processes of jobs in this folder, then remove the folder. Return whether all of it is gone.
+
+    `ancestor`: the child subreaper that has started all these jobs. None: all processes of the machine are examined.
+    """
     deadline = time.monotonic() + KILL_TIMEOUT_SECONDS
-    known_sessions = find_sessions(folder)
+    known_sessions = find_sessions(folder, ancestor)
     for session in known_sessions:
         kill_tree(int(session))
     while (remaining := find_session_members(known_sessions)) and time.monotonic() < deadline:
         for process in remaining:
             send_signal(process, signal.SIGKILL)
         time.sleep(0.01)
-        known_sessions |= find_sessions(folder)
+        known_sessions |= find_sessions(folder, ancestor)
     shutil.rmtree(folder, onerror=_make_removable)
     if folder.exists():  # try again with changed permissions
         shutil.rmtree(folder, ignore_errors=True)

@@ -54,6 +54,12 @@ class ProcessSpawner:
         self._limits = dict(limits or {})
         self._lock = threading.Lock()
         self._socket, self._process = self._open()
+        self._is_first = True
+
+    @property
+    def ancestor(self) -> int | None:
+        """The process of which all programs are descendants. None: a former helper process may have started some."""
+        return self._process.pid if self._is_first else None
 
     def _open(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         ours, theirs = socket.socketpair()
@@ -109,6 +115,7 @@ class ProcessSpawner:
             except OSError:  # the helper was killed; the programs that it started keep running
                 self._close()
                 self._socket, self._process = self._open()
+                self._is_first = False
                 return self._send(request, handles)
 
     def _send(self, request: bytes, handles: list[int]) -> int:

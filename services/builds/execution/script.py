@@ -162,7 +162,7 @@ def _step_lines(step: PlannedStep, section: str) -> Iterator[str]:
     yield f"  echo {shlex.quote(f'The script {path} of step {step.name} does not exist in the repository.')}"
     yield f"  exit {STEP_FAILED_EXIT_CODE}"
     yield "fi"
-    yield f"chmod +x {file} 2>/dev/null"
+    yield f"[ -x {file} ] || chmod +x {file} 2>/dev/null"
     yield f"source {file} {' '.join(map(shlex.quote, arguments))}".rstrip()
     yield "if [ $? -ne 0 ]; then"
     yield f"  echo {shlex.quote(f'Step {step.name} failed')}"

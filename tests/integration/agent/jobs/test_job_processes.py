@@ -73,6 +73,16 @@ async def test_a_finished_job_leaves_no_processes_and_does_not_affect_a_concurre
         assert (await gitlab.wait_for_final_state(1))["state"] == "success"
 
 
+async def test_a_script_that_kills_its_supervisor_leaves_no_process(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
+) -> None:
+    script = ["setsid sleep 7013 &", "kill -KILL $PPID; sleep 7013"]
+    gitlab.pending_jobs.put_nowait(job_payload(1, repository, *script))
+    async with running_agent(agent_config(gitlab, tmp_path)):
+        assert (await gitlab.wait_for_final_state(1))["state"] == "failed"
+        await eventually(lambda: find_sleeping_processes("7013") == [])
+
+
 async def test_the_agent_recovers_when_its_process_spawner_is_killed(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
