@@ -4,11 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from contracts.messages import Event, parse_event
 from libs.eventstore.decider import Actor, AnyEvent, CommandMetadata, RecordedEvent
 
 SCHEMA_VERSION_HEADER = "ce-schemaversion"
+MAX_CACHED_EVENTS = 256  # the subscriptions of a process read the same events within a short time
+MAX_CACHED_BYTES = 16 * 1024  # of the body of a cached event
 
 
 def event_subject(service: str, recorded: RecordedEvent[Event]) -> str:
@@ -62,8 +65,16 @@ def from_message(headers: Mapping[str, str], body: bytes) -> AnyEvent:
         Actor(actor_id, actor_name),
         traceparent=headers.get("traceparent", ""),
     )
-    event = parse_event(headers["ce-type"], int(headers[SCHEMA_VERSION_HEADER]), json.loads(body))
+    parse = _parse_cached if len(body) <= MAX_CACHED_BYTES else _parse_body
+    event = parse(headers["ce-type"], int(headers[SCHEMA_VERSION_HEADER]), body)
     return RecordedEvent(stream, int(version), int(index), event, metadata)
+
+
+def _parse_body(name: str, version: int, body: bytes) -> Event:
+    return parse_event(name, version, json.loads(body))
+
+
+_parse_cached = lru_cache(MAX_CACHED_EVENTS)(_parse_body)
 
 
 @dataclass(frozen=True, slots=True)
