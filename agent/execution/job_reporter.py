@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from agent.protocol.responses import JobResponse
 from libs.backoff import backoff_delays
 
 CHUNK_BYTES = 1024 * 1024
+MAX_LOG_END_BYTES = 64 * 1024  # of the rest of the log that is sent with the result
 COALESCE_SECONDS = 0.25  # wait after new output, so that further output is sent with it
 HEARTBEAT_SECONDS = 3.0  # between heartbeats without output, which extend the lease and detect a cancellation
 MAX_LOG_RESENDS = 3  # how often the whole log is sent again because of a checksum mismatch
@@ -53,22 +55,27 @@ class JobReporter:
         self._on_cancel = on_cancel  # called when the server requests a graceful cancellation
         self._interval_seconds = 1.0
         self._acknowledged = 0  # bytes of the log that the server has
+        self._sends_log_end = job.accepts_log_end
         self.accepted = asyncio.Event()  # set when the server has confirmed that the job runs here
 
     async def send_log(self) -> None:
-        """Send the log as it grows, until it is closed and the server has all of it. Raises JobAborted."""
+        """Send the log as it grows, until it is closed and the server has it or gets the rest with the result.
+
+        Raises JobAborted.
+        """
         await self._send_heartbeat()
         self.accepted.set()
         loop = asyncio.get_running_loop()
         sent_at = -math.inf
-        while not (self._log.closed.is_set() and self._acknowledged == self._log.length):
+        while not self._is_sent():
             self._log.grown.clear()
             if self._acknowledged < self._log.length:
                 if self._log.length - self._acknowledged < CHUNK_BYTES:
                     due = max(sent_at + self._interval_seconds, loop.time() + COALESCE_SECONDS)
                     await _wait_for(self._log.closed, due - loop.time())
-                await self._send_chunk()
-                sent_at = loop.time()
+                if not self._is_sent():
+                    await self._send_chunk()
+                    sent_at = loop.time()
             elif not await _wait_for(self._log.grown, max(HEARTBEAT_SECONDS, self._interval_seconds)):
                 await self._send_heartbeat()
 
@@ -77,22 +84,30 @@ class JobReporter:
         output = {"checksum": self._log.checksum, "bytesize": self._log.length}
         mismatches = 0
         for delay in backoff_delays(initial=0.5, maximum=60):
-            while self._acknowledged < self._log.length:
+            while not self._is_sent():
                 await self._send_chunk()
             # after MAX_LOG_RESENDS mismatches send no checksum, because the server would never accept the result
             log_details: dict[str, Any] = (
                 {"output": output, "checksum": output["checksum"]} if mismatches <= MAX_LOG_RESENDS else {}
             )
+            if rest := self._log.read(self._acknowledged, MAX_LOG_END_BYTES):
+                log_details["log_end"] = {"offset": self._acknowledged, "content": b64encode(rest).decode()}
             answer = await self._protocol.put_state(
                 self._job.id, self._job.token, outcome.state, **outcome.to_report(self._job), **log_details
             )
             if answer.status == 200:
                 return
             self._handle_response(answer)
+            self._sends_log_end = False  # during an upgrade, an older process may have handled the report
             if answer.status == 412:
                 mismatches += 1
                 self._acknowledged = 0
             await asyncio.sleep(self._interval_seconds if answer.status == 202 else delay)
+
+    def _is_sent(self) -> bool:
+        """Return whether the log is closed, and the server has all of it or gets the rest with the result."""
+        rest = self._log.length - self._acknowledged
+        return self._log.closed.is_set() and rest <= (MAX_LOG_END_BYTES if self._sends_log_end else 0)
 
     async def _send_heartbeat(self) -> None:
         for delay in backoff_delays():

@@ -144,6 +144,7 @@ class Job:
     logins: tuple[RegistryLogin, ...] = ()
     traceparent: str = ""  # trace context of the build's launch, if the server sends it
     separate_caches: bool = False  # the server's cache keys depend on project and protection
+    accepts_log_end: bool = False  # the server accepts the rest of the log with the result
 
     def supported_reason(self, reason: str) -> str:
         """Return the reason if the server supports it, else a supported fallback, else `unknown_failure`."""
@@ -262,6 +263,7 @@ def parse_job(payload: Mapping[str, Any]) -> Job:
             logins=tuple(_parse_logins(payload.get("credentials") or ())),
             traceparent=str(payload.get("traceparent") or ""),
             separate_caches=bool((payload.get("features") or {}).get("separate_caches")),
+            accepts_log_end=bool((payload.get("features") or {}).get("log_end")),
         )
     except KeyError as error:
         raise InvalidJob(f"the job has no {error}") from error

@@ -1,9 +1,9 @@
 """Messages of the runner protocol: claim jobs, send logs, report results."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Base64Bytes, Field
+from pydantic import Base64Bytes, Field, SerializerFunctionWrapHandler, model_serializer
 
 from contracts.builds.plan import LaunchedProject, PlannedArtifacts, PlannedCache, PlannedImage, PlannedReports
 from contracts.builds.requirements import RunnerCapabilities
@@ -118,10 +118,18 @@ class AppendTrace(Command):
     content: Base64Bytes = Field(repr=False)
 
 
+class LogEnd(Message):
+    """The last part of a job's log, which a runner sends with the result."""
+
+    offset: int = Field(ge=0)
+    content: Base64Bytes = Field(repr=False)
+
+
 class ReportJob(Command):
     """Report the state of a job. Answer: TraceState.
 
-    Errors: JOB_TOKEN, LOG_CHECKSUM if the log is incomplete, CONFLICT if a chunk of the log arrived at the same time.
+    Errors: JOB_TOKEN, LOG_CHECKSUM if the log is incomplete, LOG_RANGE for a wrong offset of its end, CONFLICT if a
+    chunk of the log arrived at the same time.
     """
 
     job_id: int
@@ -131,6 +139,15 @@ class ReportJob(Command):
     failure_reason: str = ""
     checksum: str | None = None  # "crc32:" and 8 hex digits
     bytesize: int | None = None
+    log_end: LogEnd | None = None  # only with a final state
+
+    @model_serializer(mode="wrap")
+    def _omit_log_end(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a missing end of the log, because services of release 0.2.0 reject unknown fields."""
+        serialized: dict[str, Any] = serialize(self)
+        if self.log_end is None:
+            del serialized["log_end"]
+        return serialized
 
 
 class TraceState(Message):

@@ -82,7 +82,12 @@ def build_job_payload(
         "credentials": [{"type": "registry", **login.model_dump()} for login in assignment.registry_logins],
         "dependencies": [_dependency_to_json(assignment, dependency) for dependency in assignment.dependencies],
         "traceparent": assignment.traceparent,
-        "features": {"trace_sections": True, "failure_reasons": FAILURE_REASONS, "separate_caches": True},
+        "features": {
+            "trace_sections": True,
+            "failure_reasons": FAILURE_REASONS,
+            "separate_caches": True,
+            "log_end": True,
+        },
     }
 
 

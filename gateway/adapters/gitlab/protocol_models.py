@@ -19,6 +19,8 @@ from gateway.adapters.gitlab.field_types import (
 from gateway.forwarding.forward import build_message
 from gateway.http.json_request import JsonText
 
+MAX_LOG_END_LENGTH = 128 * 1024  # in base64; Headrace's agent sends at most 64 KiB of log
+
 
 class RunnerBody(BaseModel):
     """The body of a request, JSON or a form."""
@@ -103,6 +105,11 @@ class JobOutput(RunnerBody):
     bytesize: Integer = Field(None, description="size of the log in bytes")
 
 
+class JobLogEnd(RunnerBody):
+    offset: Integer = Field(None, description="position in bytes")
+    content: Text = Field("", max_length=MAX_LOG_END_LENGTH, description="in base64")
+
+
 class JobUpdateRequest(RunnerBody):
     model_config = ConfigDict(json_schema_extra={"required": ["state"]})
 
@@ -112,6 +119,9 @@ class JobUpdateRequest(RunnerBody):
     failure_reason: FailureReason = ""
     checksum: Text = Field("", description="CRC-32 of the log")
     output: Annotated[JobOutput | None, OptionalObject] = None
+    log_end: Annotated[JobLogEnd | None, OptionalObject] = Field(
+        None, description="the rest of the log, if the job has the feature `log_end`"
+    )
 
 
 class RunnerCredentials(BaseModel):

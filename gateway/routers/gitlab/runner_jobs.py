@@ -106,11 +106,11 @@ async def append_trace(job_id: JobId, token: JobToken, request: Request, state: 
     "/{job_id:id}",
     response_class=Response,
     summary="Report the state of a job.",
-    responses=runner_errors("FORBIDDEN", "REQUEST_MALFORMED", "REQUEST_INVALID"),
+    responses=runner_errors("FORBIDDEN", "REQUEST_MALFORMED", "REQUEST_INVALID", "LOG_RANGE"),
     openapi_extra=also_form(JobUpdateRequest),
 )
 async def report_job(job_id: JobId, body: JobUpdateRequest, token: JobToken, state: State) -> Response:
-    """Record a job's state, with checksum and size of its log."""
+    """Record a job's state, with checksum and size of its log. The end of the log can be sent with a final state."""
     output = body.output or JobOutput()
     command = build_message(
         ReportJob,
@@ -122,6 +122,7 @@ async def report_job(job_id: JobId, body: JobUpdateRequest, token: JobToken, sta
             "failure_reason": body.failure_reason,
             "checksum": output.checksum or body.checksum or None,
             "bytesize": output.bytesize,
+            "log_end": body.log_end.model_dump() if body.log_end else None,
         },
     )
     trace = TraceState.model_validate_json(await state.bus.send(command))

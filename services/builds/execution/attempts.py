@@ -50,6 +50,12 @@ class Attempt:
     line_counts: tuple[int, ...]  # number of complete lines of each section
     masker: SecretMasker
 
+    def continue_log(self, offset: int, content: bytes) -> bytes:
+        """Return the bytes at an offset that are new: none if they were sent before. Raises LOG_RANGE."""
+        if self.length not in (offset, offset + len(content)):
+            raise RequestRejected("LOG_RANGE", str(self.length))
+        return content[self.length - offset :]
+
 
 class AttemptStore:
     def __init__(self) -> None:
@@ -164,21 +170,12 @@ class AttemptStore:
         The previous chunk may be sent again. Raises LOG_RANGE with the expected offset as detail, or CONFLICT for a
         concurrent chunk. Bytes beyond the maximum size of a log are counted but not stored.
         """
-        if attempt.length not in (offset, offset + len(content)):
-            raise RequestRejected("LOG_RANGE", str(attempt.length))
-        received = content[attempt.length - offset :]
+        received = attempt.continue_log(offset, content)
         if not received or attempt.finished:
             return attempt
         if attempt.length >= MAX_LOG_BYTES:
-            return await self._store(
-                ctx,
-                job,
-                attempt,
-                SplitLog([], list(attempt.sections), attempt.runner_start_ms),
-                received,
-                b"",
-                finished=False,
-            )
+            unchanged = SplitLog([], list(attempt.sections), attempt.runner_start_ms)
+            return await self._store(ctx, job, attempt, unchanged, received, b"", finished=False)
         masked, rest = attempt.masker.apply(attempt.tail + received, final=False)
         end = len(masked) - incomplete_marker_length(masked)
         text, tail = masked[:end], masked[end:] + rest
@@ -190,16 +187,24 @@ class AttemptStore:
         return await self._store(ctx, job, attempt, split, received, tail, finished=False)
 
     async def finish(
-        self, ctx: Context, job: JobRow, attempt: Attempt, steps: Sequence[PlannedStep], *, success: bool
+        self,
+        ctx: Context,
+        job: JobRow,
+        attempt: Attempt,
+        steps: Sequence[PlannedStep],
+        *,
+        success: bool,
+        received: bytes = b"",
     ) -> Attempt:
         """Complete the log: store the remaining bytes, close the last section and delete the values to mask."""
         if attempt.finished:
             return attempt
-        masked, _ = attempt.masker.apply(attempt.tail, final=True)
+        rest = received if attempt.length < MAX_LOG_BYTES else b""
+        masked, _ = attempt.masker.apply(attempt.tail + rest, final=True)
         now = ctx.clock.database_time()
         split = split_sections(masked, attempt.sections, steps, attempt.nonce, now, attempt.runner_start_ms)
         split.sections[-1] = close_section(split.sections[-1], steps, now, success=success)
-        return await self._store(ctx, job, attempt, split, b"", b"", finished=True)
+        return await self._store(ctx, job, attempt, split, received, b"", finished=True)
 
     async def reset_log(self, ctx: Context, attempt: Attempt) -> None:
         """Discard the log received so far, after a wrong checksum. The runner sends it again from the first byte."""

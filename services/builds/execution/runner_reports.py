@@ -1,6 +1,7 @@
 """Reports of runners about their jobs: log chunks, keep-alives and results."""
 
 import logging
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -47,7 +48,7 @@ class RunnerReports:
         return await self._answer_if_finished(ctx, command, self._append_log)
 
     async def report_status(self, ctx: Context, command: ReportJob) -> TraceState:
-        """Record a keep-alive or the final result. Raises JOB_TOKEN, CONFLICT and LOG_CHECKSUM."""
+        """Record a keep-alive or the final result. Raises JOB_TOKEN, CONFLICT, LOG_RANGE and LOG_CHECKSUM."""
         return await self._answer_if_finished(ctx, command, self._report_status)
 
     async def _answer_if_finished(
@@ -93,16 +94,20 @@ class RunnerReports:
             await self._attempts.extend_lease(ctx, attempt.id)
             await self._record_heartbeat(ctx, job)
             return TraceState(job_status=_protocol_status(job), length=attempt.length, accepted=True)
-        if not attempt.finished and not _is_log_complete(command, attempt):
+        end = command.log_end
+        received = attempt.continue_log(end.offset, end.content) if end else b""
+        if not attempt.finished and not _is_log_complete(command, attempt, received):
             await self._attempts.reset_log(ctx, attempt)
             raise RequestRejected("LOG_CHECKSUM")
         before = attempt.sections
-        attempt = await self._attempts.finish(ctx, job, attempt, job.steps, success=status is JobStatus.SUCCESS)
+        attempt = await self._attempts.finish(
+            ctx, job, attempt, job.steps, success=status is JobStatus.SUCCESS, received=received
+        )
         record_steps(job, before, attempt.sections)
-        end = _end_command(job, status, command, attempt.sections)
-        if isinstance(end, FinishJob):
-            end = replace(end, coverage=await find_coverage(ctx, job, attempt.id))
-        await ctx.send(end, actor=_runner_actor(job))
+        result = _end_command(job, status, command, attempt.sections)
+        if isinstance(result, FinishJob):
+            result = replace(result, coverage=await find_coverage(ctx, job, attempt.id))
+        await ctx.send(result, actor=_runner_actor(job))
         record_run(job, ctx.metadata.at, command.state)
         return TraceState(job_status=command.state, length=attempt.length, accepted=True)
 
@@ -150,11 +155,11 @@ def _runner_actor(job: JobRow) -> Actor:
     return runner_actor(job.runner_name or "")
 
 
-def _is_log_complete(command: ReportJob, attempt: Attempt) -> bool:
-    """Return whether the received log matches the size and the checksum, if the report has them."""
-    if command.bytesize is not None and command.bytesize != attempt.length:
+def _is_log_complete(command: ReportJob, attempt: Attempt, received: bytes) -> bool:
+    """Return whether the log with its received end matches the size and the checksum, if the report has them."""
+    if command.bytesize is not None and command.bytesize != attempt.length + len(received):
         return False
-    return command.checksum is None or command.checksum == f"crc32:{attempt.crc:08x}"
+    return command.checksum is None or command.checksum == f"crc32:{zlib.crc32(received, attempt.crc):08x}"
 
 
 def _end_command(

@@ -182,6 +182,9 @@ class FakeGitLabServer:
             status = self.final_state_statuses.pop(0)
             if status == 412:
                 self.logs[job].clear()
+        if status == 200 and (end := body.get("log_end")):
+            assert end["offset"] == len(self.logs[job])
+            self.logs[job] += base64.b64decode(end["content"])
         await self._notify()
         return Response(status_code=status, headers={"Job-Status": self.job_status})
 

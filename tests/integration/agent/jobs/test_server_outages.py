@@ -1,5 +1,6 @@
 """Logs and results survive lost data, restarts and outages of the server."""
 
+from base64 import b64decode
 from pathlib import Path
 
 from tests.integration.agent.agent_runs import agent_config, job_payload, running_agent
@@ -27,6 +28,28 @@ async def test_the_agent_resends_the_log_after_a_checksum_mismatch_and_retries_a
         await gitlab.wait_until(lambda: gitlab.state_reports[1] and not gitlab.final_state_statuses)
     assert gitlab.log_text(1).count("good morning") == 1
     assert [state["state"] for state in gitlab.state_reports[1]] == ["running", *["success"] * 4]
+    assert gitlab.state_reports[1][-1]["output"] == gitlab.checksum(1)
+
+
+async def test_the_rest_of_the_log_is_sent_with_the_result_if_the_server_accepts_that(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
+) -> None:
+    gitlab.pending_jobs.put_nowait(job_payload(1, repository, "cat greeting", features={"log_end": True}))
+    async with running_agent(agent_config(gitlab, tmp_path)):
+        final = await gitlab.wait_for_final_state(1)
+    assert gitlab.log_text(1).count("good morning") == 1
+    assert final["output"] == gitlab.checksum(1)
+    assert b64decode(final["log_end"]["content"]).endswith(b"Job succeeded\n")
+
+
+async def test_the_log_is_sent_alone_after_a_result_with_its_rest_failed(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
+) -> None:
+    gitlab.final_state_statuses = [422, 200]
+    gitlab.pending_jobs.put_nowait(job_payload(1, repository, "cat greeting", features={"log_end": True}))
+    async with running_agent(agent_config(gitlab, tmp_path)):
+        await gitlab.wait_until(lambda: gitlab.state_reports[1] and not gitlab.final_state_statuses)
+    assert gitlab.state_reports[1][-1].keys() & {"output", "log_end"} == {"output"}
     assert gitlab.state_reports[1][-1]["output"] == gitlab.checksum(1)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from contracts.builds import (
     AppendTrace,
+    LogEnd,
     ReportJob,
     TraceState,
 )
@@ -106,6 +107,7 @@ async def test_a_final_job_state_is_forwarded(stage: GatewayStage) -> None:
         "failure_reason": "script_failure",
         "exit_code": 3,
         "output": {"checksum": "crc32:3610a686", "bytesize": 5},
+        "log_end": {"offset": 2, "content": "bGxv"},
     }
     response = await stage.http.put("/api/v4/jobs/11", json=body)
     assert (response.status_code, response.text) == (200, "200")
@@ -117,6 +119,7 @@ async def test_a_final_job_state_is_forwarded(stage: GatewayStage) -> None:
         failure_reason="script_failure",
         checksum="crc32:3610a686",
         bytesize=5,
+        log_end=LogEnd(offset=2, content=b"bGxv"),
     )
 
 
@@ -139,7 +142,16 @@ async def test_a_log_checksum_mismatch_is_412(stage: GatewayStage) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"state": "dancing"}, {}, {"state": ["failed"]}, {"state": "failed", "exit_code": []}]
+    "body",
+    [
+        {"state": "dancing"},
+        {},
+        {"state": ["failed"]},
+        {"state": "failed", "exit_code": []},
+        {"state": "failed", "log_end": {"content": "bGxv"}},
+        {"state": "failed", "log_end": {"offset": 0, "content": "?"}},
+        {"state": "failed", "log_end": {"offset": 0, "content": "A" * 200_000}},
+    ],
 )
 async def test_an_invalid_job_state_is_a_client_error(stage: GatewayStage, body: dict[str, Any]) -> None:
     response = await stage.http.put("/api/v4/jobs/11", json=body, headers=JOB_TOKEN)

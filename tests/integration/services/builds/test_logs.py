@@ -1,12 +1,15 @@
 """Log sections: the pieces of a section read from the live log add up to its text in the finished log."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
+from zlib import crc32
 
 import pytest
 
-from contracts.builds import Assignment, GetLiveLog, GetLogSection, LiveSection, LogSection
+from contracts.builds import Assignment, GetLiveLog, GetLogSection, LiveSection, LogEnd, LogSection
 from contracts.errors import RequestRejected
 from services.builds.execution import attempts
 from services.builds.logs.log_lines import CUT_LINE_SUFFIX, MAX_RESPONSE_BYTES
@@ -195,3 +198,35 @@ async def test_a_repeatedly_started_section_is_listed_once(running_build: Runnin
     assert await running_build.read_finished("init") == "one\ntwo\nthree"
     with pytest.raises(RequestRejected, match="LOG_NOT_FOUND"):
         await running_build.read_finished("build")
+
+
+def final_report(offset: int, rest: bytes, log: bytes) -> dict[str, Any]:
+    end = LogEnd(offset=offset, content=b64encode(rest))
+    return {"log_end": end, "bytesize": len(log), "checksum": f"crc32:{crc32(log):08x}"}
+
+
+async def test_the_end_of_a_log_can_be_sent_with_the_result(running_build: RunningBuild) -> None:
+    site, job = running_build.site, running_build.job
+    log = f"before{running_build.step_log(0, f'one {job.token}')}{running_build.step_log(1, 'two')}".encode()
+    await running_build.append(log[:20].decode())
+    report = final_report(20, log[20:], log)
+    assert (await site.report(job, "success", **report)).accepted
+    assert (await site.report(job, "success", **report)).accepted  # the response to the first report was lost
+    await site.wait_until_ended(running_build.build_id)
+    sections = [await running_build.read_finished(after) for after in ("-1", "init", "build")]
+    assert sections == ["before", f"one {'*' * len(job.token)}", "two"]
+
+
+async def test_an_end_that_does_not_continue_the_log_is_refused(running_build: RunningBuild) -> None:
+    site, job, log = running_build.site, running_build.job, b"one\ntwo\n"
+    await running_build.append("one\n")
+    for report, code in (
+        (final_report(6, log[6:], log), "LOG_RANGE"),
+        (final_report(4, b"too\n", log), "LOG_CHECKSUM"),  # discards the log
+        (final_report(4, log[4:], log), "LOG_RANGE"),
+    ):
+        with pytest.raises(RequestRejected, match=code):
+            await site.report(job, "success", **report)
+    assert (await site.report(job, "success", **final_report(0, log, log))).accepted
+    await site.wait_until_ended(running_build.build_id)
+    assert await running_build.read_finished("-1") == "one\ntwo"
