@@ -167,6 +167,18 @@ async def test_a_signed_in_user_links_an_account_with_the_password(stage: SignIn
     assert (await other.get_user())["id"] == user_id
 
 
+async def test_a_link_that_a_disabled_user_has_begun_is_not_made(stage: SignInStage, name: str) -> None:
+    user_id = await stage.create_user(name, DEVELOPER)
+    browser = stage.browser()
+    await browser.sign_in_with_password(name)
+    begun = await browser.request("POST", "/api/user/identity", json={"current_password": PASSWORD})
+    answer = await stage.provider.authorize(begun.json()["url"], f"sub-{name}")
+    for enabled in (False, True):  # the session has ended, although the user is enabled again
+        await stage.change_user("PATCH", user_id, "/enabled", {"developer": {"enabled": enabled}})
+    assert result_of(await stage.finish(browser, answer)) == "OIDC_STATE_INVALID"
+    assert (await stage.change_user("GET", user_id, "/identity")).json()["subject"] is None
+
+
 async def test_a_disabled_user_cannot_sign_in_and_an_erased_one_is_gone(stage: SignInStage, name: str) -> None:
     subject = f"sub-{name}"
     stage.provider.set_account(subject, preferred_username=name, groups=["developers"])
