@@ -227,6 +227,9 @@ CODES: dict[str, ErrorCode] = {
     "REGISTRATION_TOKEN": ErrorCode(403, "The registration token is invalid."),
     # codes of the notifications service
     "MAIL_RECIPIENT_INVALID": ErrorCode(422, "The e-mail address is invalid."),
+    "MAIL_RULE_INVALID": ErrorCode(
+        422, "The events must be failed, fixed, always or never, and the builds own or all."
+    ),
     "RECEIVER_NOT_FOUND": ErrorCode(404, "Receiver of notifications not found."),
     "RECEIVER_KIND_INVALID": ErrorCode(422, "A receiver of notifications must be of the kind webhook or slack."),
     "RECEIVER_URL_REQUIRED": ErrorCode(422, "The URL of the receiver is required."),

@@ -36,7 +36,7 @@ TAGS = {
     "Logs": "Logs of running and finished builds, section by section.",
     "Projects": "What is built: repository, branch, developers, secrets.",
     "Schedules": "Builds that are launched at the times of a cron expression.",
-    "Notifications": "Webhooks and chat messages about builds, and requests to forges.",
+    "Notifications": "Webhooks, chat messages and mails about builds, and requests to forges.",
     "Secrets": "Environment variables of builds. Only administrators can read values; each access is recorded.",
     "Credentials": "SSH keys for reading repositories.",
     "Developers": "Users and their roles.",

@@ -13,7 +13,7 @@ from client.errors import UsageError
 if TYPE_CHECKING:
     from client.http_client import Client
 
-HELP = "Notifications of a project: webhooks and chat messages about its builds."
+HELP = "Notifications of a project: webhooks, chat messages and mails about its builds."
 MAX_REQUESTS = 200
 
 app = typer.Typer(no_args_is_help=True)
@@ -155,6 +155,29 @@ def repeat_delivery(
     with _open(project) as (client, path):
         row = client.post(f"{path}/outgoing-requests/{request}/repeat")
     show_fields(row, ("id", "kind", "receiver_id", "build_id", "status", "repeats"), as_json=as_json)
+
+
+@app.command("mails")
+def change_mail_rule(
+    project: ProjectArgument,
+    events: Annotated[
+        str | None,
+        typer.Option("--about", help="failed, fixed (also the first success after a failure), always or never."),
+    ] = None,
+    builds: Annotated[str | None, typer.Option("--builds", help="own: builds that you launched; or all.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show or change the builds of a project about which you get mails. Default: your own failed ones.
+
+    Example: `headrace notifications mails shop --about fixed --builds all`
+    """
+    from client.output.tables import show_fields
+
+    fields = {name: value for name, value in (("events", events), ("builds", builds)) if value}
+    with _open(project) as (client, path):
+        own = f"{path.replace('/developer/', '/user/')}/mail-rule"
+        row = client.patch(own, {"mail_rule": fields}) if fields else client.get(own)
+    show_fields(row, ("project_id", "events", "builds"), as_json=as_json)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from contracts.messages import Command, Event, ReadModelRow
 from contracts.paging import PageRequest
 
-NotificationKind = Literal["build_failed", "test"]
+NotificationKind = Literal["build_failed", "build_succeeded", "test"]
 
 
 class NotificationStatus(StrEnum):

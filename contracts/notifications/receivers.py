@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from contracts.messages import ChangedFields, Command, Event, Message, Query
-from contracts.notifications.mails import NotificationStatus
+from contracts.notifications.outgoing import OutgoingRow
 
 MAX_URL_LENGTH = 2048
 MAX_SIGNING_SECRET_LENGTH = 255
@@ -113,17 +113,6 @@ class ReceiverDeleted(Event):
 ReceiverEvent = ReceiverCreated | ReceiverChanged | ReceiverDeleted
 
 
-class ReceiverDelivery(Message):
-    """The latest request to a receiver."""
-
-    id: str
-    build_id: int
-    status: NotificationStatus
-    response_code: int | None  # None: there was no response
-    reason: str  # why the last attempt failed; empty: it did not fail
-    requested_at: datetime | None
-
-
 class ReceiverView(Message):
     id: int
     project_id: int
@@ -132,7 +121,7 @@ class ReceiverView(Message):
     events: tuple[Occasion, ...]
     active: bool
     created_at: datetime
-    last_delivery: ReceiverDelivery | None = None
+    last_delivery: OutgoingRow | None = None  # the latest request to the receiver
 
 
 class Receivers(Message):

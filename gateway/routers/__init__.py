@@ -70,6 +70,7 @@ ROUTERS: tuple[PrefixRouter, ...] = (
     executors.admins,
     public.users,
     own_account.router,
+    project_receivers.own_mail_rules,
     public.guests,
     badges.router,
     public.sign_in,

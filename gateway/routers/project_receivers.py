@@ -1,23 +1,26 @@
-"""Routes of the receivers of a project's notifications, and of the requests to them and to the project's forge."""
+"""Routes of the receivers of a project's notifications, of the requests to them and the forge, and of mail rules."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Security
 
 from contracts.notifications import (
+    ChangeMailRule,
     ChangeReceiver,
     CreateReceiver,
     DeleteReceiver,
+    GetMailRule,
     GetReceiver,
     ListOutgoing,
     ListReceivers,
     RepeatOutgoing,
 )
-from gateway.dependencies import RequireRole, admin, developer
+from gateway.dependencies import RequireRole, admin, any_user, developer
 from gateway.forwarding.forward import forward
 from gateway.routers.console.mails import get_page
 from gateway.routers.prefix_router import json_router
 from gateway.schemas.loose_types import MAX_ID
+from gateway.schemas.notifications.mail_rule_models import MAIL_RULE, ONE_MAIL_RULE
 from gateway.schemas.notifications.outgoing_requests import ONE_OUTGOING_REQUEST, OUTGOING_PAGE
 from gateway.schemas.notifications.receiver_models import NEW_RECEIVER, ONE_RECEIVER, RECEIVER, RECEIVERS
 from libs.eventstore.decider import Actor
@@ -27,6 +30,7 @@ COLLECTION, ITEM = "/{project_id:id}/receivers", "/{project_id:id}/receivers/{re
 REQUESTS = "/{project_id:id}/outgoing-requests"
 
 developer_receivers = json_router("/api/developer/projects", "Notifications")
+own_mail_rules = json_router("/api/user/projects", "Notifications")
 admin_receivers = json_router("/api/admin/projects", "Notifications")
 
 
@@ -51,7 +55,6 @@ def add_receiver_routes(router: APIRouter, role: RequireRole) -> None:
         f"List the receivers of notifications by id, each with the latest request to it.{maintainers}",
         response=RECEIVERS,
     )
-    forward(router, "GET", ITEM, GetReceiver, reader, f"Get a receiver.{maintainers}", response=ONE_RECEIVER)
     forward(
         router,
         "POST",
@@ -88,18 +91,38 @@ def add_receiver_routes(router: APIRouter, role: RequireRole) -> None:
         fields=(Depends(get_page), Depends(get_filters)),
         errors=("REQUEST_INVALID", "PAGINATION_CURSOR_INVALID"),
     )
-    forward(
-        router,
-        "POST",
-        f"{REQUESTS}/{{outgoing_request_id}}/repeat",
-        RepeatOutgoing,
-        editor,
-        f"Send a request again, as a new one.{maintainers}",
-        response=ONE_OUTGOING_REQUEST,
-        status_code=201,
-        errors=("OUTGOING_REQUEST_STATUS",),
-    )
 
+
+forward(
+    developer_receivers,
+    "POST",
+    f"{REQUESTS}/{{outgoing_request_id}}/repeat",
+    RepeatOutgoing,
+    Annotated[Actor, Security(developer, scopes=["PROJECT_EDIT"])],
+    "Send a request again, as a new one. For maintainers of the project.",
+    response=ONE_OUTGOING_REQUEST,
+    status_code=201,
+    errors=("OUTGOING_REQUEST_STATUS",),
+)
+forward(
+    own_mail_rules,
+    "GET",
+    "/{project_id:id}/mail-rule",
+    GetMailRule,
+    Annotated[Actor, Security(any_user, scopes=["PROJECT_READ"])],
+    "Get the user's own mail rule of a project: about which builds the user gets mails.",
+    response=ONE_MAIL_RULE,
+)
+forward(
+    own_mail_rules,
+    "PATCH",
+    "/{project_id:id}/mail-rule",
+    ChangeMailRule,
+    Annotated[Actor, Security(any_user, scopes=["PROJECT_EDIT"])],
+    "Change the user's own mail rule of a project. A missing field is unchanged, null is the default.",
+    body=MAIL_RULE,
+    response=ONE_MAIL_RULE,
+)
 
 add_receiver_routes(developer_receivers, developer)
 add_receiver_routes(admin_receivers, admin)

@@ -52,6 +52,8 @@ FIELD_CODES: dict[str, FieldCodes] = {
     "forge.kind": FieldCodes("PROJECT_FORGE_INVALID", "PROJECT_FORGE_INVALID"),
     "identity.subject": FieldCodes("DEVELOPER_IDENTITY_INVALID", "DEVELOPER_IDENTITY_INVALID"),
     "member.role": FieldCodes("PROJECT_ROLE_INVALID", "PROJECT_ROLE_INVALID"),
+    "mail_rule.builds": FieldCodes(invalid="MAIL_RULE_INVALID"),
+    "mail_rule.events": FieldCodes(invalid="MAIL_RULE_INVALID"),
     "receiver.events": FieldCodes(invalid="RECEIVER_EVENTS_INVALID"),
     "receiver.kind": FieldCodes(invalid="RECEIVER_KIND_INVALID"),
     "receiver.secret": FieldCodes(invalid="RECEIVER_SECRET_INVALID"),

@@ -169,6 +169,8 @@ DESCRIPTIONS = {
     "LaunchSchedule.id": "number of the schedule",
     "LaunchVariable.name": "name of the environment variable",
     "LaunchVariable.value": "not secret",
+    "MailRuleChanged.builds": "`own` or `all`",
+    "MailRuleChanged.events": "`failed`, `fixed`, `always` or `never`",
     "NotificationRequested.text": "body of the mail",
     "NotificationRequested.user_id": "number of the user; null: only the address is known",
     "OutgoingEnded.status": "`sent`, `skipped` or `gave_up`",

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from contracts.builds import BuildFinished, BuildStarted, GetBuild, GetPreviousResult, GetProjectAccess
-from contracts.identity import GetCompany, GetUser
+from contracts.identity import GetCompany, GetUser, UserDeleted
 from contracts.notifications import (
+    ChangeMailRule,
     ChangeReceiver,
     CreateReceiver,
+    GetMailRule,
     GetReceiver,
     ListNotifications,
     ListOutgoing,
@@ -25,6 +27,9 @@ from services.notifications.attempts import RETRY_DELAYS_SECONDS
 from services.notifications.authorization import authorize
 from services.notifications.commands import prepare_test_mail
 from services.notifications.mail_delivery import deliver_mail
+from services.notifications.mail_rules import mail_rule_commands
+from services.notifications.mail_rules.mail_rule_projection import mail_rule_category
+from services.notifications.mail_rules.rule_mails import request_rule_mails
 from services.notifications.metrics import create_recorder
 from services.notifications.outgoing.build_statuses import STATE_CHANGES, request_status
 from services.notifications.outgoing.outgoing_delivery import deliver_request
@@ -45,9 +50,10 @@ SENDER_COUNT = 8
 def create_service(retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> Service:
     return Service(
         "notifications",
-        categories=(notification_category, outgoing_category, receiver_category),
+        categories=(notification_category, outgoing_category, receiver_category, mail_rule_category),
         command_flows=(
             CommandFlow(SendTestMail, prepare_test_mail),
+            CommandFlow(ChangeMailRule, mail_rule_commands.prepare_mail_rule, answer=mail_rule_commands.show_mail_rule),
             CommandFlow(CreateReceiver, receiver_commands.prepare_receiver),
             CommandFlow(ChangeReceiver, receiver_commands.prepare_receiver_change),
             CommandFlow(RepeatOutgoing, receiver_requests.prepare_repetition, answer=receiver_requests.show_repetition),
@@ -55,6 +61,7 @@ def create_service(retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> Serv
         handlers=(
             Handler(ListNotifications, list_notifications),
             Handler(ListOutgoing, list_outgoing),
+            Handler(GetMailRule, mail_rule_commands.get_mail_rule),
             Handler(GetReceiver, receiver_queries.get_receiver),
             Handler(ListReceivers, receiver_queries.list_receivers),
         ),
@@ -75,6 +82,9 @@ def create_service(retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> Serv
         workers=(
             Worker("mailer", "notifications", (NotificationRequested,), partial(deliver_mail, retry_delays)),
             Worker("build-statuses", "builds", STATE_CHANGES, request_status),
+            Worker("mail-rules", "builds", (BuildFinished,), request_rule_mails),
+            Worker("delete_mail_rules", "projects", (ProjectDeleted,), mail_rule_commands.delete_rules_of_project),
+            Worker("forget_users", "identity", (UserDeleted,), mail_rule_commands.delete_rules_of_user),
             Worker[BuildStarted | BuildFinished](
                 "receivers", "builds", (BuildStarted, BuildFinished), request_notifications
             ),

@@ -4,7 +4,7 @@ from typing import Any
 
 from contracts import notifications as contract
 from contracts.projects import ProjectAction
-from libs.permissions.authorization import AccessRule, Authorization, require_administrator
+from libs.permissions.authorization import AccessRule, Authorization, allow_all, require_administrator
 from libs.permissions.lookups import fetch_company_members, fetch_project_access
 from libs.permissions.rule import allows, require_action
 from libs.service.declaration import Context
@@ -48,6 +48,9 @@ MAINTAIN = of_project(ProjectAction.MAINTAIN)
 
 authorize = Authorization(
     {
+        # their handlers query the project, which the actor must see
+        contract.GetMailRule: allow_all,
+        contract.ChangeMailRule: allow_all,
         contract.ListOutgoing: check_outgoing,
         contract.RepeatOutgoing: MAINTAIN,
         contract.GetReceiver: check_receiver,

@@ -7,7 +7,7 @@ from functools import partial
 from contracts.builds import GetProjectAccess, ProjectAccessView
 from contracts.errors import RequestRejected
 from contracts.identity import GetUser, UserView
-from contracts.notifications import NotificationRequested, NotificationRow, NotificationStatus
+from contracts.notifications import MailEvents, NotificationRequested, NotificationRow, NotificationStatus
 from contracts.projects import ProjectAction
 from libs.eventstore.decider import Actor, RecordedEvent
 from libs.permissions.rule import allows
@@ -21,7 +21,9 @@ from services.notifications.domain.internal_commands import (
     RecordNotificationFailure,
     SkipNotification,
 )
+from services.notifications.domain.mail_rule import mail_rule_stream
 from services.notifications.mail import compose, is_address, send
+from services.notifications.mail_rules.mail_rule_projection import MailRuleRow
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ async def deliver_mail(
 async def send_mail(ctx: Context, recorded: RecordedEvent[NotificationRequested]) -> None:
     """Send the mail. Raise DeliverySkipped or MailFailed."""
     request, mail = recorded.event, ctx.settings.mail
+    if await is_unwanted(ctx, request):
+        raise DeliverySkipped("the user wants no mails about this project")
     if request.recipient:
         recipient = await decrypt_recipient(ctx, recorded)
     else:
@@ -72,6 +76,14 @@ async def send_mail(ctx: Context, recorded: RecordedEvent[NotificationRequested]
     text = f"{request.text}\n\n{ctx.settings.url}{request.link}\n" if request.link else f"{request.text}\n"
     message = compose(mail.sender, recipient, request.title, text, mail_id=request.notification_id, at=recorded.at)
     await send(mail, message, ca_file=ctx.settings.ca_file)
+
+
+async def is_unwanted(ctx: Context, request: NotificationRequested) -> bool:
+    """Return whether the mail rule of the user excludes mails about the project."""
+    if request.project_id is None or request.user_id is None:
+        return False
+    rule = await ctx.read_model(MailRuleRow).get(mail_rule_stream(request.project_id, request.user_id))
+    return rule is not None and rule.events is MailEvents.NEVER
 
 
 def skip_reason(mail: MailSettings, recipient: str | None) -> str:

@@ -17,18 +17,28 @@ def on_build_finished(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
     match recorded.event:
         case BuildFinished(exit_code=code, initiator_id=user_id) as build if code != 0 and user_id:
             return [
-                RequestNotification(
-                    notification_id=str(uuid5(NOTIFICATION_NAMESPACE, recorded.id)),
-                    kind="build_failed",
-                    user_id=user_id,
-                    title=f"{collapse_whitespace(build.project_name).upper()}: build {build.build_id} failed",
-                    text=compose_failure_text(build),
-                    link=f"/api/developer/builds/{build.build_id}",
-                    project_id=build.project_id,
-                )
+                compose_mail(build, str(uuid5(NOTIFICATION_NAMESPACE, recorded.id)), user_id),
             ]
         case _:
             return []
+
+
+def compose_mail(
+    build: BuildFinished, notification_id: str, user_id: int, *, is_fix: bool = False
+) -> RequestNotification:
+    """Return the request of a mail about the result of a build."""
+    name = collapse_whitespace(build.project_name)
+    failed = build.exit_code != 0
+    result = "failed" if failed else "succeeded again" if is_fix else "succeeded"
+    return RequestNotification(
+        notification_id=notification_id,
+        kind="build_failed" if failed else "build_succeeded",
+        user_id=user_id,
+        title=f"{name.upper()}: build {build.build_id} {result}",
+        text=compose_failure_text(build) if failed else f"Build {build.build_id} of {name} {result}.",
+        link=f"/api/developer/builds/{build.build_id}",
+        project_id=build.project_id,
+    )
 
 
 def compose_failure_text(build: BuildFinished) -> str:

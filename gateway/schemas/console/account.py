@@ -56,7 +56,7 @@ IDENTITY_LINK = serialize(IdentityLinkView)
 
 class Notification(ResponseModel):
     id: str = Field(description="UUID", examples=[UUID])
-    kind: str = Field(description="`build_failed` or `test`", examples=["build_failed"])
+    kind: str = Field(description="`build_failed`, `build_succeeded` or `test`", examples=["build_failed"])
     status: str = Field(description="`requested`, `sent`, `skipped`, or `gave_up` (abandoned)", examples=["sent"])
     user_id: int | None = Field(description="number of the recipient; null: an address", examples=[17])
     title: str = Field(description="subject of the mail", examples=["Build 17 of website failed"])

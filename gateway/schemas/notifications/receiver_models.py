@@ -9,7 +9,8 @@ from gateway.adapters.free_commit.request_fields import at_most
 from gateway.forwarding.serializers import Moment, ResponseModel, serialize
 from gateway.schemas.json_body import Fields, envelope
 from gateway.schemas.loose_types import Boolean, Text, Texts
-from gateway.schemas.samples import MOMENT, UUID
+from gateway.schemas.notifications.outgoing_requests import OutgoingRequest
+from gateway.schemas.samples import MOMENT
 
 EVENTS = "`started`, `finished`, `failed`, `fixed` (success after a failure on the same branch)"
 
@@ -46,15 +47,6 @@ class NewReceiverFields(ReceiverFields):
     )
 
 
-class ReceiverDelivery(ResponseModel):
-    id: str = Field(description="UUID of the request", examples=[UUID])
-    build_id: int = Field(description="number of the build", examples=[17])
-    status: str = Field(description="`requested`, `sent`, `skipped`, or `gave_up` (abandoned)", examples=["sent"])
-    response_code: int | None = Field(description="HTTP status of the last response; null: none", examples=[200])
-    reason: str = Field(description="why the last attempt failed, or why it was skipped; empty: it did not fail")
-    requested_at: Moment | None = Field(examples=[MOMENT])
-
-
 class Receiver(ResponseModel):
     id: int = Field(description="number, unique among resources of the same type")
     project_id: int = Field(description="number of the project", examples=[17])
@@ -63,7 +55,7 @@ class Receiver(ResponseModel):
     events: tuple[str, ...] = Field(description=EVENTS, examples=[["failed", "fixed"]])
     active: bool = Field(description="false: nothing is sent")
     created_at: Moment = Field(description="when the receiver was created", examples=[MOMENT])
-    last_delivery: ReceiverDelivery | None = Field(description="the latest request; null: none")
+    last_delivery: OutgoingRequest | None = Field(description="the latest request; null: none")
 
 
 NEW_RECEIVER: Any = envelope("receiver", NewReceiverFields)

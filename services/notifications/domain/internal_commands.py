@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from contracts.notifications import NotificationKind, NotificationStatus, Occasion, ReceiverKind
+from contracts.notifications import (
+    MailBuilds,
+    MailEvents,
+    NotificationKind,
+    NotificationStatus,
+    Occasion,
+    ReceiverKind,
+)
 from libs.eventstore.decider import InternalCommand
 
 
@@ -91,6 +98,24 @@ class EndOutgoingRequest(InternalCommand):
     status: NotificationStatus
     reason: str = ""
     response_code: int | None = None
+
+
+@dataclass(frozen=True)
+class SetMailRule(InternalCommand):
+    """Set the whole mail rule of a user in a project."""
+
+    project_id: int
+    user_id: int
+    events: MailEvents
+    builds: MailBuilds
+
+
+@dataclass(frozen=True)
+class DeleteMailRule(InternalCommand):
+    """Delete a mail rule, because the project or the user was deleted."""
+
+    project_id: int
+    user_id: int
 
 
 @dataclass(frozen=True)

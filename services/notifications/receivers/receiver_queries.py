@@ -7,7 +7,6 @@ from contracts.notifications import (
     GetReceiver,
     ListReceivers,
     OutgoingRow,
-    ReceiverDelivery,
     Receivers,
     ReceiverView,
 )
@@ -38,5 +37,5 @@ async def require_receiver(ctx: Context, receiver_id: int, project_id: int | Non
 async def to_view(ctx: Context, row: ReceiverRow) -> ReceiverView:
     newest = [("requested_at", -1), ("id", -1)]
     requests = await ctx.read_model(OutgoingRow).find({"receiver_id": row.id}, newest, limit=1)
-    last = ReceiverDelivery.model_validate(requests[0].model_dump()) if requests else None
+    last = requests[0] if requests else None
     return ReceiverView(**row.model_dump(exclude={"sealed_url", "sealed_secret"}), last_delivery=last)

@@ -148,6 +148,12 @@ def test_receivers_are_created_changed_and_notified(home: Home, stack: RunningSt
     assert home.read("notifications", "edit", project, number, "--event", "fixed")["events"] == ["fixed"]
     assert home.read("notifications", "resume", project, number)["active"] is True
     home.run("notifications", "rm", project, number, "--yes")
+    assert home.read("notifications", "mails", project, "--about", "fixed")["events"] == "fixed"
+    assert home.read("notifications", "mails", project) == {
+        "project_id": int(project),
+        "events": "fixed",
+        "builds": "own",
+    }
     assert home.read("notifications", "ls", project) == []
 
 

@@ -1,0 +1,1 @@
+"""Mail rules of users: their settings, and the mails that they cause."""
