@@ -97,3 +97,30 @@ async def test_a_refused_webhook_says_why_and_what_to_do(
         row = page.get_by_role("row", name=re.compile("Refused")).first
         await expect(row).to_contain_text("does not match")
         await expect(row).to_contain_text("Copy the secret")
+
+
+async def test_a_receiver_and_a_mail_rule_are_set(console: Console, pipeline_build: int, stack: RunningStack) -> None:
+    project = stack.get_build(pipeline_build)["project_id"]
+    async with console.open(f"/projects/{project}/settings", viewport={"width": 360, "height": 740}) as page:
+        await page.get_by_role("button", name="New receiver").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("URL").fill("http://127.0.0.1:1/hush")
+        await dialog.get_by_label("Secret").fill("hush-hush-hush-hush")
+        await dialog.get_by_label("A build starts").check()
+        assert await dialog.evaluate("element => element.scrollWidth <= element.clientWidth")
+        await dialog.get_by_role("button", name="Create").click()
+        row = page.locator("[data-row]").filter(has_text="http://127.0.0.1:1")
+        await expect(row).to_contain_text("started, failed, fixed")
+        await row.get_by_role("button", name="http://127.0.0.1:1").click()
+        await page.get_by_role("dialog").get_by_label("Active").uncheck()
+        await page.get_by_role("dialog").get_by_role("button", name="Save").click()
+        await expect(row).to_contain_text("paused")
+        await row.get_by_role("button", name="Delete").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        await expect(row).to_have_count(0)
+        mails = page.locator(".section").filter(has_text="Mails to you")
+        await mails.get_by_label("Mails about").select_option("fixed")
+        await mails.get_by_role("button", name="Save").click()
+        await expect(page.get_by_text("Mails saved")).to_be_visible()
+        await page.reload()
+        await expect(mails.get_by_label("Mails about")).to_have_value("fixed")

@@ -6,6 +6,8 @@ import { CheckBox, Form, SelectField, TextArea, TextField } from "../../componen
 import { Section } from "../../components/page.tsx";
 import { showToast } from "../../components/toasts.tsx";
 import { navigate, url } from "../../router/location.ts";
+import { MailRuleSettings } from "../notifications/mail_rule_settings.tsx";
+import { NotificationSettings } from "../notifications/notification_settings.tsx";
 import { BadgeLinks } from "./badge_links.tsx";
 import { ForgeSettings } from "./forge_settings.tsx";
 import { WebhookSettings } from "./webhook_settings.tsx";
@@ -164,6 +166,8 @@ export function ProjectSettings({ project, reload }: Props) {
       </SettingsForm>
       <WebhookSettings project={project} reload={reload} />
       <ForgeSettings project={project} reload={reload} />
+      <NotificationSettings project={project} />
+      <MailRuleSettings project={project} />
       <Section title="Delete">
         <p>All builds of the project with their logs and artifacts are deleted. Its history stays.</p>
         <ConfirmButton
