@@ -3,15 +3,12 @@
 import json
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from infra.cli import app
+from tests.support.command_line_home import Home
 from tests.support.external.notification_receiver import notification_receiver
 from tests.support.external.repositories import SPEC_FILE, Gate, commit_files, create_sample_repository
 from tests.support.stacks.running_stack import RunningStack
@@ -24,21 +21,6 @@ steps:
   - {name: "@build", script: /ci/build.sh}
   - {name: "@test", script: /ci/test.sh}
 """
-
-
-@dataclass(frozen=True)
-class Home:
-    """The home of a user of the command line."""
-
-    environ: dict[str, str]
-
-    def run(self, *arguments: str, exit_code: int = 0, text: str | None = None, **environ: str) -> Result:
-        result = CliRunner().invoke(app, arguments, input=text, env={**self.environ, **environ}, prog_name="headrace")
-        assert result.exit_code == exit_code, f"{arguments}: {result.output} {result.exception!r}"
-        return result
-
-    def read(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "--json").stdout)
 
 
 @pytest.fixture

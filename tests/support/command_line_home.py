@@ -1,0 +1,24 @@
+"""The command line of a user with a home of its own."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from typer.testing import CliRunner, Result
+
+from infra.cli import app
+
+
+@dataclass(frozen=True)
+class Home:
+    """The home of a user of the command line, who uses no other settings of this machine."""
+
+    environ: dict[str, str]
+
+    def run(self, *arguments: str, exit_code: int = 0, text: str | None = None, **environ: str) -> Result:
+        result = CliRunner().invoke(app, arguments, input=text, env={**self.environ, **environ}, prog_name="headrace")
+        assert result.exit_code == exit_code, f"{arguments}: {result.output} {result.exception!r}"
+        return result
+
+    def read(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json").stdout)
