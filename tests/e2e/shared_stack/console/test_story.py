@@ -109,4 +109,5 @@ async def test_a_push_breaks_a_test_and_the_next_one_fixes_it(
         await expect(page.locator(".page-header .status")).to_have_text("Passed")
     await eventually(lambda: ada.last_status() == (fixed, "success"))
     mails = await eventually(lambda: mail_server.messages_to(ada.email), lambda found: len(found) == 2)
-    assert ["failed" in mails[0]["Subject"], "fixed" in mails[1]["Subject"]] == [True, True]
+    results = [mail["Subject"].partition(": build ")[2] for mail in mails]
+    assert results == [f"{failing} failed", f"{passing} succeeded again"]
