@@ -7,7 +7,6 @@ import { ConfirmButton } from "../../components/dialog.tsx";
 import { Section } from "../../components/page.tsx";
 import { type Column, Table } from "../../components/table.tsx";
 import { RelativeTime } from "../../components/times.tsx";
-import { sentence } from "../../format/text.ts";
 import { url } from "../../router/location.ts";
 import { ReceiverDialog } from "./receiver_dialog.tsx";
 
@@ -17,18 +16,23 @@ export function NotificationSettings({ project }: { project: Project }) {
   const [edited, setEdited] = useState<Receiver | "new" | null>(null);
   const rows = receivers.data ?? [];
   return (
-    <Section title="Webhooks and chat messages">
+    <Section
+      title="Webhooks and chat messages"
+      aside={
+        receivers.data && (
+          <Button icon="plus" onClick={() => setEdited("new")}>
+            New receiver
+          </Button>
+        )
+      }
+    >
+      {receivers.data && rows.length === 0 && (
+        <p>Other programs and chats can be told of the builds of this project.</p>
+      )}
       {rows.length > 0 && (
         <Table caption="Receivers" columns={columns(setEdited, receivers.reload)} rows={rows} rowKey={({ id }) => id} />
       )}
       {receivers.error && <p>{receivers.error.message}</p>}
-      {receivers.data && (
-        <div>
-          <Button icon="plus" onClick={() => setEdited("new")}>
-            New receiver
-          </Button>
-        </div>
-      )}
       {edited && (
         <ReceiverDialog
           projectId={project.id}
@@ -45,7 +49,6 @@ function columns(edit: (receiver: Receiver) => void, reload: () => void): Column
   return [
     {
       name: "Receiver",
-      kind: "wide",
       cell: (receiver) => (
         <div class="build-link">
           <button type="button" class="row-link" onClick={() => edit(receiver)}>
@@ -63,13 +66,21 @@ function columns(edit: (receiver: Receiver) => void, reload: () => void): Column
   ];
 }
 
+/** A request is `requested` also while it waits for another attempt; `reason` is the failure of the previous one. */
+const OUTCOMES: Record<string, string> = {
+  sent: "received",
+  requested: "waiting to be sent",
+  skipped: "not sent",
+  gave_up: "abandoned",
+};
+
 function LastDelivery({ receiver: { last_delivery } }: { receiver: Receiver }) {
   if (!last_delivery) return <>none</>;
-  const { build_id, status, response_code, reason, requested_at } = last_delivery;
+  const { build_id, status, reason, requested_at } = last_delivery;
   return (
     <>
-      <RelativeTime time={requested_at} />, <a href={url(`/builds/${build_id}`)}>build {build_id}</a>,{" "}
-      {sentence(status).toLowerCase()} {response_code}
+      <RelativeTime time={requested_at} />, <a href={url(`/builds/${build_id}`)}>build {build_id}</a>:{" "}
+      {OUTCOMES[status] ?? status}
       {status !== "sent" && reason && <div class="field-error">{reason}</div>}
     </>
   );
