@@ -27,7 +27,7 @@ export function NotificationSettings({ project }: { project: Project }) {
       }
     >
       {receivers.data && rows.length === 0 && (
-        <p>Other programs and chats can be told of the builds of this project.</p>
+        <p>A receiver gets a webhook or a chat message about builds of this project.</p>
       )}
       {rows.length > 0 && (
         <Table caption="Receivers" columns={columns(setEdited, receivers.reload)} rows={rows} rowKey={({ id }) => id} />
