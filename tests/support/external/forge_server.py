@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
+
+from tests.support.infrastructure.http_thread import QuietHandler, serve_in_thread
 
 TOKEN = "canary-token"
 API_PATHS = {"github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1"}
@@ -67,24 +67,13 @@ class ForgeServer:
 def forge_server(kind: str) -> Iterator[ForgeServer]:
     forge = ForgeServer(kind)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802
             body = self.rfile.read(int(self.headers["content-length"]))
             status, message = forge.answer(self.path, dict(self.headers), json.loads(body))
             self.send_response(status)
             self.end_headers()
             self.wfile.write(json.dumps({"message": message}).encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        forge.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield forge
-        finally:
-            server.shutdown()
-            thread.join()
+    with serve_in_thread(Handler) as forge.url:
+        yield forge

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
+
+from tests.support.infrastructure.http_thread import QuietHandler, serve_in_thread
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class NotificationReceiver:
 def notification_receiver() -> Iterator[NotificationReceiver]:
     receiver = NotificationReceiver()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.requests.append(ReceivedRequest(self.path, headers, body))
@@ -46,16 +46,5 @@ def notification_receiver() -> Iterator[NotificationReceiver]:
             self.end_headers()
             self.wfile.write(b"canary-answer")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        receiver.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield receiver
-        finally:
-            server.shutdown()
-            thread.join()
+    with serve_in_thread(Handler) as receiver.url:
+        yield receiver
