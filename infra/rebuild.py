@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from infra.event_stream import connect_to_nats
 from infra.local.process import OperatorError
 from infra.service_catalog import SERVICES, load_service
+from libs.projections.rebuild import EventsRemoved, rebuild_projection, rebuild_rows
 from libs.projections.rebuild import ProgressCallback as Report
-from libs.projections.rebuild import rebuild_projection, rebuild_rows
 from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
@@ -81,6 +81,11 @@ async def _run_with_progress(console: Console, name: str, units: str, run: Rebui
         except TimeoutError as error:
             raise OperatorError(
                 f"{name} was not rebuilt because the event stream does not respond. Run the command again."
+            ) from error
+        except EventsRemoved as error:
+            raise OperatorError(
+                f"{name} was not rebuilt because the event stream loses events. Wait until its service is ready, and"
+                " run the command again."
             ) from error
         seconds = time.monotonic() - started
     return f"{name:<28} {rows:>8,} rows from {read:,} {units} in {seconds:.2f} s ({read / seconds:,.0f}/s)"

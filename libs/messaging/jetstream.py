@@ -4,6 +4,7 @@ import asyncio
 from itertools import islice
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.api import StreamConfig, StreamInfo
 from nats.js.errors import NotFoundError, ServerError
 from nats.js.manager import JetStreamManager
@@ -13,6 +14,7 @@ from libs.backoff import backoff_delays
 STREAM_STORE_FAILED = 10049  # JSStreamStoreFailed
 MAX_RETRIES = 5
 POSITION_HEADER = "Headrace-Position"  # header of each event: where the relay continues after it
+EMPTIED = "stream.Emptied"  # end of the subject of the marker that a relay publishes before it empties a stream
 FULL_REPUBLISH = "scanning"  # position while the whole log is republished, which starts over after a crash
 
 
@@ -29,6 +31,11 @@ async def create_stream(manager: JetStreamManager, config: StreamConfig) -> Stre
                 raise
             await asyncio.sleep(delay)
     return await manager.add_stream(config)
+
+
+def is_emptied_marker(message: Msg) -> bool:
+    """Return whether the message is no event, but says that a relay is about to empty the stream."""
+    return message.subject.endswith(f".{EMPTIED}")
 
 
 async def is_republishing(client: Client, service: str) -> bool:

@@ -37,7 +37,7 @@ from libs.eventstore.change_stream import (
 from libs.eventstore.decider import AnyEvent
 from libs.eventstore.mapping import from_document
 from libs.messaging import cloudevents
-from libs.messaging.jetstream import FULL_REPUBLISH, POSITION_HEADER
+from libs.messaging.jetstream import EMPTIED, FULL_REPUBLISH, POSITION_HEADER
 from libs.messaging.stream_mirrors import purge_mirror
 from libs.observability.metrics import Metrics
 from libs.observability.tracing import NATS, SpanKind, is_sampled, start_span
@@ -215,7 +215,7 @@ class Relay:
             POSITION_HEADER: FULL_REPUBLISH,
         }
         try:
-            marker = await self._js.publish(f"evt.{self._service}.stream.Emptied", b"{}", headers=headers)
+            marker = await self._js.publish(f"evt.{self._service}.{EMPTIED}", b"{}", headers=headers)
         except APIError as error:
             if error.err_code in FENCING_CODES:
                 raise RelayFenced(self._service) from error

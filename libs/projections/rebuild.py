@@ -1,9 +1,11 @@
 """Rebuilding of read model rows and projections from the log while the service runs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 from nats.aio.client import Client
@@ -12,11 +14,13 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.messages import ReadModelRow
+from libs.backoff import backoff_delays
 from libs.documents import Document
 from libs.eventstore.decider import AnyCategory
 from libs.eventstore.indexes import ensure_indexes
 from libs.eventstore.mapping import from_document, is_tombstone
 from libs.messaging import cloudevents
+from libs.messaging.jetstream import is_emptied_marker
 from libs.messaging.stream_reader import StreamReader
 from libs.projections.projector import apply_events, projection_collection, write_rows
 from libs.projections.schema import list_projection_indexes
@@ -30,7 +34,12 @@ ProgressCallback = Callable[[int, int], None]  # arguments: events done, events 
 
 BATCH_SIZE = 1000
 FETCH_TIMEOUT_SECONDS = 10.0
+MAX_RESTARTS = 6  # of the rebuild of a projection whose stream loses events meanwhile
 MAX_BUFFERED_ROWS = 20_000  # rows of a projection that are kept in memory before they are written
+
+
+class EventsRemoved(Exception):
+    """Events that were to be applied are no longer in the stream: it was trimmed, or emptied by a relay."""
 
 
 class RebuiltRow(NamedTuple):
@@ -171,8 +180,24 @@ async def rebuild_projection(
 ) -> int:
     """Rebuild a projection in a staging collection and swap it in. Returns the number of rows.
 
+    It starts over if the stream loses events meanwhile. Raises EventsRemoved if that happens again and again.
     `log`: the event log of the projection's source, for events that the stream no longer contains.
     """
+    for delay in islice(backoff_delays(0.5), MAX_RESTARTS):
+        try:
+            return await _rebuild_projection(database, projection, nats, log, progress)
+        except EventsRemoved:
+            await asyncio.sleep(delay)
+    return await _rebuild_projection(database, projection, nats, log, progress)
+
+
+async def _rebuild_projection(
+    database: AsyncDatabase[Document],
+    projection: AnyProjection,
+    nats: Client,
+    log: LogReader,
+    progress: ProgressCallback,
+) -> int:
     js = nats.jetstream()
     name = projection_collection(projection)
     staging = database[f"{name}_{REBUILDING}"]
@@ -228,7 +253,7 @@ async def _apply_stream(
 ) -> tuple[int, str]:
     """Apply the events of a range of sequence numbers whose times are not before `since`.
 
-    Returns the last sequence number and event id.
+    Returns the last sequence number and event id. Raises EventsRemoved.
     """
     reached, last_id = first - 1, ""
     if last < first:
@@ -239,7 +264,12 @@ async def _apply_stream(
         while reached < last:
             messages = await reader.fetch(FETCH_TIMEOUT_SECONDS)
             if not messages:
+                if (await nats.jetstream().stream_info(projection.source)).state.first_seq > reached + 1:
+                    raise EventsRemoved(projection.source)
                 raise TimeoutError(f"no event of {projection.source} within {FETCH_TIMEOUT_SECONDS:g} s")
+            for expected, message in enumerate(messages, reached + 1):
+                if message.metadata.sequence.stream != expected or is_emptied_marker(message):
+                    raise EventsRemoved(projection.source)
             events = [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
             due = [recorded for recorded in events if since is None or recorded.at >= since]
             await apply_events(staging, projection, due, rows)

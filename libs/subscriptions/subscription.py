@@ -29,6 +29,7 @@ from libs.documents import Document
 from libs.eventstore.decider import AnyEvent
 from libs.messaging import cloudevents
 from libs.messaging.cloudevents import DeliveredEvent
+from libs.messaging.jetstream import is_emptied_marker
 from libs.messaging.stream_reader import StreamReader
 from libs.observability.logs import summarize_error
 from libs.observability.tracing import attach_remote
@@ -134,7 +135,7 @@ class CatchUpSubscription:
                         continue
                     for expected, message in enumerate(messages, checkpoint.sequence + 1):
                         sequence = message.metadata.sequence.stream
-                        if sequence != expected or message.subject.endswith(".stream.Emptied"):
+                        if sequence != expected or is_emptied_marker(message):
                             raise CheckpointLost(f"expected an event at {expected}, got {sequence}")
                     checkpoint = await self._handle_until_done(checkpoint, messages)
                     await asyncio.sleep(self._batch_seconds)

@@ -39,7 +39,8 @@ def traced_build(
 ) -> TracedBuild:
     """Run the first build of the stack. Return its telemetry once all of it has arrived."""
     folder = tmp_path_factory.mktemp("served")
-    create_sample_repository(folder / "repository", {"build": "echo so\n", "test": 'echo "$CANARY"; false\n'})
+    # the log of the first step is too long to be sent with the result alone
+    create_sample_repository(folder / "repository", {"build": "seq 20000\n", "test": 'echo "$CANARY"; false\n'})
     tracer = BuildTracer(traced_stack, receiver)
     with git_server(folder, f"ada:{LOGIN}") as server:
         tracer.run_failing_build(server.url("repository", f"ada:{quote(LOGIN, safe='')}"))

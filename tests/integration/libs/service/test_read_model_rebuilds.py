@@ -10,6 +10,7 @@ from libs.eventstore.indexes import find_differing_indexes
 from libs.eventstore.mapping import from_document
 from libs.eventstore.mongo import MongoEventStore
 from libs.eventstore.repository import CommandHandler
+from libs.messaging.jetstream import EMPTIED, FULL_REPUBLISH, POSITION_HEADER
 from libs.projections.rebuild import rebuild_rows
 from libs.projections.schema import list_indexes
 from libs.service.connections import create_vault
@@ -66,6 +67,22 @@ async def test_a_projection_rebuilt_during_writes_equals_the_live_projection(cou
         await eventually(counter_service.is_caught_up)
         await counter_service.send(RaiseCounter(counter_id="after"))
         await eventually(counter_service.is_caught_up)
+
+
+async def test_a_rebuild_starts_over_when_a_relay_empties_the_stream(counter_service: CounterService) -> None:
+    """The rebuild finds the marker of a relay that died before it emptied the stream. The next relay empties it."""
+    async with counter_service.running(replace(create_service(), periodic_tasks=()), replicas=1):
+        await counter_service.send(RaiseCounter(counter_id="1", by=5))
+        await eventually(counter_service.is_caught_up)
+        js = counter_service.bus.jetstream()
+        marker = await js.publish(
+            f"evt.counters.{EMPTIED}", b"{}", headers={POSITION_HEADER: FULL_REPUBLISH}, stream="counters"
+        )
+        rebuild = asyncio.create_task(rebuild_totals(counter_service))
+        await counter_service.send(RaiseCounter(counter_id="2", by=7))
+        assert await rebuild == len(await counter_service.compute_totals_from_log())
+        await eventually(counter_service.is_caught_up)
+        assert (await js.stream_info("counters")).state.first_seq > marker.seq
 
 
 async def test_a_rebuilt_projection_has_its_declared_indexes(counter_service: CounterService) -> None:
