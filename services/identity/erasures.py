@@ -13,7 +13,7 @@ ERASURES_COLLECTION = "erasures"  # written by `headrace admin restore`
 
 
 async def repeat_erasures(ctx: Context) -> None:
-    """Delete the users again. An erasure that is rejected stays in the collection and is logged."""
+    """Delete the users in the collection of erasures again. A rejected deletion is logged, and the next run retries."""
     async for erasure in ctx.collection(ERASURES_COLLECTION).find():
         if await _erase(ctx, erasure["user_id"], erasure["user_uuid"]):
             await ctx.collection(ERASURES_COLLECTION).delete_one({"_id": erasure["_id"]})

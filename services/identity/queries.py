@@ -61,7 +61,7 @@ async def get_usernames(ctx: Context, query: GetUsernames) -> Usernames:
 
 
 async def list_access(ctx: Context, query: ListAccess) -> AccessList:
-    """Return the users who have this name at the forge."""
+    """Return the access rights of the users with this name at the forge, ignoring case. An empty name matches none."""
     if not query.name:
         return AccessList(users=())
     rows = await ctx.read_model(UserRow).find({f"{query.provider}_key": query.name.lower()}, [("id", 1)])

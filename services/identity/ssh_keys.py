@@ -1,4 +1,4 @@
-"""Queries for the SSH keys of a user."""
+"""Command preparation and queries for the SSH keys of a user."""
 
 from uuid import uuid4
 
@@ -17,7 +17,10 @@ async def prepare_key_addition(ctx: Context, command: AddSshKey) -> AddKey:
 
 
 async def get_ssh_key(ctx: Context, query: GetSshKey) -> SshKeyView:
-    """Return one key of the user, the newest one if the query names none. Raises KEY_NOT_FOUND."""
+    """Return the key with the UUID in the query. Without a UUID, return the key that was added last.
+
+    Raise RequestRejected with DEVELOPER_NOT_FOUND or KEY_NOT_FOUND.
+    """
     row = await require_user(ctx, query.user_id)
     if query.key_uuid is None:
         found = row.keys[-1:]

@@ -9,7 +9,7 @@ from services.identity.projections import CompanyRow
 
 
 async def shred_user_key(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
-    """Make all personal fields of the deleted user unreadable by deleting their encryption key."""
+    """Delete the data key of the user. The encrypted fields of the user's events are unreadable without it."""
     await ctx.vault.shred(recorded.stream)
 
 
@@ -25,7 +25,8 @@ async def remove_from_companies(ctx: Context, recorded: RecordedEvent[UserDelete
 
 WORKERS = (
     Worker("erase_users", "identity", (UserDeleted,), shred_user_key),
-    # a worker of its own, whose new consumer also receives the users who were deleted by releases up to 0.2.0
+    # Separate from `erase_users`: releases up to 0.2.0 did not have this worker, so its consumer starts with the first
+    # event and also receives the users whom those releases deleted.
     Worker("erase_names", "identity", (UserDeleted,), erase_name),
     Worker("leave_companies", "identity", (UserDeleted,), remove_from_companies),
 )

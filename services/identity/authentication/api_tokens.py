@@ -51,9 +51,10 @@ async def list_api_tokens(ctx: Context, query: ListApiTokens) -> ApiTokens:
 
 
 async def authenticate_token(ctx: Context, command: AuthenticateToken) -> TokenAccess:
-    """Record the use of a token. Return its owner's access and its scopes. Raise RequestRejected with TOKEN_INVALID.
+    """Record the use of a token. Return its owner's access, its scopes and its last valid day.
 
-    For an expired token the answer has its last valid day, and the caller rejects the token.
+    The caller must reject an expired token: it is returned, but its use is not recorded. Raise RequestRejected with
+    TOKEN_INVALID if the token does not exist.
     """
     row = await ctx.read_model(UserRow).find_one({"tokens.token_hash": command.token_hash})
     tokens = row.tokens if row else ()

@@ -14,7 +14,8 @@ from services.identity.authentication.login_throttling import start_attempt
 from services.identity.authentication.signing_keys import get_verification_keys, load_signing_key
 from services.identity.projections import UserRow
 
-# hashing is expensive; a login that waits for its turn may reach its rate limit and then needs no hashing
+# Hashing is expensive. The rate limit of a login is checked after it has waited for its turn, so that fewer hashes are
+# computed during an attack.
 MAX_CONCURRENT_PASSWORD_CHECKS = 4
 
 
@@ -77,7 +78,10 @@ async def authenticate(ctx: Context, command: LogIn) -> UserRow:
 
 
 async def load_password_hash(ctx: Context, row: UserRow | None) -> str:
-    """Return the password hash, or a dummy hash for an unknown user so that the response time does not reveal it."""
+    """Return the user's password hash.
+
+    Return a dummy hash for an unknown user, so that the response time does not reveal whether the user exists.
+    """
     if row is None:
         return DUMMY_HASH
     try:

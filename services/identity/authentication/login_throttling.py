@@ -37,7 +37,7 @@ class RateLimit:
     free_failures: int  # number of failures after which the first wait begins
     first_wait_seconds: float  # doubled by each further failure
     max_wait_seconds: float
-    retention_seconds: float  # time after the last wait until the failures no longer count
+    retention_seconds: float  # time after the last failure or wait until the failures no longer count
 
     def count_failure_pipeline(self, now: datetime) -> list[Document]:
         """Return an update pipeline that counts one failure atomically.
@@ -95,7 +95,7 @@ class LoginAttempt:
         raise_if_limited(states, self.limits, now)
 
     async def record_success(self) -> None:
-        """Reset the failures of this username and address.
+        """Reset the failures of this username at this address, and trust the address for this username.
 
         Raise RequestRejected with TOO_MANY_REQUESTS if a limit was reached since `check`, even though the password is
         correct.

@@ -1,1 +1,1 @@
-"""Deciders of users, companies and SSH keys."""
+"""Deciders of users and companies, and the rules for SSH keys, API tokens and links to OpenID accounts."""

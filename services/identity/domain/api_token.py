@@ -1,4 +1,4 @@
-"""Personal API tokens: what a user's token may be."""
+"""Rules for the personal API tokens of a user."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,10 @@ FORBIDDEN_NAME_CHARACTERS = frozenset("{}$")
 
 
 def add_token(token_ids: Sequence[int], command: AddApiToken) -> ApiTokenCreated:
-    """Return the event, or raise RequestRejected. `token_ids`: the tokens that the user has."""
+    """Return the event that adds the token. `token_ids`: ids of the tokens that the user already has.
+
+    Raise RequestRejected for an invalid name, a past expiry day, or one token too many.
+    """
     name = (command.name or "").strip()
     if not name:
         raise RequestRejected("TOKEN_NAME_REQUIRED")

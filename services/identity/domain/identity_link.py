@@ -1,4 +1,4 @@
-"""The link of a user to an account at an OpenID provider. An account belongs to one user."""
+"""The link of a user to an account at an OpenID provider. At most one user is linked to an account."""
 
 import hashlib
 import re
@@ -21,7 +21,10 @@ def validate_subject(subject: str | None) -> str:
 
 
 def set_identity(user_id: int, former: Identity | None, identity: Identity | None, epoch: int) -> IdentityEvents:
-    """Replace the link. The sessions of a former link end, those of a user without a link continue."""
+    """Return the events that replace the link `former`. `epoch`: the epoch of the user.
+
+    The removal of a link ends all sessions of the user. A first link does not.
+    """
     if identity == former:
         return []
     unlinked = [UserIdentityUnlinked(user_id=user_id, epoch=epoch + 1)] if former else []
@@ -32,7 +35,7 @@ def set_identity(user_id: int, former: Identity | None, identity: Identity | Non
 
 
 def identity_reservations(identity: Identity | None) -> list[Reserve]:
-    """Return the reservation of the account. Its key is a hash, because reservations are stored in clear."""
+    """Return the reservation of the account. Its key is a hash, because reservations are stored unencrypted."""
     if identity is None:
         return []
     digest = hashlib.sha256(f"{identity.issuer}\n{identity.subject}".encode()).hexdigest()

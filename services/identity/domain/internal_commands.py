@@ -1,4 +1,4 @@
-"""Internal commands of users and companies: what the service decides on after it has prepared a command."""
+"""Internal commands of users and companies: prepared commands, and commands of workers."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -73,7 +73,7 @@ class AddKey(InternalCommand):
 
 @dataclass(frozen=True)
 class AddCompany(InternalCommand):
-    """Add a company with a new id and an alias that was free when it was looked up."""
+    """Add a company with a new id. If the alias was generated, it was free when it was looked up."""
 
     company_id: int
     title: str | None

@@ -83,7 +83,7 @@ class User:
     roles: tuple[str, ...] = ()
     github_username: str | None = None
     gitlab_username: str | None = None
-    epoch: int = 0  # incremented by each change of password, roles or status
+    epoch: int = 0  # incremented by each change of password, roles or status, and when a link to a provider is removed
     tokens: tuple[int, ...] = ()  # ids of API tokens
     keys: ssh_key.FingerprintsByUuid = field(default_factory=dict)
     identity: Identity | None = None
@@ -225,7 +225,7 @@ def reserve_names(user: User, event: UserEvent) -> Sequence[Reservation]:
 
 
 def _require_other_administrator(user: User) -> list[RequireOther]:
-    """Return the requirement that another enabled administrator remains, if the user is one."""
+    """Return the requirement of another enabled administrator if the user is an enabled administrator."""
     return [ANOTHER_ADMINISTRATOR] if user.is_administrator else []
 
 

@@ -7,7 +7,7 @@ from contracts.errors import RequestRejected
 from contracts.identity import ROLES
 
 USERNAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-# the addresses that browsers accept in <input type="email">
+# the addresses that browsers accept in <input type="email">, with at most 64 characters before the @
 EMAIL_PATTERN = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
     r"@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"

@@ -1,4 +1,4 @@
-"""What the claims of an account at the provider mean here: the name, the e-mail address and the roles of its user."""
+"""Conversion of the claims of an OpenID account to the name, the e-mail address and the roles of a user."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,16 +15,19 @@ Claims = Mapping[str, Any]
 
 
 def has_wanted_claims(claims: Claims, settings: OidcSettings) -> bool:
-    """Return whether the ID token suffices. Some providers send groups or names only from the userinfo endpoint."""
+    """Return whether the ID token has the claims that the settings need.
+
+    Some providers send groups or names only from the userinfo endpoint.
+    """
     names = [settings.username_claim] if settings.create_users else []
     names += [settings.groups_claim] if settings.admin_group or settings.developer_group else []
     return all(name in claims for name in names)
 
 
 def read_groups(claims: Claims, settings: OidcSettings) -> frozenset[str]:
-    """Return the groups of the account. Providers leave the claim out, or send a text, for none or a single group.
+    """Return the groups of the account, at most MAX_GROUPS. No claim means no group, a text means a single group.
 
-    Raises OIDC_RESPONSE_INVALID if the provider sends a reference to the groups instead, because there are too many.
+    Raise RequestRejected with OIDC_RESPONSE_INVALID if the provider sends a reference instead of many groups.
     """
     groups = claims.get(settings.groups_claim, [])
     sources = claims.get("_claim_names")  # distributed claims, OpenID Connect Core, section 5.6.2
@@ -35,9 +38,10 @@ def read_groups(claims: Claims, settings: OidcSettings) -> frozenset[str]:
 
 
 def roles_of(groups: frozenset[str], settings: OidcSettings, current: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return the roles after a sign-in. `current`: the roles before, None for a new user.
+    """Return the roles after a sign-in. `current`: the roles before the sign-in, None for a new user.
 
-    A role with a group depends on the group alone. A role without one stays; new users get the role of a developer.
+    A role for which a group is configured depends on that group only. Any other role does not change; a new user gets
+    only ROLE_DEVELOPER of these.
     """
     kept = (DEVELOPER,) if current is None else current
     wanted = {ADMIN: settings.admin_group, DEVELOPER: settings.developer_group}
@@ -45,7 +49,7 @@ def roles_of(groups: frozenset[str], settings: OidcSettings, current: tuple[str,
 
 
 def is_admitted(groups: frozenset[str], settings: OidcSettings) -> bool:
-    """Return whether the account is in a group that may sign in. Without a group of developers, all are."""
+    """Return whether a group of the account may sign in. Without a configured developer group, all accounts may."""
     admitted = {settings.developer_group, settings.admin_group} - {""}
     return not settings.developer_group or bool(groups & admitted)
 
@@ -60,7 +64,10 @@ def read_username(claims: Claims, settings: OidcSettings) -> str:
 
 
 def read_verified_email(claims: Claims) -> str | None:
-    """Return the e-mail address, to which mails can be sent. It never identifies a user."""
+    """Return the e-mail address, or None if it is missing, invalid or not verified.
+
+    Mails are sent to it. It is not used to find the user of an account.
+    """
     email = claims.get("email")
     if claims.get("email_verified") is not True or not isinstance(email, str):
         return None

@@ -11,9 +11,9 @@ from libs.security.tokens import MALFORMED_ERRORS, constant_time_equals
 
 KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}  # by the first two characters of the algorithm
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Signatures with public keys. With a symmetric algorithm or `none`, others could sign, too."""
+"""Algorithms with public keys. With a symmetric algorithm or `none`, others than the provider could sign tokens."""
 CLOCK_LEEWAY_SECONDS = 60
-# times are checked below, with the caller's time
+# `_check_claims` checks the times, with the caller's time
 DECODE_OPTIONS: jwt.types.Options = {
     "verify_exp": False,
     "verify_iat": False,
@@ -26,11 +26,11 @@ Jwk = Mapping[str, Any]  # a JSON Web Key (RFC 7517)
 
 
 class InvalidIdToken(Exception):
-    """The token was not issued for this sign-in. The message says why, and contains nothing of the token."""
+    """The response or the ID token is not valid for this sign-in. The message contains no value of the token."""
 
 
 class UnknownSigningKey(InvalidIdToken):
-    """None of the keys has signed the token. The provider may have a newer one."""
+    """None of the known keys verifies the token. The provider may have a newer key."""
 
 
 @dataclass(frozen=True, slots=True)

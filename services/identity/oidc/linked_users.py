@@ -1,4 +1,4 @@
-"""The user of an account at the provider: found by the link, or created, with the roles that groups give."""
+"""Users of accounts at the OpenID provider: look-up by link, creation, and roles according to groups."""
 
 import logging
 import secrets
@@ -24,7 +24,10 @@ log = logging.getLogger("headrace.identity")
 
 
 async def sign_in_account(ctx: Context, identity: Identity, claims: Claims) -> UserRow:
-    """Return the user of the account, who may sign in. Raise RequestRejected with a code that begins with OIDC_."""
+    """Return the user of the account, with the roles of its groups. Create the user if the settings say so.
+
+    Raise RequestRejected if the account may not sign in.
+    """
     settings = ctx.settings.oidc
     groups = read_groups(claims, settings)
     row = await find_linked_user(ctx, identity)
@@ -37,7 +40,7 @@ async def sign_in_account(ctx: Context, identity: Identity, claims: Claims) -> U
     if not row.enabled:
         raise RequestRejected("OIDC_USER_DISABLED")
     row = await update_roles(ctx, row, identity, roles_of(groups, settings, row.roles))
-    # refused only now: an account that has left its groups has lost the roles, too
+    # checked after the update, so that an account that has left its groups also loses the roles
     if not is_admitted(groups, settings):
         raise RequestRejected("OIDC_GROUP_REQUIRED")
     return row
@@ -83,7 +86,7 @@ async def _register(ctx: Context, command: AddUser) -> None:
 
 
 async def update_roles(ctx: Context, row: UserRow, identity: Identity, roles: tuple[str, ...]) -> UserRow:
-    """Give the user these roles. The last administrator stays one."""
+    """Give the user these roles and return the row. The last administrator stays administrator."""
     if roles == row.roles:
         return row
     try:
@@ -97,7 +100,10 @@ async def update_roles(ctx: Context, row: UserRow, identity: Identity, roles: tu
 
 
 async def link_account(ctx: Context, user_id: int, epoch: int | None, identity: Identity) -> None:
-    """Link the user who began the sign-in, and whose session is still valid. Raise RequestRejected."""
+    """Link the account to the user who began the sign-in.
+
+    Raise RequestRejected if the user's epoch has changed since then, or if another user is linked to the account.
+    """
     row = await ctx.read_model(UserRow).get(f"user-{user_id}")
     if row is None or not row.enabled or row.epoch != epoch:
         raise RequestRejected("OIDC_STATE_INVALID")

@@ -64,7 +64,7 @@ async def start_sign_in(ctx: Context, command: StartOidcSignIn) -> OidcRequest:
 
 
 async def finish_sign_in(ctx: Context, command: FinishOidcSignIn) -> OidcSignIn:
-    """Return a session of the account's user, or link the user who began the sign-in."""
+    """Return a session of the account's user. If the sign-in is for a link, link the user and return no session."""
     require_enabled(ctx)
     state = await unseal(ctx, command.sealed_state, command.state)
     if command.error == ACCESS_DENIED:

@@ -15,7 +15,7 @@ from services.identity.oidc.provider_requests import ProviderRequest, ProviderUn
 
 METADATA_PATH = "/.well-known/openid-configuration"
 CACHE_SECONDS = 600.0  # for metadata and keys
-MIN_REFRESH_SECONDS = 10.0  # between requests for keys because of unknown ones
+MIN_REFRESH_SECONDS = 10.0  # a token with an unknown key requests the keys again, if they are at least this old
 MAX_KEYS = 100
 MAX_CONCURRENT_SIGN_INS = 32
 BUSY_SECONDS = 5
@@ -67,9 +67,9 @@ class OidcProvider:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Count a sign-in. Raise TOO_MANY_REQUESTS if too many wait for the provider.
+        """Count a sign-in that waits for the provider. Raise RequestRejected with TOO_MANY_REQUESTS above the limit.
 
-        A provider that hangs must not occupy all requests that the service handles at a time.
+        Without the limit, a provider that hangs would occupy all requests that the service handles at a time.
         """
         if self._users >= MAX_CONCURRENT_SIGN_INS:
             raise RequestRejected("TOO_MANY_REQUESTS", retry_after=BUSY_SECONDS)
@@ -80,7 +80,7 @@ class OidcProvider:
             self._users -= 1
 
     async def get_metadata(self, settings: Settings) -> ProviderMetadata:
-        """Return the metadata. Raise ProviderUnavailable."""
+        """Return the metadata. Raise ProviderUnavailable or ProviderRefused."""
         issuer = settings.oidc.issuer
         if cached := self._metadata.get(issuer):
             return cached
@@ -92,9 +92,9 @@ class OidcProvider:
         return metadata
 
     async def get_keys(self, settings: Settings, metadata: ProviderMetadata, *, refresh: bool = False) -> Sequence[Jwk]:
-        """Return the keys that sign ID tokens. Raise ProviderUnavailable.
+        """Return the keys that sign ID tokens. Raise ProviderUnavailable or ProviderRefused.
 
-        With `refresh`, they are requested again, unless that was done within MIN_REFRESH_SECONDS.
+        `refresh` requests the keys again, unless the last request was less than MIN_REFRESH_SECONDS ago.
         """
         url = metadata.jwks_uri
         cached = self._keys.get(url)
@@ -129,7 +129,7 @@ class OidcProvider:
     async def get_user_info(
         self, settings: Settings, metadata: ProviderMetadata, access_token: str
     ) -> Mapping[str, Any]:
-        """Return the claims of the userinfo endpoint; none if there is no such endpoint.
+        """Return the claims of the userinfo endpoint; none without such an endpoint or without an access token.
 
         Raise ProviderUnavailable or ProviderRefused.
         """

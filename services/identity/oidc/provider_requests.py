@@ -16,7 +16,7 @@ from libs.version import VERSION
 
 TIMEOUT_SECONDS = 8.0  # for one request
 MAX_ANSWER_BYTES = 512 * 1024
-MAX_ERROR_LENGTH = 60  # of the provider's error code in the log
+MAX_ERROR_LENGTH = 60  # characters of the provider's error code that are logged
 
 
 class ProviderUnavailable(Exception):
@@ -24,7 +24,7 @@ class ProviderUnavailable(Exception):
 
 
 class ProviderRefused(Exception):
-    """The provider rejected the request."""
+    """The provider answered with a status from 400 to 499."""
 
 
 @dataclass(frozen=True, slots=True)

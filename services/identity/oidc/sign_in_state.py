@@ -1,6 +1,6 @@
-"""What a sign-in must remember until the provider's response: encrypted, and kept by the browser in a cookie.
+"""The state of a sign-in until the provider's response. The browser keeps it, encrypted, in a cookie.
 
-Any replica can handle the response, and nothing is stored here for sign-ins that are not completed.
+The service stores nothing for a sign-in, and any replica can handle the response.
 """
 
 import base64
@@ -29,8 +29,8 @@ class SignInState(BaseModel):
     state: str = Field(repr=False, default_factory=lambda: secrets.token_urlsafe(32))
     nonce: str = Field(repr=False, default_factory=lambda: secrets.token_urlsafe(32))
     verifier: str = Field(repr=False, default_factory=lambda: secrets.token_urlsafe(48))  # RFC 7636, section 4.1
-    user_id: int | None = None  # the user to link
-    epoch: int | None = None  # of this user
+    user_id: int | None = None  # the user to link to the account; None: a sign-in without a link
+    epoch: int | None = None  # epoch of the user to link, when the sign-in began
 
     @property
     def challenge(self) -> str:
@@ -43,9 +43,10 @@ async def seal(ctx: Context, state: SignInState) -> str:
 
 
 async def unseal(ctx: Context, sealed: str, received_state: str) -> SignInState:
-    """Return the state of the sign-in. Raise RequestRejected with OIDC_STATE_INVALID.
+    """Return the decrypted state of a sign-in. `received_state`: the parameter `state` of the provider's response.
 
-    It must be that of the configured provider, not older than MAX_AGE, and contain the state in the response.
+    Raise RequestRejected with OIDC_STATE_INVALID if it is for another provider than the configured one, older than
+    MAX_AGE, or has another `state`.
     """
     try:
         opened = SignInState.model_validate_json(await ctx.vault.decrypt(ENCRYPTION_SUBJECT, sealed))
