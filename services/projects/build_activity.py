@@ -20,7 +20,7 @@ class StepsRow(ReadModelRow):
     """The step names of a project, from its newest planned build."""
 
     project_id: int = 0
-    planned_id: int = 0  # id of that build
+    planned_id: int = 0  # id of the newest planned build
     available_steps: tuple[str, ...] = ()
 
 
@@ -47,7 +47,10 @@ project_steps_projection = Projection(
 
 
 class FinishedBuildRow(ReadModelRow):
-    """A finished build. Each build has its own row, because a project may have very many builds."""
+    """A finished build, except one that was killed before a runner got a job of it.
+
+    Each build has its own row, because a project may have very many builds.
+    """
 
     id: int = 0
     project_id: int = 0
@@ -120,7 +123,10 @@ async def _load_newest_ids(ctx: Context, project_id: int, limit: int) -> tuple[i
 
 
 async def load_last_builds(ctx: Context, project_ids: Sequence[int]) -> dict[int, LastBuild]:
-    """Return the finished build with the highest id of each project. Builds may finish out of order."""
+    """Return the finished build with the highest id of each project. Builds may finish out of order.
+
+    Projects without a finished build are left out.
+    """
     condition = {"project_id": {"$in": list(project_ids)}}
     rows = await ctx.read_model(FinishedBuildRow).latest_per("project_id", "id", condition)
     return {

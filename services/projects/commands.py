@@ -1,4 +1,4 @@
-"""Commands of projects: creation, and the look-ups and checks before `decide`."""
+"""Command preparation for projects: look-ups and checks, ids, encryption, and generated aliases and keys."""
 
 import secrets
 
@@ -64,7 +64,7 @@ async def prepare_project(ctx: Context, command: CreateProject) -> AddProject:
 
 
 async def prepare_repository_change(ctx: Context, command: ChangeRepository) -> SetRepository:
-    """Split the login from the new URL.
+    """Return the command with the login separated from the URL and encrypted.
 
     A URL without a login removes the stored login, which belonged to the former URL.
     """

@@ -41,7 +41,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 class ProjectRow(ProjectAccess, RetentionLimits, BuildTriggers):
     id: int = 0
     owner_alias: str = ""
-    owner_key: str = ""  # lower case
+    owner_key: str = ""  # `owner_alias` in lower case
     alias: str = ""
     name: str = ""
     description: str | None = None

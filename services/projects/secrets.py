@@ -92,7 +92,7 @@ async def list_secrets_page(ctx: Context, query: ListSecretsPage) -> Page:
 
 
 def match_visible(hidden: Collection[int]) -> Condition:
-    """Return the condition for secrets without projects, or of a project that is not hidden from the actor."""
+    """Return the condition for secrets without projects, or with a project that is not hidden from the actor."""
     if not hidden:
         return {}
     return {"$or": [{"projects_id": []}, {"projects_id": {"$elemMatch": {"$nin": sorted(hidden)}}}]}
@@ -157,7 +157,7 @@ async def decrypt_repository_login(ctx: Context, project: ProjectRow, repository
 
 
 async def get_forge(ctx: Context, query: GetForge) -> Forge:
-    """Return the forge of a project, with the token for it if the query has a key to encrypt the token for."""
+    """Return the forge of a project. If the query has a public key, include the token, encrypted for this key."""
     project = await require_project(ctx, query.project_id)
     return Forge(
         kind=project.forge_kind,

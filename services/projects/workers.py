@@ -1,4 +1,4 @@
-"""Workers: key deletion, membership cleanup, and the move of projects with their owners."""
+"""Workers that delete keys, payloads and members after deletions, and move projects with their owners."""
 
 from uuid import uuid4
 
@@ -57,7 +57,10 @@ def erased_alias(user_id: int) -> str:
 
 
 async def erase_owner(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
-    """Move the projects of a deleted user to an alias without the name, and empty the name in all events."""
+    """Move the projects of a deleted user to an alias without the name, and empty the name in their events.
+
+    Also empty the user's name at the forge in deliveries.
+    """
     user_id = recorded.event.user_id
     alias = erased_alias(user_id)
     async for project in ctx.read_model(ProjectRow).walk({"owner_user_id": user_id, "owner_alias": {"$ne": alias}}):
@@ -100,7 +103,7 @@ async def move_projects(ctx: Context, owner: GetUser | GetCompany, owned: Filter
     moved_to = None
     while (name := await fetch_owner_name(ctx, owner)) not in (None, moved_to):
         async for project in ctx.read_model(ProjectRow).walk({"$and": [owned, {"owner_alias": {"$ne": name}}]}):
-            # a fresh command id: repeated moves change nothing, and an earlier move may have been undone
+            # a random step, so that no earlier move is taken for the same command: it may have been undone since
             await ctx.send(MoveProject(project_id=project.id, owner_alias=name), step=str(uuid4()))
         moved_to = name
 

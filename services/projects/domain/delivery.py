@@ -116,7 +116,10 @@ def _sender_reason(sender: Sender | None) -> str | None:
 
 
 def _pull_request_reason(command: AddDelivery, change: PullRequestChange) -> str | None:
-    """Return why the pull request is not built. The sender of one of a fork needs no user: a maintainer approves it."""
+    """Return why the pull request is not built, or None.
+
+    The sender of a pull request of a fork does not have to be a user, because a maintainer approves the build.
+    """
     if not change.has_new_commits:
         return "WEBHOOK_PULL_REQUEST_UNCHANGED"
     if not _is_path_of(change.repository, command.repository):

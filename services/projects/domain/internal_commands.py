@@ -1,4 +1,4 @@
-"""Internal commands of the projects service: what it decides on after it has prepared a command."""
+"""Internal commands of the projects service: prepared commands, and commands of policies and workers."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from services.projects.domain.webhook import PullRequestChange
 
 @dataclass(frozen=True)
 class AddProject(InternalCommand):
-    """Add a project with a new id, its owner, a free alias and an encrypted signature key."""
+    """Add a project with a new id, its owner, its alias and an encrypted signature key."""
 
     project_id: int
     name: str | None
@@ -49,7 +49,7 @@ class SetRepository(InternalCommand):
 
 @dataclass(frozen=True)
 class SelectSecrets(InternalCommand):
-    """Set the secrets of a project, and which of them are new or no longer selected."""
+    """Set the secrets of a project. `attached` and `detached` are the differences from the current secrets."""
 
     project_id: int
     secrets_id: tuple[int, ...]
@@ -82,7 +82,7 @@ class RemoveProject(InternalCommand):
 
 @dataclass(frozen=True)
 class SelectProjects(InternalCommand):
-    """Set the projects of a developer, and which of them the developer joins or leaves."""
+    """Set the projects of a developer. `joined` and `left` are the differences from the current projects."""
 
     developer_id: int
     projects_id: tuple[int, ...]
@@ -184,7 +184,7 @@ class AddDeveloper(InternalCommand):
 
 @dataclass(frozen=True)
 class RemoveDeveloper(InternalCommand):
-    """Remove a developer from a project, as a consequence of SetDeveloperProjects or of the user's deletion."""
+    """Remove a member with any role from a project, because of SetDeveloperProjects or of the user's deletion."""
 
     project_id: int
     developer_id: int

@@ -1,4 +1,4 @@
-"""The project aggregate: settings, owner and developers."""
+"""The project aggregate: settings, owner and members."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

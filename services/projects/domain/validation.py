@@ -13,7 +13,10 @@ MAX_KEPT_DAYS = 36_500
 
 
 def require_line(text: str | None, code: str) -> str:
-    """Return the trimmed text. Raise RequestRejected with the code if it is blank."""
+    """Return the trimmed text. Raise RequestRejected with the code if the text is blank.
+
+    Control characters and line breaks are rejected with REQUEST_INVALID.
+    """
     line = (text or "").strip()
     if not line:
         raise RequestRejected(code)

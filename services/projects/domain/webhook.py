@@ -14,11 +14,11 @@ from libs.eventstore.decider import RequestRejected
 COMMIT_SHA_PATTERN = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 PUSH_EVENT_NAMES = {"github": ("push",), "gitlab": ("Push Hook", "Tag Push Hook")}
 PULL_REQUEST_EVENT_NAMES = {"github": ("pull_request", "pull_request_sync"), "gitlab": ("Merge Request Hook",)}
-NEW_COMMIT_ACTIONS = ("opened", "reopened", "synchronize", "synchronized")  # of GitHub; the last one is Gitea's
-MAX_NUMBER = 2**31 - 1  # of a pull request
+NEW_COMMIT_ACTIONS = ("opened", "reopened", "synchronize", "synchronized")  # names of GitHub; `synchronized`: Gitea
+MAX_NUMBER = 2**31 - 1  # largest valid number of a pull request
 SKIP_PATTERN = re.compile(r"\[(skip ci|ci skip)\]", re.IGNORECASE)  # the marks of GitHub and GitLab
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
-MAX_TEXT_LENGTH = 255  # characters of a name or a ref; longer texts count as missing
+MAX_TEXT_LENGTH = 255  # characters of a name, ref or title; a longer name or ref counts as missing, a title is cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def extract_json(content_type: str, body: bytes) -> bytes:
 
 
 def parse_content(provider: Provider, event: str, content: bytes) -> ParsedWebhook:
-    """Parse the JSON document. Raise ValueError for invalid JSON.
+    """Parse the JSON document. Raise ValueError unless it is a JSON object in UTF-8.
 
     Fields that are missing or have an unexpected type are empty in the result.
     """

@@ -1,4 +1,7 @@
-"""The actor's access to projects, from the rows of this service and the projection of the companies' members."""
+"""The actor's access to projects. A single project is checked with the current members of the company that owns it.
+
+Lists use the projection of the members of companies.
+"""
 
 from collections.abc import Sequence
 
@@ -16,7 +19,10 @@ from services.projects.projections import ProjectRow
 async def require_project_action(
     ctx: Context, project: ProjectRow | None, action: ProjectAction, not_found: str = "PROJECT_NOT_FOUND"
 ) -> None:
-    """Raise RequestRejected unless the actor may do this in the project. See `libs.permissions.rule`."""
+    """Raise RequestRejected unless the actor may perform the action in the project.
+
+    The code is `not_found` if the actor may not see the project or it does not exist, else FORBIDDEN.
+    """
     actor = ctx.metadata.actor
     if not is_unrestricted(actor):
         require_action(project, actor, action, await list_owning_companies(ctx, project, action), not_found)
@@ -30,7 +36,7 @@ async def may(ctx: Context, project: ProjectRow, action: ProjectAction) -> bool:
 async def list_owning_companies(ctx: Context, project: ProjectRow | None, action: ProjectAction) -> list[int]:
     """Return the company that owns the project, if the actor is a member. Empty if the action is allowed without it.
 
-    The members are queried from the identity service, so that a change of them takes effect at once.
+    The members are queried from the identity service, so that a change of members takes effect at once.
     """
     actor = ctx.metadata.actor
     if project is None or project.company_id is None or allows(project, actor, action):
@@ -39,7 +45,10 @@ async def list_owning_companies(ctx: Context, project: ProjectRow | None, action
 
 
 def may_launch(project: ProjectRow, user: Actor, company_members_id: Sequence[int]) -> bool:
-    """Return whether the user may launch builds of the project, through the API or by a push."""
+    """Return whether the user may launch builds of the project.
+
+    `company_members_id`: the members of the company that owns the project.
+    """
     companies = [project.company_id] if project.company_id and user.id in company_members_id else []
     return allows(project, user, ProjectAction.LAUNCH, companies)
 

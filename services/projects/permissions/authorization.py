@@ -1,4 +1,4 @@
-"""Authorization rules of the service's messages. Only administrators may send a message without a rule."""
+"""Authorization rules of the service's messages. Users without ROLE_ADMIN cannot send a message that has no rule."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +15,7 @@ from services.projects.webhooks.delivery_queries import find_delivery
 
 
 def of_project(action: ProjectAction) -> AccessRule:
-    """Return the rule for messages with a `project_id`. It passes an unknown id, which the handler then rejects."""
+    """Return the rule for messages with a `project_id`. It allows an unknown id, which the handler then rejects."""
 
     async def check(ctx: Context, message: Any) -> None:
         if project := await find_project(ctx, message.project_id):
@@ -68,7 +68,10 @@ async def is_visible(ctx: Context, secret: SecretRow) -> bool:
 
 
 def of_secret(rule: Callable[[Context, Any, SecretRow], Awaitable[None]]) -> AccessRule:
-    """Return the rule for messages with a `secret_id`. Raises SECRET_NOT_FOUND if the actor may not see the secret."""
+    """Return a rule for messages with a `secret_id`, which applies `rule` if the actor may see the secret.
+
+    Otherwise it rejects with SECRET_NOT_FOUND. It allows an unknown id, which the handler then rejects.
+    """
 
     async def check(ctx: Context, message: Any) -> None:
         secret = await ctx.read_model(SecretRow).get(f"secret-{message.secret_id}")
@@ -137,7 +140,7 @@ authorize = Authorization(
         contract.ChangeVisibility: MAINTAIN,
         contract.ChangeBadges: MAINTAIN,
         contract.ChangeTriggers: MAINTAIN,
-        contract.ListBadgeProjects: allow_all,  # returns only what these projects publish
+        contract.ListBadgeProjects: allow_all,  # lists only projects that publish badges
         contract.SetProjectMember: MAINTAIN,
         contract.RemoveProjectMember: MAINTAIN,
         contract.SetProjectDevelopers: MAINTAIN,

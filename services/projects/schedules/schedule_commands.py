@@ -12,7 +12,7 @@ from services.projects.projections import SecretRow
 from services.projects.queries import require_project
 from services.projects.schedules.schedule_projection import ScheduleRow
 
-MAX_SCHEDULES = 20  # per project; concurrent requests may exceed it
+MAX_SCHEDULES = 20  # schedules per project; concurrent requests may exceed the limit
 
 
 async def prepare_schedule(ctx: Context, command: CreateSchedule) -> AddSchedule:
@@ -26,7 +26,7 @@ async def prepare_schedule(ctx: Context, command: CreateSchedule) -> AddSchedule
 
 
 async def prepare_schedule_change(ctx: Context, command: ChangeSchedule) -> ChangeSchedule:
-    """Return the command. Raise RequestRejected if a variable has the name of a secret."""
+    """Return the command. Raise RequestRejected if the project does not exist or a variable is not allowed."""
     await require_project(ctx, command.project_id)
     check_variables(command.variables or ())
     await reject_secret_names(ctx, command.project_id, command.variables or ())
@@ -34,7 +34,7 @@ async def prepare_schedule_change(ctx: Context, command: ChangeSchedule) -> Chan
 
 
 async def reject_secret_names(ctx: Context, project_id: int, variables: Sequence[ScheduleVariable]) -> None:
-    """Raise BUILD_VARIABLES_RESERVED if a variable has the name of a secret of the project or of a global secret."""
+    """Raise RequestRejected if a variable has the name of a secret of the project or of a global secret."""
     if not variables:
         return
     condition = {

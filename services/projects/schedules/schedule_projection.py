@@ -28,8 +28,8 @@ class ScheduleRow(ReadModelRow):
     active: bool = True
     owner_id: int = 0  # user who created the schedule or changed it last
     created_at: datetime = EPOCH
-    timed_at: datetime = EPOCH  # when one of TIMING_FIELDS was set last; due times are later
-    timing_version: int = 0  # version of the stream at that time
+    timed_at: datetime = EPOCH  # time of the last event that set one of TIMING_FIELDS; due times are later
+    timing_version: int = 0  # version of the stream after the last event that set one of TIMING_FIELDS
 
 
 def apply_schedule_event(row: ScheduleRow, recorded: RecordedEvent[ScheduleEvent]) -> ScheduleRow:

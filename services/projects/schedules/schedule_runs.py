@@ -48,7 +48,11 @@ async def launch_due_builds(ctx: Context) -> None:
 
 
 async def _run_schedule(ctx: Context, timer: Timer, now: datetime) -> None:
-    """Launch the build of a due schedule and set its next due time. A failure postpones it, and lets others run."""
+    """Launch the build of a due schedule and set its next due time.
+
+    After a temporary failure, the schedule is retried after RETRY_DELAY. An outage or an unexpected error is also
+    raised, which ends the current run of the periodic task.
+    """
     try:
         await _launch_due_build(ctx, timer, now)
     except Exception as error:
@@ -63,7 +67,7 @@ async def _launch_due_build(ctx: Context, timer: Timer, now: datetime) -> None:
     if row is None:
         await schedule_timers.delete_timer(ctx, timer.schedule_id)
         return
-    if row.timing_version > timer.timing_version:  # changed a moment ago
+    if row.timing_version > timer.timing_version:  # the timer has not been updated after a change of the schedule yet
         await schedule_timers.update_timer(ctx, row)
         return
     project = await ctx.read_model(ProjectRow).get(f"project-{row.project_id}")
@@ -87,7 +91,10 @@ async def _launch_due_build(ctx: Context, timer: Timer, now: datetime) -> None:
 
 
 async def _find_initiator(ctx: Context, project: ProjectRow, user_id: int) -> Actor:
-    """Return the owner of the schedule, or SYSTEM if that user may no longer launch builds of the project."""
+    """Return the owner of the schedule.
+
+    Return SYSTEM if the owner is deleted or disabled, or may no longer launch builds of the project.
+    """
     try:
         user = await ctx.query(GetUser(user_id=user_id), UserView)
     except RequestRejected as rejected:
@@ -110,7 +117,7 @@ def make_launch(row: ScheduleRow) -> QueueBuild:
 
 
 async def run_schedule(ctx: Context, command: RunSchedule) -> ScheduleView:
-    """Launch a build of a schedule for the user. The next due time stays."""
+    """Launch a build of a schedule for the actor. The next due time does not change."""
     row = await require_schedule(ctx, command.schedule_id, command.project_id)
     reply = await ctx.send(make_launch(row))
     await schedule_timers.record_run(ctx, row.id, ctx.clock.database_time(), int(reply.row["id"]))

@@ -23,8 +23,8 @@ INDEXES = {TIMERS_COLLECTION: (("wake_at",),)}
 
 class Timer(Message):
     schedule_id: int
-    timing_version: int  # that of the row from which `due_at` was computed
-    due_at: datetime | None  # None: paused
+    timing_version: int  # `timing_version` of the row from which `due_at` was computed
+    due_at: datetime | None  # None: paused, or no time within fifty years
     wake_at: datetime | None  # when the leader runs the schedule; later than `due_at` after a temporary failure
     last_run_at: datetime | None = None
     last_build_id: int | None = None
@@ -37,7 +37,7 @@ def read_timer(document: Any) -> Timer:
 
 
 async def load_timers(ctx: Context, schedule_ids: list[int]) -> dict[int, Timer]:
-    """Return the timers of these schedules by id. That of a new schedule may be missing."""
+    """Return the timers of these schedules by id. The timer of a new schedule may be missing."""
     found = ctx.collection(TIMERS_COLLECTION).find({"_id": {"$in": schedule_ids}})
     return {document["_id"]: read_timer(document) async for document in found}
 
@@ -59,7 +59,7 @@ async def set_timer(ctx: Context, recorded: RecordedEvent[ScheduleCreated | Sche
 
 
 async def update_timer(ctx: Context, row: ScheduleRow) -> None:
-    """Set the due time of a schedule, unless the timer has that of the row or of a later one."""
+    """Set the due time of a schedule, unless the timer was set from this version of its timing or from a newer one."""
     due_at = find_due_time(row, None)
     fields = {"timing_version": row.timing_version, "due_at": due_at, "wake_at": due_at}
     is_older = {"_id": row.id, "timing_version": {"$lt": row.timing_version}}
@@ -72,7 +72,7 @@ async def delete_timer(ctx: Context, schedule_id: int) -> None:
 
 
 async def postpone(ctx: Context, timer: Timer, wake_at: datetime) -> None:
-    """Try the same run again at another time."""
+    """Set when the run is tried again, unless the timer has changed since it was read."""
     unchanged = {"_id": timer.schedule_id, "due_at": timer.due_at, "timing_version": timer.timing_version}
     await ctx.collection(TIMERS_COLLECTION).update_one(unchanged, {"$set": {"wake_at": wake_at}})
 

@@ -67,9 +67,9 @@ async def get_delivery_key(ctx: Context, query: GetDeliveryKey) -> DeliveryKey:
 
 
 async def _find_or_record(ctx: Context, project: ProjectRow, command: ReceiveWebhook) -> DeliveryRow:
-    """Return the row of the delivery, which is recorded at its first request.
+    """Return the row of the delivery. Record the delivery at its first request.
 
-    The signature is checked before anything is parsed or looked up.
+    The signature is checked before the body is parsed and the delivery is looked up.
     """
     if command.provider is None:
         raise RequestRejected("WEBHOOK_PROVIDER_NOT_SUPPORTED")
@@ -100,7 +100,7 @@ def _derive_delivery_id(command: ReceiveWebhook) -> str:
 async def _decrypt_signature_key(ctx: Context, project: ProjectRow) -> str:
     try:
         return await ctx.vault.decrypt(f"project-{project.id}", project.sealed_signature_key)
-    except KeyErased:  # deleted concurrently
+    except KeyErased:  # the project was deleted concurrently
         raise RequestRejected("PROJECT_NOT_FOUND") from None
 
 
@@ -128,19 +128,19 @@ async def _record_delivery(
         digest=digest,
     )
     if ignore_reason(record) is None and not _is_of_fork(record):
-        # stored before the event is recorded, so that an accepted delivery always has its payload
+        # stored before the event is recorded, because the event launches the build, which needs the payload
         await payloads.store_payload(ctx, project.id, delivery_id, content)
     reply = await ctx.send(record, actor=actor)
     return DeliveryRow.model_validate(reply.row)
 
 
 def _is_of_fork(record: AddDelivery) -> bool:
-    """Whether the delivery is about a commit of a fork. Its build does not get the payload."""
+    """Return whether the delivery is about a commit of a fork. The build of a fork does not get the payload."""
     return record.change is not None and record.change.pull_request.is_fork
 
 
 async def prepare_approval(ctx: Context, command: ApproveDelivery) -> ApproveDelivery:
-    """Check that the project still exists and builds forks. Raises PROJECT_NOT_FOUND and DELIVERY_STATUS."""
+    """Return the command. Raise RequestRejected if the project does not exist, or does not build forks any more."""
     project = await require_project(ctx, command.project_id)
     if project.build_pull_requests is not PullRequestBuilds.FORKS:
         raise RequestRejected("DELIVERY_STATUS", "The project does not build pull or merge requests of forks.")
@@ -155,7 +155,7 @@ async def show_approved(ctx: Context, _command: ApproveDelivery, result: Command
 async def _identify_sender(
     ctx: Context, project: ProjectRow, provider: Provider, name: str
 ) -> tuple[Actor, Sender | None]:
-    """Return the user with this name at the forge, or SYSTEM and None.
+    """Return the user with this name at the forge. Return SYSTEM and None if there is no such user.
 
     If several users have the name, prefer an enabled one who may launch builds.
     """

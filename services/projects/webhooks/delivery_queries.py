@@ -21,7 +21,7 @@ FILTER_COLUMNS = {name: Column(name) for name in ("provider", "event", "decision
 
 
 async def find_delivery(ctx: Context, delivery_id: str) -> DeliveryRow | None:
-    """Return a recorded or rejected delivery."""
+    """Return the recorded or rejected delivery with this id, or None."""
     row = await ctx.read_model(DeliveryRow).get(f"delivery-{delivery_id}")
     return row or await rejections.find_rejection(ctx, delivery_id)
 
@@ -56,7 +56,7 @@ async def _load_page(ctx: Context, query: ListDeliveries, condition: Condition) 
     total = recorded.total + (await stored.count(condition) if query.counted else 0)
     if first and not recorded.rows:
         return replace(recorded, total=total)
-    # rejected deliveries that precede the first loaded row, as the skipped rows do
+    # rejected deliveries that precede the first loaded row belong to the skipped rows
     newer = [row for row in rejected if _sort_key(row) > _sort_key(recorded.rows[0])] if first else []
     merged = sorted([*recorded.rows, *(row for row in rejected if row not in newer)], key=_sort_key, reverse=True)
     start -= len(newer)
@@ -69,7 +69,7 @@ def _sort_key(row: DeliveryRow) -> tuple[datetime, str]:
 
 
 async def load_view(ctx: Context, row: DeliveryRow) -> DeliveryView:
-    """Return the view of a delivery with the decrypted name of its sender."""
+    """Return the view of a delivery with the decrypted name of its sender; no name if the project was deleted."""
     sender = None
     if row.sealed_sender:
         with suppress(KeyErased):  # the project was deleted concurrently

@@ -1,4 +1,4 @@
-"""Payloads of accepted pushes, stored until their builds have finished."""
+"""Payloads of accepted deliveries, stored until their builds have finished. Deliveries of forks have no payload."""
 
 from datetime import timedelta
 

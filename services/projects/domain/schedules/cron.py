@@ -30,8 +30,8 @@ DEFAULT_ZONE = "UTC"
 ZONE_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
 MACHINE_ZONE = "localtime"  # the zone of the machine, which can differ between replicas
 MIN_INTERVAL = timedelta(minutes=5)
-CHECKED_FROM = datetime(2024, 1, 1, tzinfo=UTC)  # a leap year, so that the first check sees every day of a year
-CHECKED_RUNS = 200  # more than an hour's minutes and a day's hours: includes the smallest interval
+CHECKED_FROM = datetime(2024, 1, 1, tzinfo=UTC)  # start of a leap year, so that the first year has every date
+CHECKED_RUNS = 200  # more than an hour has minutes and a day has hours, so that the smallest interval is among them
 CHECKED_PERIOD = timedelta(days=8 * 366)
 
 

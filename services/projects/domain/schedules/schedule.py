@@ -1,4 +1,7 @@
-"""The schedule aggregate: when builds of a project are launched, and which. Its runs are not events of it."""
+"""The schedule aggregate: the times at which builds of a project are launched, and their branch and variables.
+
+The runs of a schedule are not events of its stream.
+"""
 
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -66,7 +69,7 @@ def validate_settings(command: AddSchedule | CreateSchedule) -> Payload:
 
 
 def _validate_branch(text: str | None) -> str | None:
-    """Return the name of a branch. None or an empty text: that of the project."""
+    """Return the name of the branch without `refs/heads/`, or None for the branch of the project."""
     branch = (text or "").strip().removeprefix(BRANCH_REF_PREFIX)
     if branch and not is_branch_name(branch):
         raise RequestRejected("SCHEDULE_BRANCH_INVALID")
@@ -93,7 +96,7 @@ VALIDATORS: dict[str, Any] = {
     "description": _validate_description,
     "active": lambda active: active is not False,
 }
-"""Functions that return the valid value of a field, by name; None is the default of the field."""
+"""Functions that validate the value of a field and return its normal form, by field. None becomes the default."""
 
 
 def evolve(schedule: Schedule, event: ScheduleEvent) -> Schedule:
@@ -109,7 +112,7 @@ def evolve(schedule: Schedule, event: ScheduleEvent) -> Schedule:
 
 
 def changed_fields(event: ScheduleChanged) -> Payload:
-    """Return the fields that the event contains, as objects."""
+    """Return the fields that the event sets, with their values as Python objects."""
     return {name: getattr(event, name) for name in event.model_fields_set}
 
 
