@@ -1,1 +1,1 @@
-"""The notifications service: e-mail about failed builds, and commit statuses at forges, with a record of each."""
+"""The notifications service: mails, commit statuses at forges, and requests to receivers, with a record of each."""

@@ -43,7 +43,7 @@ from services.notifications.receivers import receiver_commands, receiver_queries
 from services.notifications.receivers.build_occasions import request_notifications
 from services.notifications.receivers.receiver_projection import receiver_category
 
-# a server that does not answer occupies a sender for ten seconds
+# requests that a replica sends at a time; a server that does not answer occupies one of them for ten seconds
 SENDER_COUNT = 8
 
 

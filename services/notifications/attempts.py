@@ -1,4 +1,4 @@
-"""The course of every delivery, of mails and of requests to other servers: attempts, retries, and one end."""
+"""Attempts and retries of deliveries: mails, and requests to other servers. Each delivery ends once."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -7,11 +7,11 @@ from contracts.notifications import NotificationStatus
 from libs.service.declaration import RetryLater
 
 RETRY_DELAYS_SECONDS = (10.0, 60.0, 300.0, 1800.0)
-"""Delays between attempts. After the attempt that follows the last one, the delivery is abandoned."""
+"""Delays between attempts. If the attempt after the last delay fails, the delivery is abandoned."""
 
 
 class DeliveryFailed(Exception):
-    """The other server did not accept the delivery. `reason` has no secrets, and nothing of the server's response."""
+    """The other server did not accept the delivery. `reason` has no secrets, and of the response only status codes."""
 
     def __init__(self, reason: str, *, is_permanent: bool = False, response_code: int | None = None) -> None:
         super().__init__(reason)
@@ -21,7 +21,7 @@ class DeliveryFailed(Exception):
 
 
 class DeliverySkipped(Exception):
-    """The delivery is not made, for example because what it is about was deleted. The message is the reason."""
+    """The delivery is not made, for example because its build was deleted. The message is the reason."""
 
 
 class DeliveryRecord(Protocol):
@@ -37,8 +37,8 @@ async def deliver(
 ) -> None:
     """Make one attempt and record its outcome. Raise RetryLater to try again later.
 
-    `send` returns the response code, or raises DeliveryFailed or DeliverySkipped. `attempts`: number of earlier ones.
-    After a crash between sending and recording, the delivery is made again.
+    `send` returns the response code, or raises DeliveryFailed or DeliverySkipped. `attempts`: number of earlier
+    attempts. After a crash between sending and recording, the delivery is made again.
     """
     try:
         response_code = await send()

@@ -1,4 +1,4 @@
-"""Authorization rules of the service's messages. Only administrators may send a message without a rule."""
+"""Authorization rules of the service's messages. Users without ROLE_ADMIN cannot send a message that has no rule."""
 
 from typing import Any
 
@@ -14,7 +14,10 @@ from services.notifications.receivers.receiver_projection import ReceiverRow
 async def require_project_action(
     ctx: Context, project_id: int, action: ProjectAction, not_found: str = "PROJECT_NOT_FOUND"
 ) -> None:
-    """Raise RequestRejected unless the actor may do this in the project. See `libs.permissions.rule`."""
+    """Raise RequestRejected unless the actor may perform the action in the project.
+
+    The code is `not_found` if the actor may not see the project or it does not exist, else FORBIDDEN.
+    """
     access, actor = await fetch_project_access(ctx.as_system(), project_id), ctx.metadata.actor
     companies = []
     if access and access.company_id and not allows(access, actor, action):
@@ -48,7 +51,7 @@ MAINTAIN = of_project(ProjectAction.MAINTAIN)
 
 authorize = Authorization(
     {
-        # their handlers query the project, which the actor must see
+        # the handlers of these messages reject projects that the actor may not see
         contract.GetMailRule: allow_all,
         contract.ChangeMailRule: allow_all,
         contract.ListOutgoing: check_outgoing,

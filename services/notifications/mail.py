@@ -32,7 +32,7 @@ def is_address(text: str) -> bool:
 
 
 def compose(sender: str, recipient: str, title: str, text: str, *, mail_id: str, at: datetime) -> EmailMessage:
-    """Return a message. Its Message-ID is derived from `mail_id`, so that a mail sent twice is shown once."""
+    """Return a message. Its Message-ID is derived from `mail_id`, so it stays the same if the mail is sent twice."""
     message = EmailMessage()
     message["From"] = sender
     message["To"] = recipient

@@ -62,7 +62,7 @@ async def deliver_mail(
 
 
 async def send_mail(ctx: Context, recorded: RecordedEvent[NotificationRequested]) -> None:
-    """Send the mail. Raise DeliverySkipped or MailFailed."""
+    """Send the mail. Raise DeliverySkipped or MailFailed, or RequestRejected during an outage of another service."""
     request, mail = recorded.event, ctx.settings.mail
     if await is_unwanted(ctx, request):
         raise DeliverySkipped("the user wants no mails about this project")
@@ -87,7 +87,7 @@ async def is_unwanted(ctx: Context, request: NotificationRequested) -> bool:
 
 
 def skip_reason(mail: MailSettings, recipient: str | None) -> str:
-    """Return why the mail can never be sent, or an empty text."""
+    """Return why the mail is not sent, or an empty text. `recipient`: the address; None: no address was found."""
     if not mail.host:
         return "no mail server is configured"
     if not recipient:

@@ -1,4 +1,4 @@
-"""Read model of notifications. It has no e-mail addresses: only the event log stores them, encrypted."""
+"""Read model of notifications. It has no e-mail addresses: the event of a test mail stores its address, encrypted."""
 
 from typing import assert_never
 

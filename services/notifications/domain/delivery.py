@@ -1,4 +1,4 @@
-"""What mails and requests to other servers have in common: they are requested, attempted, and end once."""
+"""The state that mails and requests to other servers share: a delivery is requested and attempted, and ends once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +23,17 @@ class Delivery:
         return [event] if self.status is NotificationStatus.NEW else []
 
     def on_failure(self, event: E, attempt: int) -> Sequence[E]:
-        """Return the event of a failed attempt, or nothing if it is recorded or the delivery has ended."""
+        """Return the event of a failed attempt, or nothing if it is recorded or the delivery has ended.
+
+        Raise RequestRejected with NOT_FOUND if the delivery was not requested.
+        """
         return self.on_end(event) if attempt > self.attempts else []
 
     def on_end(self, event: E) -> Sequence[E]:
-        """Return the event, or nothing for a duplicate: two replicas may have made the same delivery."""
+        """Return the event, or nothing if the delivery has ended: two replicas may have made the same delivery.
+
+        Raise RequestRejected with NOT_FOUND if the delivery was not requested.
+        """
         if self.status is NotificationStatus.NEW:
             raise RequestRejected("NOT_FOUND", "There is no such delivery.")
         return [event] if self.status is NotificationStatus.REQUESTED else []

@@ -54,7 +54,7 @@ class AbandonNotification(InternalCommand, wire_name="GiveUpNotification"):
 
 @dataclass(frozen=True)
 class SkipNotification(InternalCommand):
-    """Record that an e-mail cannot be sent, for example without a recipient."""
+    """Record that an e-mail is not sent, for example because the user has no address."""
 
     notification_id: str
     reason: str

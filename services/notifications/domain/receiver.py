@@ -21,7 +21,7 @@ from contracts.notifications import (
 from libs.eventstore.decider import Decider, RequestRejected
 from services.notifications.domain.internal_commands import AddReceiver, UpdateReceiver
 
-SECRET_PREFIX = "whsec_"  # noqa: S105  of secrets in base64, as Standard Webhooks specifies them
+SECRET_PREFIX = "whsec_"  # noqa: S105  prefix of secrets in base64, as Standard Webhooks specifies them
 MIN_SECRET_LENGTH = 16
 SECRET_BYTES = range(24, 65)
 DEFAULT_EVENTS = (Occasion.FAILED, Occasion.FIXED)
@@ -73,7 +73,7 @@ def evolve(receiver: Receiver, event: ReceiverEvent) -> Receiver:
 
 
 def changed_fields(event: ReceiverChanged) -> Payload:
-    """Return the fields that the event contains, as objects."""
+    """Return the fields that the event sets, with their values as Python objects."""
     return {name: getattr(event, name) for name in event.model_fields_set}
 
 
@@ -121,7 +121,10 @@ def signing_key(secret: str) -> bytes:
 
 
 def validate_events(events: Sequence[Occasion] | None) -> tuple[Occasion, ...]:
-    """Return the events in their order, each once. None is the default. Raises RECEIVER_EVENTS_INVALID."""
+    """Return the events in the order of Occasion, each once. None becomes DEFAULT_EVENTS.
+
+    Raises RECEIVER_EVENTS_INVALID if there are none.
+    """
     if events is None:
         return DEFAULT_EVENTS
     if not events:

@@ -16,7 +16,10 @@ from services.notifications.mail_rules.mail_rule_projection import MailRuleRow
 
 
 async def prepare_mail_rule(ctx: Context, command: ChangeMailRule) -> SetMailRule:
-    """Return the actor's whole rule. Raise RequestRejected with PROJECT_NOT_FOUND."""
+    """Return the actor's whole rule, with the changed fields.
+
+    Raise RequestRejected with PROJECT_NOT_FOUND, or with FORBIDDEN if the actor is not a user.
+    """
     await require_user_and_project(ctx, command.project_id)
     rule = await load_rule(ctx, command.project_id)
     sent = command.model_fields_set
@@ -38,7 +41,7 @@ async def get_mail_rule(ctx: Context, query: GetMailRule) -> MailRuleView:
 
 
 async def load_rule(ctx: Context, project_id: int) -> MailRuleRow:
-    """Return the actor's rule, by default that of a user without one."""
+    """Return the actor's rule, or the default rule if the actor has none."""
     stream = mail_rule_stream(project_id, ctx.metadata.actor.id)
     return await ctx.read_model(MailRuleRow).get(stream) or MailRuleRow()
 

@@ -12,11 +12,14 @@ from services.notifications.policies import NOTIFICATION_NAMESPACE, compose_mail
 from services.notifications.receivers.build_occasions import MAX_EVENT_AGE
 from services.notifications.receivers.previous_results import is_fix
 
-MAX_RECIPIENTS = 500  # of the mails about one build
+MAX_RECIPIENTS = 500  # users whose rules are applied to one build
 
 
 async def request_rule_mails(ctx: Context, recorded: RecordedEvent[BuildFinished]) -> None:
-    """Request a mail for each user whose rule matches the build."""
+    """Request a mail for each user whose rule matches the build, except for the mail that `on_build_finished` requests.
+
+    Ignore builds that finished longer ago than MAX_EVENT_AGE.
+    """
     build = recorded.event
     if now() - recorded.at > MAX_EVENT_AGE:
         return
@@ -28,7 +31,7 @@ async def request_rule_mails(ctx: Context, recorded: RecordedEvent[BuildFinished
         "$or": [{"builds": MailBuilds.ALL}, {"user_id": build.initiator_id}],
     }
     rules = await ctx.read_model(MailRuleRow).find(condition, [("id", 1)], limit=MAX_RECIPIENTS)
-    if failed:  # the policy requests the mail to the initiator
+    if failed:  # `on_build_finished` requests the mail to the initiator
         rules = [rule for rule in rules if rule.user_id != build.initiator_id]
     if not rules:
         return

@@ -1,4 +1,4 @@
-"""The statuses of commits: a worker requests one when the state of a build changes, and one is sent."""
+"""Commit statuses: `request_status` adds a request when the state of a build changes, `send_status` sends it."""
 
 from datetime import timedelta
 from uuid import UUID, uuid5
@@ -33,7 +33,10 @@ STATE_CHANGES = (BuildPlanned, BuildStarted, BuildResumed, BuildFinished)
 
 
 async def request_status(ctx: Context, recorded: RecordedEvent[StateChange]) -> None:
-    """Add a request that sets the status of the build's commit, if the project has a forge and the commit is known."""
+    """Add a request that sets the status of the build's commit, if the project has a forge and the commit is known.
+
+    Ignore events that are older than MAX_EVENT_AGE.
+    """
     event = recorded.event
     if now() - recorded.at > MAX_EVENT_AGE:
         return
@@ -43,7 +46,7 @@ async def request_status(ctx: Context, recorded: RecordedEvent[StateChange]) -> 
     build = await fetch_build(ctx, event.build_id)
     sha = build and (build.sha or build.pinned_sha)
     if build is None or not sha:
-        return  # deleted, or failed before its commit was known
+        return  # the build was deleted, or has failed before its commit was known
     await ctx.send(
         AddOutgoingRequest(
             request_id=str(uuid5(REQUEST_NAMESPACE, recorded.id)),
@@ -71,8 +74,8 @@ def state_after(event: StateChange) -> CommitState:
 async def send_status(ctx: Context, request: OutgoingRequested) -> int:
     """Send the state of the build, and return the response code. Raise DeliverySkipped or DeliveryFailed.
 
-    The build and the settings of its project are queried now, so that an older state never follows a newer one. The
-    token is neither stored nor cached.
+    The build and the settings of its project are queried at each attempt, so that an older state never follows a newer
+    one. The token is neither stored nor cached.
     """
     recipient = Recipient.create()
     build = await fetch_build(ctx, request.build_id)

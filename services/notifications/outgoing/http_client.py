@@ -1,4 +1,4 @@
-"""Sends an HTTP request to a server that users named, and interprets failures of the connection."""
+"""HTTP requests to servers that users name, and the interpretation of connection failures."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from libs.version import VERSION
 from services.notifications.attempts import DeliveryFailed
 
 TIMEOUT_SECONDS = 10.0  # for the whole request
-MAX_ANSWER_BYTES = 4096  # of an error response; the rest is not read
+MAX_ANSWER_BYTES = 4096  # bytes that are read of an error response
 TEMPORARY_STATUSES = (408, 429)
 
 
@@ -33,7 +33,7 @@ class OutgoingPost:
 @dataclass(frozen=True)
 class Response:
     status: int
-    start: bytes = field(repr=False)  # of an error response
+    start: bytes = field(repr=False)  # first bytes of an error response; empty for a success
 
     @property
     def is_success(self) -> bool:
@@ -41,9 +41,9 @@ class Response:
 
 
 async def post(settings: Settings, request: OutgoingPost) -> Response:
-    """Send the request. Raise DeliveryFailed without a response, or if the response asks for a later attempt.
+    """Send the request. Raise DeliveryFailed without a response, or if a later attempt can succeed.
 
-    Redirects are not followed: another server would get the secrets.
+    Other error responses are returned. Redirects are not followed: another server would get the secrets.
     """
     server = request.server
     try:
@@ -90,7 +90,10 @@ def raise_for_temporary(status: int, headers: Mapping[str, str], server: str) ->
 
 
 async def _resolve(url: httpx.URL, networks: Sequence[RepositoryNetwork], server: str) -> httpx.URL:
-    """Return the URL with the checked address of its server, whatever the name resolves to by then."""
+    """Return the URL with the IP address of its server instead of the name, so that the checked address is used.
+
+    Raise DeliveryFailed if one of the addresses is not allowed.
+    """
     addresses = await resolve_host(url.host, url.port or (443 if url.scheme == "https" else 80))
     if refused := find_refused(addresses, networks):
         raise DeliveryFailed(

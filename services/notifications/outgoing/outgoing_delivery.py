@@ -40,7 +40,8 @@ async def deliver_request(
 ) -> None:
     """Send the request, unless it was sent, skipped or abandoned before. Raise RetryLater to try again later.
 
-    Statuses of a commit are sent one after the other, in order. Receivers may get their requests in any order.
+    The commit statuses of a build are sent one at a time, without outdated ones. Receivers may get their requests in
+    any order.
     """
     if recorded.event.kind == STATUS_KIND:
         async with take_turn(ctx, recorded.event.build_id):

@@ -1,4 +1,4 @@
-"""A lock per build: one request at a time is sent about a build, so that the forge receives its states in order."""
+"""A lock per build: one commit status of a build is sent at a time, so that the forge receives the states in order."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""What receivers get: a CloudEvent about a build, or a chat message. No I/O.
+"""The content of requests to receivers: a CloudEvent about a build, or a chat message. No I/O.
 
 Sources: https://github.com/cloudevents/spec (version 1.0, structured mode), https://www.standardwebhooks.com (the
 signature), https://docs.slack.dev/messaging/formatting-message-text, https://developers.mattermost.com (the format of
@@ -17,7 +17,7 @@ from services.notifications.domain.receiver import signing_key
 from services.notifications.outgoing.forges import CommitState
 
 CLOUD_EVENT_TYPE = "application/cloudevents+json"
-ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"}  # the last one: no mentions of all members
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"}  # a zero-width space after @ prevents mentions
 RESULTS = {
     CommitState.PENDING: "is queued",
     CommitState.RUNNING: "has started",
@@ -29,7 +29,7 @@ HASH_LENGTH = 8
 
 
 def compose_cloud_event(request: OutgoingRequested, build: BuildRow, initiator: str, url: str) -> bytes:
-    """Return the event as JSON. `url`: that of the server, without a trailing slash."""
+    """Return the event as JSON. `url`: URL of the server, without a trailing slash."""
     at = request.occurred_at
     return json.dumps(
         {
@@ -59,7 +59,10 @@ def compose_cloud_event(request: OutgoingRequested, build: BuildRow, initiator: 
 
 
 def sign(secret: str, event_id: str, timestamp: int, content: bytes) -> Mapping[str, str]:
-    """Return the headers with the id of the event, the time of the attempt in seconds, and the signature of all."""
+    """Return the headers with the id of the event, the time of the attempt in Unix seconds, and the signature.
+
+    The signature is of the id, the time and the content.
+    """
     signed = f"{event_id}.{timestamp}.".encode() + content
     digest = hmac.new(signing_key(secret), signed, hashlib.sha256).digest()
     return {
@@ -81,7 +84,7 @@ def compose_chat_message(request: OutgoingRequested, build: BuildRow, url: str) 
 
 
 def escape(text: str) -> str:
-    """Return the text on one line, without the characters that begin a link or a mention."""
+    """Return the text on one line. Characters that would begin a link or a mention are escaped."""
     return "".join(ENTITIES.get(character, character) for character in " ".join(text.split()))
 
 

@@ -25,7 +25,10 @@ OCCASIONS = {
 
 
 async def request_notifications(ctx: Context, recorded: RecordedEvent[BuildStarted | BuildFinished]) -> None:
-    """Request a notification for each active receiver of the project that has one of the events."""
+    """Request a notification for each active receiver of the project that is set to be notified of the event.
+
+    Ignore events that are older than MAX_EVENT_AGE.
+    """
     event = recorded.event
     if now() - recorded.at > MAX_EVENT_AGE:
         return

@@ -8,7 +8,7 @@ from libs.service.declaration import Context
 async def is_fix(ctx: Context, build_id: int, version: int) -> bool:
     """Return whether the result before that of the build, on the same branch, is a failure.
 
-    `version`: that of the build's stream with its result. A build that was deleted fixes nothing.
+    `version`: version of the build's stream after its result. Return False if the build was deleted.
     """
     query = GetPreviousResult(build_id=build_id, version=version)
     try:

@@ -12,7 +12,7 @@ from services.notifications.domain.receiver import validate_events, validate_sec
 from services.notifications.receivers.receiver_projection import ReceiverRow
 from services.notifications.receivers.receiver_queries import require_receiver
 
-MAX_RECEIVERS = 20  # per project; concurrent requests may exceed it
+MAX_RECEIVERS = 20  # receivers per project; concurrent requests may exceed the limit
 
 
 async def prepare_receiver(ctx: Context, command: CreateReceiver) -> AddReceiver:

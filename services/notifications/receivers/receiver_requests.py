@@ -1,4 +1,4 @@
-"""Sends a notification to its receiver, and requests one again."""
+"""The request that sends a notification to its receiver, and its repetition by a user."""
 
 from uuid import uuid5
 
@@ -21,13 +21,13 @@ from services.notifications.receivers.build_messages import (
 from services.notifications.receivers.build_occasions import EVENT_NAMESPACE
 from services.notifications.receivers.receiver_projection import ReceiverRow
 
-SERVER = "the receiver"  # in reasons of failures
+SERVER = "the receiver"  # name of the server in reasons of failures
 
 
 async def send_to_receiver(ctx: Context, request: OutgoingRequested) -> int:
     """Send a webhook or chat message, and return the response code. Raise DeliverySkipped or DeliveryFailed.
 
-    The receiver's settings are read now: a notification that is retried or repeated goes to the present URL.
+    The receiver's settings are read at each attempt, so that a retry or a repetition goes to the current URL.
     """
     receiver = await ctx.read_model(ReceiverRow).get(f"receiver-{request.receiver_id}")
     if receiver is None:
@@ -65,7 +65,10 @@ async def compose(ctx: Context, request: OutgoingRequested, receiver: ReceiverRo
 
 
 async def prepare_repetition(ctx: Context, command: RepeatOutgoing) -> AddOutgoingRequest:
-    """Return a new request with the fields of an ended one."""
+    """Return a new request with the fields of an ended one.
+
+    Raise RequestRejected if the project has no such request, or the request has not ended.
+    """
     row = await ctx.read_model(OutgoingRow).get(f"outgoing-{command.outgoing_request_id}")
     if row is None or row.project_id != command.project_id:
         raise RequestRejected("OUTGOING_REQUEST_NOT_FOUND")
