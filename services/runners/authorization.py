@@ -1,4 +1,4 @@
-"""Authorization rules of the service's messages. Only administrators may send a message without a rule.
+"""Authorization rules of the service's messages. Users without ROLE_ADMIN cannot send a message that has no rule.
 
 A runner of a project is managed by the project's maintainers, one of a company by the company's members, and one of the
 whole server by administrators.

@@ -37,7 +37,8 @@ TOKEN_PREFIX = "hr-"  # noqa: S105  not "glrt-": with that prefix `gitlab-runner
 async def prepare_registration(ctx: Context, command: RegisterRunner) -> AddRunner:
     """Authenticate a registration and find the owner of the runner.
 
-    Its UUID and token are derived from the command id, so that a repeated registration returns the same runner.
+    The UUID and the token of the runner are derived from the command id, so that a repeated registration returns the
+    same runner. Raise RequestRejected with REGISTRATION_TOKEN for an unknown token.
     """
     registration = await ctx.read_model(RegistrationRow).find_one(
         {"token_hash": hash_token(command.registration_token)}
@@ -69,7 +70,7 @@ async def finish_registration(
     """Record the first heartbeat of the runner, and return its token.
 
     If the registration token was withdrawn concurrently, the deletion of its scope may have missed the runner: delete
-    it and raise RequestRejected with REGISTRATION_TOKEN.
+    the runner and raise RequestRejected with REGISTRATION_TOKEN.
     """
     runner = result.row
     scope = "service" if runner.owner_id is None else f"{runner.owner_type.lower()}-{runner.owner_id}"
@@ -95,7 +96,8 @@ async def show_runner_token(
 async def authenticate_runner(heartbeats: HeartbeatWriter, ctx: Context, command: AuthenticateRunner) -> RunnerProfile:
     """Authenticate a call of a runner and record its heartbeat.
 
-    The row is read at each call, so that an edit or a deletion on another replica takes effect at once.
+    The row is read at each call, so that an edit or a deletion on another replica takes effect at once. Raise
+    RequestRejected with RUNNER_TOKEN for an unknown token.
     """
     row = await ctx.read_model(RunnerRow).find_one({"token_hash": hash_token(command.token)})
     if row is None:

@@ -32,7 +32,7 @@ class PendingHeartbeat(NamedTuple):
 
 
 class HeartbeatWriter:
-    """Collects the heartbeats of all runners and writes them together every few seconds.
+    """Collects the heartbeats that this replica receives and writes them together every few seconds.
 
     Heartbeats that are pending when the process exits are lost. That is acceptable, because the previous heartbeat of
     each of these runners was written a few seconds earlier.
@@ -47,7 +47,10 @@ class HeartbeatWriter:
     async def record(
         self, ctx: Context, runner_uuid: str, ip_address: str, info: RunnerInfo | None, *, immediately: bool
     ) -> None:
-        """Record a heartbeat. With `immediately` it is written before this returns."""
+        """Record a heartbeat, unless one of the runner was written a few seconds ago.
+
+        With `immediately`, it is recorded in any case, and written before this function returns.
+        """
         now, offline_timeout = ctx.clock.monotonic(), ctx.settings.runner_offline_seconds
         interval = min(MAX_WRITE_INTERVAL_SECONDS, offline_timeout / 4)
         age = now - self._written.get(runner_uuid, NEVER)  # seconds since the last written heartbeat of this runner

@@ -17,7 +17,7 @@ async def detect_offline(ctx: Context) -> None:
     """Set runners offline whose stored last contact is older than `runner_offline_seconds`.
 
     Not every heartbeat is written (see HeartbeatWriter): the stored contact may be older than the runner's last call,
-    by up to a third of that time.
+    by up to a third of that time. After an outage, no runner is set offline until its grace period has passed.
     """
     timeout = timedelta(seconds=ctx.settings.runner_offline_seconds)
     if ctx.clock.database_time() < await compute_grace_deadline(ctx, SCANS_COLLECTION, timeout):
@@ -31,6 +31,6 @@ async def detect_offline(ctx: Context) -> None:
 def offline_commands(
     online: Sequence[RunnerRow], last_contacts: Mapping[str, LastContact], now: datetime, timeout: timedelta
 ) -> Sequence[MarkRunnerOffline]:
-    """Return a command for each online runner whose last contact is older than the timeout."""
+    """Return a command for each online runner whose last contact is missing or older than the timeout."""
     present = {uuid for uuid, contact in last_contacts.items() if now - contact.seen_at <= timeout}
     return [MarkRunnerOffline(runner_uuid=row.uuid) for row in online if row.uuid not in present]

@@ -1,4 +1,4 @@
-"""Registration tokens: one per scope, stored encrypted because administrators can read them again."""
+"""Registration tokens: one per scope. They are stored encrypted, because users can read them again."""
 
 from uuid import uuid4
 
