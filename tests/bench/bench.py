@@ -88,7 +88,7 @@ async def measure_dispatch(bench: Bench, project_id: int) -> None:
 
 
 async def measure_dispatch_phases(bench: Bench) -> None:
-    """Measure the times between the recorded events of the dispatched builds."""
+    """Record the median times between BuildQueued, BuildPlanned, JobQueued and JobAssigned of all builds so far."""
     client: AsyncMongoClient[Any] = AsyncMongoClient(bench.stack.mongodb_url)
     commits = client.get_database("headrace_builds", codec_options=CODEC_OPTIONS)["commits"]
     at: dict[int, dict[str, float]] = {}

@@ -18,12 +18,12 @@ class LoopResult:
 
 
 def percentile(seconds: list[float], share: float) -> float:
-    """Return the percentile in milliseconds. `share`: 0 to 1."""
+    """Return the percentile, in milliseconds, of durations in seconds. `share`: 0 to 1, such as 0.99."""
     return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)] * 1000
 
 
 async def closed_loop(callers: list[Callable[[], Awaitable[None]]], seconds: float, warm_up: float = 0.5) -> LoopResult:
-    """Let every caller repeat its call without a pause. After the warm-up, measure the calls for `seconds` seconds."""
+    """Let every caller repeat its call without a pause. Measure the calls of `seconds` seconds, after the warm-up."""
     taken: list[float] = []
     begin = time.perf_counter() + warm_up
     end = begin + seconds

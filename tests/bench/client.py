@@ -1,4 +1,4 @@
-"""A minimal HTTP/1.1 client with one persistent connection. It uses little CPU time, which would distort results."""
+"""A minimal HTTP/1.1 client with one persistent connection. It needs little of the CPU time that is measured."""
 
 import asyncio
 import json

@@ -77,7 +77,7 @@ async def kill_all_servers(_: RunningStack, killer: ProcessKiller) -> None:
 
 
 async def step_down(stack: RunningStack, _: ProcessKiller) -> None:
-    """Let another member become primary, as for maintenance."""
+    """Make MongoDB's primary step down, as an operator does for maintenance. Another member is elected."""
     client: AsyncMongoClient[Document]
     async with AsyncMongoClient(stack.mongodb_url) as client:
         await eventually(lambda: _request_step_down(client), within=30)
@@ -87,7 +87,7 @@ async def _request_step_down(client: AsyncMongoClient[Document]) -> bool:
     try:
         await client.admin.command("replSetStepDown", 10)
     except PyMongoError:
-        return False  # no member is up to date enough
+        return False  # for example, no secondary is up to date enough
     return True
 
 
@@ -106,7 +106,10 @@ MAJORITY_FAULTS: Mapping[str, Fault] = {
 
 
 def in_turn(stack: RunningStack, faults: Sequence[Fault], pause: float = 2.0) -> Disturbance:
-    """Return a disturbance by these faults, each after a pause in seconds, and once all processes are ready again."""
+    """Return a disturbance that applies these faults one after the other.
+
+    Before each fault, it waits until all processes are ready, and then for `pause` seconds.
+    """
 
     async def disturb(killer: ProcessKiller) -> None:
         for fault in faults:

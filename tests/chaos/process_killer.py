@@ -25,7 +25,7 @@ RESTART_TIMEOUT = 60.0  # maximum seconds until the supervisor has restarted a p
 class Kill:
     kinds: tuple[str, ...]
     killed_at: float
-    ready_at: float | None  # when all killed processes were ready again; None: the wait ended before
+    ready_at: float | None  # when all killed processes were ready again; None: not within RESTART_TIMEOUT
 
 
 def has_exited(pid: int) -> bool:
@@ -47,7 +47,7 @@ def random_pairs(seed: int) -> Iterator[Sequence[str]]:
 
 
 class ProcessKiller:
-    """Kills, suspends and stops processes of one stack, and records each kill."""
+    """Kills, suspends and stops processes of one stack. Records kills and suspensions in `kills`."""
 
     def __init__(self, stack: RunningStack, seed: int, pauses: tuple[float, float] = (0, 0)) -> None:
         self._stack = stack

@@ -1,6 +1,7 @@
-"""The mail server of all end-to-end tests. Each folder has a stack of its own, which stops after the folder's tests.
+"""The mail server of all end-to-end tests.
 
-The tests in shared_stack leave their stack as they found it.
+The tests of each folder share a stack, which stops after the last of them; those in own_stack start stacks of their
+own. A test in shared_stack must leave the stack usable for the next test.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""`python -m tests.nightly.coverage_summary`: prints the branch coverage of each package from `.coverage/data`."""
+"""`python -m tests.nightly.coverage_summary`: prints the coverage of statements and branches by package.
+
+It reads `.coverage/data`.
+"""
 
 import json
 from collections import defaultdict

@@ -33,7 +33,7 @@ from tests.support.infrastructure.servers import running_servers
 SECONDS = 1 / 86_400  # one second in days; the settings are not validated here, so fractions are possible
 FAST_RETENTION = RetentionSettings().model_copy(update={"deleted_days": 10 * SECONDS, "event_days": 10 * SECONDS})
 SAMPLES = 20
-MAX_GROWTH = 1.25  # permitted growth in the second half, relative to the first one
+MAX_GROWTH = 1.25  # permitted growth from the second to the last quarter of the run
 DOCUMENT_SLACK = 1000  # documents whose removal is pending
 BYTES_SLACK = 16 * 2**20
 TOMBSTONE_BYTES = 1024  # with the index entries
@@ -137,7 +137,8 @@ def _count_documents(collection: str, sample: Sample) -> int:
 
 
 async def run(options: argparse.Namespace) -> int:
-    logging.disable(logging.WARNING)  # because the runners service, which records heartbeats, does not run
+    # hides warnings about heartbeats: the runners service, which records them, does not run
+    logging.disable(logging.WARNING)
     print(HEADER, flush=True)  # noqa: T201
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

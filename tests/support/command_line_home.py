@@ -1,4 +1,4 @@
-"""The command line of a user with a home of its own."""
+"""The command line of a user whose settings are in a folder of the test."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from infra.cli import app
 
 @dataclass(frozen=True)
 class Home:
-    """The home of a user of the command line, who uses no other settings of this machine."""
+    """Runs `headrace` with the settings folder that `environ` names, instead of that of this machine's user."""
 
     environ: dict[str, str]
 

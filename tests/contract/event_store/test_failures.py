@@ -33,7 +33,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def collected_sockets() -> Iterator[None]:
-    """The MongoDB driver leaves sockets open when the server dies during a connect. Collect them within the test."""
+    """Collect garbage after the test: the MongoDB driver leaves sockets open when the server dies during a connect."""
     yield
     gc.collect()
 

@@ -20,7 +20,7 @@ from tests.support.memory_key_vault import MemoryKeyVault
 
 LATER = RECORDED_AT + timedelta(hours=1)
 with_snapshots = replace(counters, restore_state=lambda row: Counter(True, row.closed, row.label, row.value))
-# a state that only a snapshot gives
+# the label "from the row" shows that a state comes from a snapshot
 marked = replace(counters, restore_state=lambda row: Counter(True, row.closed, "from the row", row.value))
 
 
@@ -62,7 +62,10 @@ async def test_a_stream_without_a_row_is_replayed(store: EventStore) -> None:
 
 
 class LaggingStore(MemoryEventStore):
-    """A store to which other processes append between two reads."""
+    """A store with a given snapshot.
+
+    A snapshot that lags behind the log looks as if another process had appended since.
+    """
 
     snapshot: Snapshot | None = None
 

@@ -21,8 +21,8 @@ EMAIL = f"{uuid4().hex}@example.org"
 
 @dataclass(frozen=True)
 class TracedBuild:
-    spans: Sequence[ReceivedSpan]  # exported before the end of the stack's first build
-    scraped: str  # the metrics of all processes at that time
+    spans: Sequence[ReceivedSpan]  # received until the telemetry of the stack's first build was complete
+    scraped: str  # the metrics of all processes after that build
 
     @property
     def launch_spans(self) -> list[ReceivedSpan]:

@@ -17,7 +17,7 @@ from tests.support.stacks.running_stack import RunningStack
 if TYPE_CHECKING:  # imported late: the import takes seconds, and every pytest worker imports this module
     from schemathesis import Case
 
-THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # per operation, in nightly runs; 0: short form
+THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # requests per operation, in nightly runs; 0: short form
 EXAMPLES = THOROUGH or 5
 DOCUMENT = json.loads(files("contracts").joinpath("openapi.json").read_text("utf-8"))
 OPERATIONS = [

@@ -31,7 +31,10 @@ async def sandbox_image(engine: DockerClient) -> str:
 
 @pytest.fixture
 async def machine_address() -> AsyncIterator[str]:
-    """A server on all addresses of this machine, as host:port of an address in a private network."""
+    """Run a server on all addresses of this machine.
+
+    Yield a private address with its port, or skip the test without one.
+    """
     server = await asyncio.start_server(lambda _, writer: writer.close(), "0.0.0.0", 0)  # noqa: S104
     async with server:
         addresses = subprocess.check_output(["hostname", "-I"], text=True).split()  # noqa: ASYNC221

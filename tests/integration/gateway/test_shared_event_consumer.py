@@ -33,7 +33,7 @@ async def count_consumers(stage: GatewayStage, stream: str) -> int:
 
 
 async def count_waiting(stage: GatewayStage) -> list[int]:
-    """Return how many requests for events each consumer of builds holds."""
+    """Return the number of waiting pull requests of each consumer of the stream `builds`, in ascending order."""
     return sorted(info.num_waiting or 0 for info in await stage.client.jetstream().consumers_info("builds"))
 
 

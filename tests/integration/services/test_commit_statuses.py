@@ -69,7 +69,7 @@ class Builds:
 
     bus: Client
     forge: Forge
-    token: str = TOKEN  # empty: the project has no such secret
+    token: str = TOKEN  # the secret that the forge's settings name; empty: the project has no such secret
     status: BuildStatus = BuildStatus.QUEUED
     versions: "count[int]" = field(default_factory=lambda: count(1))
 

@@ -88,7 +88,7 @@ LISTS = [
 
 
 def row_fields(number: int) -> Payload:
-    """Return values for the fields that rows of any category have."""
+    """Return values by field name. A row gets those of the fields that it has."""
     name = f"name-{number % 10}"
     return {
         "id": number,

@@ -74,7 +74,10 @@ class Rules:
         await self.bus.jetstream().publish(*message, headers=to_headers(service, recorded))
 
     async def mails_about(self, build: BuildFinished) -> set[tuple[int | None, str]]:
-        """Publish the build, and return who was to get a mail with which kind."""
+        """Publish the end of a build, and wait until it is handled.
+
+        Return the user id and kind of each mail requested for it.
+        """
         known = {row.id for row in await self.running.list_notifications()}
         await self.publish(build, "builds", "build-17")
         await eventually(

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
-with warnings.catch_warnings(record=True):  # its library warns of its own modules
+with warnings.catch_warnings(record=True):  # importing the provider's dependencies causes deprecation warnings
     from oidc_provider_mock import run_server_in_thread
 
 

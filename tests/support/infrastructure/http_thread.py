@@ -15,7 +15,7 @@ class QuietHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve_in_thread(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Yield the server's URL."""
+    """Serve requests with this handler on a free port. Yield the server's URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -30,7 +30,7 @@ def memory_folder(otherwise: Path) -> Iterator[Path]:
 
 
 def remove_abandoned_folders() -> None:
-    """Remove the folders of processes that were killed, so that leftovers never outlive the next run."""
+    """Remove the folders that killed processes have left behind."""
     for folder in SHARED_MEMORY.glob(f"{PREFIX}*"):
         if not psutil.pid_exists(int(folder.name.removeprefix(PREFIX).partition("-")[0])):
             shutil.rmtree(folder, ignore_errors=True)

@@ -86,7 +86,10 @@ def output_of(process: psutil.Process) -> str:
 
 
 def read_environment(process: dict[str, Any]) -> Iterable[str]:
-    """Return the environment of a process; ask the fake ones for theirs."""
+    """Return the environment of a process.
+
+    The entries are `NAME=value`, or only values for a fake process, which sends its environment over HTTP.
+    """
     if process["health"].endswith("/readyz"):
         return list(httpx.get(process["health"]).json().values())
     return environ_of(psutil.Process(process["pid"]))

@@ -33,7 +33,7 @@ from tests.support.model_tests.json_event_store import JsonEventStore, through_j
 ACCEPTED, IGNORED = "accepted", "ignored"  # verdicts on a command; the third one is the code of the rejection
 CLOCK_OFFSETS = (timedelta(), timedelta(seconds=-30))  # one replica for each; their clocks differ
 START = datetime(2030, 5, 1, tzinfo=UTC)
-EXAMPLES_SHARE = 5  # a machine runs one sequence of commands for so many examples of the profile
+EXAMPLES_SHARE = 5  # examples of the profile per sequence of commands, because a sequence takes longer than an example
 MAX_RULES = 25  # of one sequence; a rule sends up to five commands
 
 
@@ -43,7 +43,7 @@ def seldom(rare: st.SearchStrategy[Any], usual: st.SearchStrategy[Any]) -> st.Se
 
 
 class Model(Protocol):
-    """The rules in a simple form. A model is immutable."""
+    """The expected behavior of the deciders, in a simple form. A model is immutable."""
 
     def send(self, command: Any) -> tuple[Self, str]:
         """Return the model after a command, and the verdict: ACCEPTED, IGNORED or the code of the rejection."""
@@ -84,7 +84,7 @@ class Answer:
 
 @dataclass
 class Followed:
-    """A stream, followed event by event."""
+    """The state, the row and all events of a stream, according to the commits seen so far."""
 
     state: Any
     row: Any
@@ -92,7 +92,10 @@ class Followed:
 
 
 class DeciderMachine(RuleBasedStateMachine, Generic[M]):
-    """Subclasses declare their categories, the strategy of commands and a model, and add invariants."""
+    """A test that compares deciders with a model.
+
+    Subclasses declare categories, commands and model, and add invariants.
+    """
 
     categories: ClassVar[tuple[AnyCategory, ...]]
     commands: ClassVar[st.SearchStrategy[Any]]  # may depend on the model, which is `st.runner()`'s `model`

@@ -21,7 +21,7 @@ class FuzzingTarget:
 
     def _choose_value(self, name: str, value: Any) -> Any:
         if name == "user_id" and str(value).isdigit() and int(value) <= self.known_values["user_id"]:
-            return self.known_values[name]  # never an administrator: requests must not change these
+            return self.known_values[name]  # replaces ids of administrators, whom requests must not change
         meant = self.known_values.get(name, value)
         return meant if type(meant) is type(value) and len(str(value)) % 2 else value
 

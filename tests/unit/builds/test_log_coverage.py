@@ -1,4 +1,4 @@
-"""The coverage of a job is the number in the last match in its log."""
+"""The coverage of a job is the number in the last match of its pattern in the log."""
 
 import pytest
 

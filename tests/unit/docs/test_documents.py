@@ -59,7 +59,10 @@ def document() -> Payload:
 
 @pytest.fixture(scope="module")
 def registry(document: Payload) -> Registry:
-    """Return the document as a target of references. In a schema, each validator would compile all of it."""
+    """Return a registry with the document, so that schemas can refer to it.
+
+    A schema that contained the document would make each validator compile all of it.
+    """
     return Registry([(DOCUMENT_URI, document)])
 
 

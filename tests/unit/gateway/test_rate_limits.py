@@ -1,4 +1,4 @@
-"""Rate limits of a gateway process."""
+"""Rate limits of a gateway process: clients that share a limit, limited memory, and disabled limits."""
 
 import pytest
 

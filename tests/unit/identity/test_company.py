@@ -1,4 +1,4 @@
-"""The company decider."""
+"""Commands to a company: validation, recorded events, and the reservation of its alias."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Personal API tokens in the user decider."""
+"""Personal API tokens in the commands to a user: validation, limits and revocation."""
 
 from datetime import UTC, date, datetime
 from functools import reduce

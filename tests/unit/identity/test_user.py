@@ -1,4 +1,4 @@
-"""The user decider."""
+"""Commands to a user: validation, recorded events, reserved names, and changes that revoke access."""
 
 from functools import reduce
 

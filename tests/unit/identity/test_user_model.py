@@ -177,7 +177,7 @@ class UsersModel:
 
 ids, names, emails = st.sampled_from(USER_IDS), st.sampled_from(NAMES), st.sampled_from(EMAILS)
 some_roles = st.sampled_from(((), (ADMIN,), (DEVELOPER, ADMIN), ("ROLE_KING",)))
-new_ids = st.runner().map(lambda machine: next(machine.new_ids))  # of a sequence, as in the service
+new_ids = st.runner().map(lambda machine: next(machine.new_ids))  # ids come from a sequence, as in the service
 token_ids = st.runner().flatmap(lambda machine: st.sampled_from((0, *machine.model.token_ids)))
 key_uuids = st.runner().flatmap(lambda machine: st.sampled_from(("", *machine.model.key_uuids)))
 

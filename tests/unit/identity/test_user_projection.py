@@ -1,4 +1,4 @@
-"""The read model of users."""
+"""The row and the views of a user, and the projects of a user as a member."""
 
 from datetime import UTC, datetime
 from functools import reduce

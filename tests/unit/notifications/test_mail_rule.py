@@ -1,4 +1,4 @@
-"""The decider of mail rules."""
+"""Commands to a mail rule: changes, repetitions and deletion."""
 
 from contracts.notifications import MailBuilds, MailEvents, MailRuleChanged, MailRuleDeleted
 from services.notifications.domain.internal_commands import DeleteMailRule, SetMailRule

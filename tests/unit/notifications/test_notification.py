@@ -1,4 +1,4 @@
-"""The notification decider."""
+"""Commands to a notification: the request, its attempts, and its end as sent, abandoned or skipped."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The read model of notifications."""
+"""The row of a notification: its state, attempts and reason, without the e-mail address."""
 
 from datetime import UTC, datetime
 from functools import reduce

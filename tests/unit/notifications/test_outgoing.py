@@ -1,4 +1,4 @@
-"""The decider of outgoing requests."""
+"""Commands to an outgoing request: repetitions, failed attempts, and its end."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The deciders of credentials and executors."""
+"""Commands to credentials and executors: required fields and recorded events."""
 
 from contracts.projects import (
     CredentialCreated,

@@ -1,4 +1,4 @@
-"""The project decider."""
+"""Commands to a project: validation, recorded events, and repository credentials that stay hidden."""
 
 import pytest
 

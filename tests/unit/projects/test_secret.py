@@ -1,4 +1,4 @@
-"""The secret decider."""
+"""Commands to a secret: validation, the projects that may use it, and deletion."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The runner and registration deciders."""
+"""Commands to runners and registration tokens: validation, recorded events and repetitions."""
 
 import pytest
 

@@ -38,7 +38,7 @@ TIMEOUTS = (None, 0, 60, -1, 10**9 + 1)
 
 @dataclass(frozen=True)
 class RunnerModel:
-    """A runner as its administrator sees it."""
+    """The expected state of a runner."""
 
     name: str = ""
     tags: tuple[str, ...] = ()

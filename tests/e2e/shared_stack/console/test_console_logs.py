@@ -14,7 +14,10 @@ FAILED_TEXT = "<b>FAILED</b> test_cart"
 
 
 def get_failed_job(stack: RunningStack, build: int) -> JsonObject:
-    """Wait for the first attempt of the job that fails. A test of builds may have canceled the build since."""
+    """Wait until the first attempt of the failing job has ended, and return the job.
+
+    Its build may have been canceled since.
+    """
 
     def find_job() -> JsonObject | None:
         jobs = stack.admin.get(f"/developer/builds/{build}/overview").raise_for_status().json()["jobs"]
@@ -119,13 +122,15 @@ async def test_a_lost_connection_is_shown_and_heals(console: Console, stack: Run
         live = page.locator(".live-dot")
         await expect(live).to_have_text("Live")
         await page.context.set_offline(True)
-        for number in range(GATEWAYS):  # either page may hold the connection, which going offline does not close
+        # either gateway may serve the page's connection, which set_offline does not close
+        for number in range(GATEWAYS):
             stack.stop_process(f"gateway-{number}")
         await expect(live).to_have_text(re.compile("Offline"))
         stack.wait_until_ready()
         await page.context.set_offline(False)
         await expect(live).to_have_text("Live")
-        console.problems[:] = [problem for problem in console.problems if "ERR_" not in problem]  # lost requests
+        # drop the expected errors of lost requests
+        console.problems[:] = [problem for problem in console.problems if "ERR_" not in problem]
 
 
 async def test_a_build_is_shown_as_it_was(console: Console, pipeline_build: int) -> None:

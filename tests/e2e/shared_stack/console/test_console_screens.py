@@ -44,7 +44,7 @@ FOLLOW_LINK = """path => new Promise(rendered => {
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    """Return the script of axe-core, which `make test` has installed."""
+    """Return the script of axe-core. Installs axe-core if it is missing; skips the tests without Node.js."""
     if not AXE.is_file():
         try:
             install_packages(require_node(), for_checks=True)

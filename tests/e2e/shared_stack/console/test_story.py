@@ -32,7 +32,7 @@ PASSWORD = "correct horse battery"
 
 @dataclass(frozen=True)
 class Author:
-    """A user with a clone of the repository acme/shop, which a forge serves and reports pushes of."""
+    """A user with a clone of the repository acme/shop, and the forge that receives the statuses of its commits."""
 
     name: str
     home: Home
@@ -45,11 +45,11 @@ class Author:
         return f"{self.name}@example.org"
 
     def last_status(self) -> tuple[str, str] | None:
-        """Return the commit and the state of the last status that the forge has received."""
+        """Return the commit and the state of the last status that the forge has received, or None."""
         return next(((status["sha"], status["state"]) for status in reversed(self.forge.statuses)), None)
 
     def push(self, project: int, key: str, report: str) -> str:
-        """Push a commit with a report of the tests, of which the forge tells the stack. Return the commit."""
+        """Push a commit with a test report, and deliver the forge's webhook of the push. Return the commit."""
         sha = commit_files(self.clone, {".gitlab-ci.yml": PIPELINE, "junit.xml": report})
         run_git(self.clone, "push", "--quiet", "origin", "main")
         body = github_push_body(sha, login=self.name)

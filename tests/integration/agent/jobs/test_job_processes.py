@@ -35,7 +35,7 @@ async def test_background_processes_that_hold_the_output_pipe_do_not_block_the_j
     assert final["state"] == "success"
 
 
-DETACHED_PROCESSES = (  # each clears its environment; those that can also ignore SIGTERM
+DETACHED_PROCESSES = (  # both clear their environment, and the first ignores SIGTERM; the last line waits for them
     "env -i setsid sh -c 'trap \"\" TERM; sleep 7011; sleep 7011' &",
     "(setsid sh -c 'env -i setsid sleep 7011 & exit' &)",
     "until [ $(pgrep -fc 'sleep 701[1]') -ge 3 ]; do sleep 0.05; done",

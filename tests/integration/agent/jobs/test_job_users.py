@@ -63,7 +63,7 @@ def separated(gitlab: FakeGitLabServer, machine: Path) -> Config:
 
 def attacks(machine: Path) -> dict[str, str]:
     agent, builds = os.getpid(), machine / "builds"
-    # PIDs of processes of other users, whose files below /proc an attacker of the same user could read
+    # the processes of the other job, whose files below /proc can be read by its own user
     others = f"$(find /proc -maxdepth 1 -name '[0-9]*' -uid {FIRST_UID + 1})"
     return {
         "the file with the token": f"cat {machine}/agent.json",

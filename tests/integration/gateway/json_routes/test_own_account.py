@@ -1,4 +1,4 @@
-"""A user's own password and e-mail address can be changed with the current password, never with a personal token."""
+"""A user's own password and e-mail address, changed with the current password, and the list of e-mails."""
 
 import pytest
 

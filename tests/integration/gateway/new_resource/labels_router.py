@@ -1,4 +1,4 @@
-"""The routes of labels."""
+"""The routes of the sample resource `labels`."""
 
 from typing import Annotated
 

@@ -34,7 +34,7 @@ LabelCommand = AddLabel | RenameLabel | DeleteLabel
 
 
 def decide(name: str, command: LabelCommand) -> list[LabelEvent]:
-    """`name`: the label's name; empty if the label does not exist."""
+    """Return the events of a command. `name`: the label's name; empty if the label does not exist."""
     id_ = command.label_id
     match command:
         case AddLabel():

@@ -124,7 +124,7 @@ async def create_project(
 
 
 async def deliver_webhook(system: BuildSystem, project: Body) -> str:
-    """Return the id of a delivery that starts no build, because its sender is unknown."""
+    """Deliver a push whose sender is unknown, so that it starts no build. Return the delivery's id."""
     path = f"/api/guest/webhooks/build/{project['id']}"
     headers = gitlab_headers(project["signature_key"])
     response = await system.http.post(path, content=gitlab_push_body("1" * 40, username="stranger"), headers=headers)
@@ -133,7 +133,10 @@ async def deliver_webhook(system: BuildSystem, project: Body) -> str:
 
 
 async def with_queued_builds(system: BuildSystem, project: Project) -> Project:
-    """Return the project with a queued build for each route that kills builds, and with one more."""
+    """Queue a build for each route that kills builds, and one more.
+
+    Return the project with their executor ids by route.
+    """
     ids = dict(project.ids)
     for route in (
         "DELETE /developer/builds/kill/executed/{executor_id}",

@@ -101,7 +101,10 @@ async def test_counts_and_pages_leave_out_private_projects(stage: Stage) -> None
 
 
 async def read_event_projects(stage: Stage, user: str, last_build: int) -> tuple[set[int], set[str]]:
-    """Return the projects of all build events up to the launch of a build, and the runners that were registered."""
+    """Read the user's event stream up to the build `last_build` and all runners of the internal project.
+
+    Return the ids of the projects and the UUIDs of the registered runners that the events name.
+    """
     projects, runners, builds = set[int](), set[str](), set[int]()
     headers = {**stage.users[user], "Last-Event-ID": "b0-r0"}
     async with asyncio.timeout(30), stage.system.http.stream("GET", "/api/events", headers=headers) as response:

@@ -113,7 +113,7 @@ class SkewedSystem:
 
     @asynccontextmanager
     async def running(self, *, leading: bool) -> AsyncIterator[None]:
-        """Run both processes. `leading`: the one with the skewed clock leads."""
+        """Run both processes. `leading`: whether the process with the skewed clock leads."""
         skews = {SKEWED: self.skew, CORRECT: 0.0}
         first, second = (SKEWED, CORRECT) if leading else (CORRECT, SKEWED)
         with self.run_process(first, skews[first]):

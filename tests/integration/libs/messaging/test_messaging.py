@@ -76,7 +76,7 @@ async def test_actor_and_command_id_are_sent_with_a_command(caller: MessageClien
 
 
 async def test_a_request_to_a_stopped_service_fails_at_once(caller: MessageClient) -> None:
-    async with asyncio.timeout(10):  # half of the request timeout
+    async with asyncio.timeout(10):  # half of the timeout of 20 s that get_rejection uses
         refused = await get_rejection(caller)
     assert refused.code == "SERVICE_UNAVAILABLE"
 

@@ -44,7 +44,10 @@ async def publish_until(log: EventLog, sequence: int) -> None:
 async def trim(
     log: EventLog, limits: StreamLimits = ONE_HOUR, *, at: datetime | None = None, subscriptions: tuple[str, ...] = ()
 ) -> tuple[int, int]:
-    """Trim what is older than an hour at `at`, by default all. Return the first and the last event of the stream."""
+    """Trim the stream as of `at`, by default a time at which all events are old.
+
+    Return its first and last sequence number.
+    """
     at = at or datetime.now(UTC) + 2 * MIN_AGE
     await trim_stream(log.bus, log.database, log.service, subscriptions, limits, at, public=False)
     state = (await log.bus.jetstream().stream_info(log.service)).state

@@ -23,7 +23,7 @@ async def test_only_versions_that_no_supported_release_reads_are_removed(counter
     rows = {f"counter_v{version}": {"label": "a"} for version in VERSIONS}
     await database["streams"].insert_one({"_id": "counter-1", "version": 1, **rows})
     for version in VERSIONS:
-        if version > 1:  # the fixture has created those of version 1
+        if version > 1:  # the fixture has created the index of version 1
             await database["streams"].create_index(f"counter_v{version}.label")
         await database[f"view_totals_v{version}"].insert_one({"_id": "a"})
         await database[CHECKPOINTS].insert_one({"_id": f"view_totals_v{version}"})

@@ -143,7 +143,8 @@ async def test_a_process_killed_in_a_transaction_delays_other_appends_without_fa
     assert await other.stdout.readline() == b"locked\n"
     other.kill()
     await other.wait()
-    await store.append(make_commit("counter-1", 1))  # fails after TRANSACTION_TIMEOUT_SECONDS
+    # waits for the transaction of the killed process; would fail after TRANSACTION_TIMEOUT_SECONDS
+    await store.append(make_commit("counter-1", 1))
 
 
 async def test_appending_to_a_locked_stream_fails_as_unavailable(

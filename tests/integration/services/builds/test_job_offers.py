@@ -59,7 +59,7 @@ def has_ended(requests: Sequence[asyncio.Task[httpx.Response]], count: int) -> b
 
 
 def woken_by(claims: list[ClaimJob]) -> list[ClaimJob]:
-    """Return the claims of requests that were woken for a job. A request without a job claims any one at its start."""
+    """Return the claims that name a job: an offer woke their request. The first claim of a request names none."""
     return [claim for claim in claims if claim.job_id is not None]
 
 

@@ -46,7 +46,7 @@ async def stage(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
     folder = tmp_path_factory.mktemp("site")
     repository = create_sample_repository(folder / "repository", {"build": "make", "@b": "make"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recent_ends, "READABLE_SECONDS", 0.5)  # how long a finished build is kept
+        patch.setattr(recent_ends, "READABLE_SECONDS", 0.5)  # how long the live log of a finished build is readable
         async with build_stage(servers, folder, repository) as running:
             yield running
 
@@ -143,7 +143,7 @@ async def test_deleting_a_project_deletes_all_its_builds(stage: BuildStage, conc
 
 
 async def enforce(stage: BuildStage, **limits: int) -> None:
-    """Run the periodic task once, with these age limits."""
+    """Run the periodic task that removes old data once, with these limits."""
     settings = stage.stage.settings.model_copy(update={"retention": RetentionSettings(**limits)})
     vault = create_vault(stage.database, settings)
     async with stage.stage.connected() as bus:
@@ -174,7 +174,7 @@ async def test_logs_older_than_the_limit_are_replaced_by_a_notice(stage: BuildSt
     project = await stage.create_project()
     old, recent = [await stage.run_build(project, b"some output\n") for _ in range(2)]
     await make_older(stage, old, days=11)
-    for _ in range(2):  # repeating it changes nothing
+    for _ in range(2):  # a second run changes nothing
         await stage.database[data_removal.LOG_PROGRESS].delete_many({})
         await enforce(stage, log_days=10)
     texts = [await read_first_section(stage, build_id) for build_id in (old, recent)]

@@ -59,7 +59,11 @@ def home_address() -> str:
 
 
 def about(seconds: int) -> Any:
-    """Equal a wait that began up to LATENESS_SECONDS ago, or is a second longer because of another replica's clock."""
+    """Return an approximation of a wait in seconds.
+
+    It equals a wait of `seconds` that began up to LATENESS_SECONDS ago, and one that is a second longer, because the
+    clock of another replica may differ.
+    """
     return pytest.approx(seconds + 1 - LATENESS_SECONDS / 2, abs=LATENESS_SECONDS / 2)
 
 

@@ -69,7 +69,7 @@ async def test_new_keys_are_requested_for_an_unknown_one_but_not_often() -> None
     with running_openid_provider(port) as running:
         await fetch_claims(running, client)
         old = await client.get_keys(settings, await client.get_metadata(settings))
-    with running_openid_provider(port) as running:  # with another key
+    with running_openid_provider(port) as running:  # a restarted provider has another key
         with pytest.raises(UnknownSigningKey):
             await fetch_claims(running, client)
         metadata = await client.get_metadata(settings)

@@ -1,4 +1,4 @@
-"""Variables of a launch reach all jobs of the build, also when they run again, and are shown. Who may set them."""
+"""Variables of a launch: the jobs that get them, where they are shown, and who may set them."""
 
 from typing import Any
 
@@ -26,7 +26,11 @@ async def launch(
 async def error_of(
     system: BuildSystem, project: Body, variables: Any, ref: str | None = None, user: Headers | None = None
 ) -> str:
-    """Return the code of the rejection. An accepted build is killed, so that no runner of another test gets its job."""
+    """Launch a build. Return the code of the rejection.
+
+    If the launch is accepted, kill the build, so that no runner of another test gets its job, and return an empty
+    string.
+    """
     answer = (await launch(system, project, variables, ref, user)).json()
     if executor_id := answer.get("executor_id"):
         path = f"/api/developer/builds/kill/queued/{executor_id}"

@@ -10,7 +10,7 @@ from tests.support.waiting import eventually
 
 
 async def set_due_time(system: BuildSystem, schedule_id: int, due_at: datetime) -> None:
-    """Set the due time of a schedule. With an earlier one, the timer is as if its latest run had not been recorded."""
+    """Set the due time of a schedule. An earlier time gives the timer as it was before the latest run was recorded."""
     async with create_mongo_client(system.settings, "test") as client:
         timers = get_database(client, system.settings, "projects")[TIMERS_COLLECTION]
 

@@ -114,7 +114,8 @@ async def test_a_job_that_a_user_retries_keeps_its_attempts(system: BuildSystem)
         (shown,) = (await get_overview(system, build_id))["jobs"]
         return [(attempt["number"], attempt["status"]) for attempt in shown["attempts"]]
 
-    await eventually(attempts, lambda found: found == [(1, "FAILED"), (2, "QUEUED")])  # queued after the reply
+    # the retry is queued after the reply
+    await eventually(attempts, lambda found: found == [(1, "FAILED"), (2, "QUEUED")])
     await system.http.delete(
         f"/api/developer/builds/kill/queued/{(await get_overview(system, build_id))['executor_id']}",
         headers=system.admin,

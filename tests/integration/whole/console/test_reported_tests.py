@@ -45,7 +45,7 @@ async def get_tests(system: BuildSystem, build_id: int, query: str = "") -> Body
 
 
 async def run_job(system: BuildSystem, runner: FakeRunner, report: str, state: str) -> Body:
-    """Run the next job. It ends when its report has been read."""
+    """Run the next job, which uploads a report. Finish it after the service has read the report."""
     job = await runner.wait_for_job()
     await upload_report(system, job, report)
     await eventually(lambda: count_documents(system, "test_reports", {"job_id": job["id"]}))

@@ -73,7 +73,7 @@ class BuildModel:
     statuses: Mapping[int, JobStatus] = field(default_factory=dict)
     rerun: tuple[int, ...] = ()
     round: int = 0
-    job_rounds: Mapping[int, int] = field(default_factory=dict)  # of jobs that were queued
+    job_rounds: Mapping[int, int] = field(default_factory=dict)  # round of each job that was queued, by job id
     priority: int = 0
     result: BuildStatus | None = None
 
@@ -273,7 +273,7 @@ class BuildMachine(DeciderMachine[BuildModel]):
 
     @invariant()
     def a_finished_build_never_moves(self) -> None:
-        """Only a user moves it: by resuming or by deleting it."""
+        """After its end, a build is only resumed or deleted."""
         is_finished = False
         for event in self.events_of("build-17"):
             assert not is_finished or isinstance(event, BuildResumed | BuildDeleted)

@@ -83,7 +83,7 @@ def jobs_of(build_id: int) -> tuple[PlannedJob, ...]:
 
 @dataclass(frozen=True)
 class Reaction:
-    """A command that follows from an event. None: the planner reads the build and then sends a command."""
+    """A command that follows from an event. Without a command, the planner reads the build and then sends one."""
 
     cause: AnyEvent
     command: AnyCommand | None
@@ -268,7 +268,7 @@ class ReactionMachine(RuleBasedStateMachine):
             self.pending.append(Reaction(reaction.cause, command))
 
     def planned(self, recorded: AnyEvent) -> AnyCommand | None:
-        """Return the command that the planner sends after it has read the build."""
+        """Return the command that the planner sends after it has read the build, or None."""
         build_id = recorded.event.build_id
         row = self.store.rows[f"build-{build_id}"]
         assert isinstance(row, BuildRow)

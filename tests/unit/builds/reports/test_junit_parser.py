@@ -133,7 +133,7 @@ def test_tests_before_a_broken_part_are_counted() -> None:
         (gzip.compress(PYTEST.encode())[:-20], "The report is incomplete."),
         (gzip.compress(b"<testsuite/>")[:-8] + bytes(8), "The report is not a valid gzip file."),
     ],
-    ids=["no gzip", "truncated", "wrong checksum"],  # gzip data contains the time
+    ids=["no gzip", "truncated", "wrong checksum"],  # explicit ids, because gzip data contains the time
 )
 def test_a_broken_gzip_file_is_a_warning(content: bytes, warning: str) -> None:
     assert read(content, "gzip").warnings == [warning]

@@ -73,7 +73,7 @@ def id_token(key: str = "rsa", algorithm: str = "RS256", kid: str | None = "rsa"
         {"algorithm": "PS384"},
         {"key": "ec", "algorithm": "ES256", "kid": "ec"},
         {"key": "ed", "algorithm": "EdDSA", "kid": "ed"},
-        {"kid": None},  # the only RSA key for signatures
+        {"kid": None},  # without a key id, the only RSA key for signatures is used
         {"aud": ["headrace"]},
         {"aud": ["headrace", "other"], "azp": "headrace"},
         {"exp": AT - 59, "iat": AT + 59},  # the clocks of two servers differ
@@ -93,7 +93,7 @@ def test_a_token_of_this_sign_in_is_accepted(token: dict[str, Any]) -> None:
         ({"aud": ["headrace", "other"]}, "several clients"),
         ({"aud": ["headrace", "other"], "azp": "other"}, "another client"),
         ({"aud": "headrace", "azp": "other"}, "another client"),
-        ({"iss": "https://sso.example.org"}, "another provider"),  # without the slash
+        ({"iss": "https://sso.example.org"}, "another provider"),  # the issuer without its final slash
         ({"exp": AT - 60}, "expired"),
         ({"exp": "tomorrow"}, "exp"),
         ({"exp": None}, "malformed"),

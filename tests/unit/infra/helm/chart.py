@@ -18,7 +18,7 @@ HELM = find_helm()
 
 needs_helm = pytest.mark.skipif(HELM is None, reason="helm is not installed; `make test` installs it on Linux (x86-64)")
 
-# Everything that the chart can create.
+# Values with which the chart creates every kind of object that it can create.
 COMPLETE = {
     "url": "https://ci.example.org",
     "image": {"repository": "registry.example.org/headrace"},

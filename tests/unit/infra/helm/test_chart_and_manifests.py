@@ -76,7 +76,7 @@ def normalize(manifest: Manifest, settings: dict[str, str]) -> Any:
     metadata = result["metadata"]
     metadata["namespace"] = metadata.get("namespace", "headrace")
     metadata["name"] = HASH.sub(r"\1", metadata["name"])
-    for label in ("part-of", "component"):  # those of pods are compared
+    for label in ("part-of", "component"):  # these labels are compared on pods only
         metadata.get("labels", {}).pop(f"app.kubernetes.io/{label}", None)
     match result["kind"]:
         case "Deployment" | "Job":
@@ -88,7 +88,7 @@ def normalize(manifest: Manifest, settings: dict[str, str]) -> Any:
                 result["data"] = json.loads(result["data"]["settings.json"])
         case "Service":
             for port in result["spec"]["ports"]:
-                port.setdefault("protocol", "TCP")  # Helm 4 needs it, which applies objects on the server
+                port.setdefault("protocol", "TCP")  # Helm 4, which applies objects on the server, needs the protocol
         case "NetworkPolicy" if metadata["name"] in ("headrace-nothing", "headrace-names"):
             # the chart leaves other pods of the namespace alone: the charts of NATS and MongoDB have their own policies
             assert result["spec"].pop("podSelector") in ({}, {"matchLabels": {"app.kubernetes.io/part-of": "headrace"}})

@@ -63,7 +63,7 @@ def test_the_example_in_the_production_overlay_works_without_its_comment_signs(t
 
 
 def render_with_patches(folder: Path, overlay: str, patches: str) -> dict[str, list[int]]:
-    """Return the ports of the policies of an overlay with these lines of a kustomization."""
+    """Render an overlay with these patches in its kustomization. Return the ports by policy."""
     base = os.path.relpath(MANIFESTS / "overlays" / overlay, folder.resolve())
     kustomization = {"resources": [base], **yaml.safe_load(patches)}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))

@@ -1,4 +1,4 @@
-"""Background probes of dependencies."""
+"""Background probes of dependencies: when a process becomes unready, and when it is ready again."""
 
 import asyncio
 

@@ -28,7 +28,7 @@ def code_of(cron: str | None) -> str:
 
 
 def local_times(cron: str, after: str, count: int, zone: str = BERLIN) -> list[str]:
-    """Return times in UTC, written without date and seconds. `after` is a time in UTC."""
+    """Return the next `count` times in UTC as day and time, such as `29. 01:00`. `after` is a time in UTC."""
     start = datetime.fromisoformat(after).replace(tzinfo=UTC)
     return [at.strftime("%d. %H:%M") for at in islice(upcoming_times(cron, zone, start), count)]
 

@@ -1,4 +1,4 @@
-"""The decider of schedules, and their rows."""
+"""Commands to a schedule, and the rows that its events produce."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -29,7 +29,7 @@ from tests.support.infrastructure.nats_cluster import NatsCluster, frozen, nats_
 from tests.support.waiting import eventually
 
 GET_QUERY = GetCounter(counter_id="1")
-LOST_REQUEST_SECONDS = 2.0  # after which a request to an unreachable replica is repeated
+LOST_REQUEST_SECONDS = 2.0  # time after which a request to an unreachable replica is repeated
 
 
 async def echo(body: bytes, _headers: Headers) -> bytes:
@@ -89,7 +89,7 @@ async def test_requests_fail_at_once_when_the_only_nats_server_hangs(tmp_path: P
         async with connected_client(single.url()) as client:
             with frozen(single.servers[0]):
                 await eventually(lambda: not client.is_connected, within=DETECTION_SECONDS)
-                async with asyncio.timeout(10):  # half of the request timeout
+                async with asyncio.timeout(10):  # half of this request's timeout
                     with pytest.raises(RequestRejected, match="SERVICE_UNAVAILABLE"):
                         await MessageClient(client).query(GET_QUERY, timeout=20)
             await MessageServer(client, "counters").serve(GetCounter, echo)

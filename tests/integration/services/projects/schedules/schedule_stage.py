@@ -94,7 +94,7 @@ class ScheduleStage:
         return int(reply.row["id"])
 
     async def set_timer(self, schedule_id: int) -> None:
-        """Do what the worker does after an event of the schedule."""
+        """Set the timer of a schedule, as the worker does after an event of the schedule."""
         event = ScheduleCreated(schedule_id=schedule_id, project_id=PROJECT_ID, cron="")
         recorded = RecordedEvent(f"schedule-{schedule_id}", 1, 0, event, CommandMetadata("event", self.time))
         await schedule_timers.set_timer(self.context(), recorded)

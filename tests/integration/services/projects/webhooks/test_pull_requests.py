@@ -55,7 +55,7 @@ async def ivy(webhooks: WebhookStage) -> int:
 async def create_project(
     webhooks: WebhookStage, repository: Path, builds: PullRequestBuilds, *developers: int
 ) -> WebhookProject:
-    """Create a project with a secret that builds pull requests."""
+    """Create a project that builds pull requests and has a secret."""
     project = await webhooks.create_project(*developers, repository=repository, spec_file_path="/.gitlab-ci.yml")
     await webhooks.caller.send(ChangeTriggers(project_id=project.id, build_pull_requests=builds), actor=ROOT)
     await webhooks.create(CreateSecret(name="MILL_SECRET", value="millwheel-9", projects_id=(project.id,)))

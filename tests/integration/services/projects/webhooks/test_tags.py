@@ -1,4 +1,4 @@
-"""Builds of pushed tags."""
+"""A pushed tag is built at its commit if the project builds tags."""
 
 from contracts.builds import BuildRow
 from contracts.projects import ChangeTriggers, ProtectBranches

@@ -103,7 +103,10 @@ class WebhookStage:
         return BuildRow.model_validate_json(await self.caller.query(GetBuild(executor_id=executor_id)))
 
     async def list_queued_events(self, project_id: int) -> list[Any]:
-        """Return the project's BuildQueued messages. A build whose planning fails leaves the queue too quickly."""
+        """Return the project's BuildQueued messages.
+
+        The queue is not read: a build whose planning fails leaves it at once.
+        """
         queued = [
             message
             for message in await read_stream_messages(self.bus, "builds")
