@@ -51,7 +51,7 @@ export async function listRunning() {
 export type BuildVariable = Schemas["BuildVariable"];
 
 export interface PlanOptions {
-  /** A branch; null: that of the project. */
+  /** Name of a branch; null: the branch of the project. */
   ref: string | null;
   variables: BuildVariable[];
 }

@@ -14,7 +14,7 @@ export interface Deliveries {
 const AT_A_TIME = 4; // concurrent requests, one per project
 const PER_PROJECT = 20;
 
-/** The last deliveries, newest first. `projectId` null: of all projects. */
+/** The last `count` deliveries, newest first. `projectId` null: the last PER_PROJECT of each project, in one list. */
 export async function loadDeliveries(projectId: number | null, decision: string, count: number): Promise<Deliveries> {
   const projects = await listProjects();
   const asked = projectId === null ? projects.map(({ id }) => id) : [projectId];
@@ -42,7 +42,7 @@ export async function approveDelivery(delivery: Delivery, scope: "admin" | "deve
   else await api.POST("/api/developer/projects/{project_id}/deliveries/{delivery_id}/approve", { params });
 }
 
-/** The deliveries of a project that wait for approval, newest first. For maintainers of the project. */
+/** The newest 20 deliveries of a project that wait for approval, newest first. For maintainers of the project. */
 export async function loadWaitingDeliveries(project_id: number): Promise<Delivery[]> {
   const query = { page: 1, per_page: 20, "decision[eq]": "WAITING" };
   const params = { path: { project_id }, query };

@@ -1,4 +1,4 @@
-/** The history of an object: its entries, and its state at any version. */
+/** The history of an object: its entries, and its state at any version. The changes of all objects. */
 import { api, dataOf, type Schemas } from "./client.ts";
 
 export type Entry = Schemas["HistoryEntry"];
@@ -21,7 +21,7 @@ export async function loadStory(kind: string, id: string, after: number | null =
   return page as Schemas["History"];
 }
 
-const MAX_KEPT = 300; // the state at a version never changes
+const MAX_KEPT = 300; // number of cached states; they can be cached because the state at a version does not change
 const kept = new Map<string, Promise<State>>();
 
 /** The state of an object at a version. It is requested once and then cached. */

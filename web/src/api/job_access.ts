@@ -21,7 +21,7 @@ export async function readSecret(secret_id: number): Promise<string> {
   return (await dataOf(api.GET("/api/admin/secrets/{secret_id}", { params: { path: { secret_id } } }))).value;
 }
 
-/** Create a secret. Returns the server's warning about the value, or an empty text. */
+/** Create a secret. Returns the server's warning about the value, or null. */
 export async function createSecret({ name, value, env, projects }: SecretFields): Promise<string | null> {
   const secret = { name, value, env: env || null, projects_id: projects };
   return (await dataOf(api.POST("/api/admin/secrets", { body: { secret } }))).detail ?? null;

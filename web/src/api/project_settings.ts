@@ -1,4 +1,4 @@
-/** Changes of a project's settings: one request per setting that has changed. */
+/** Changes of a project's settings, with one request per changed setting or group of settings. */
 import { api, dataOf, type Schemas } from "./client.ts";
 import type { Project } from "./projects.ts";
 
@@ -12,7 +12,7 @@ export const LIMITS = [
 ] as const;
 export type Limits = Record<(typeof LIMITS)[number], number>;
 
-/** The settings that a maintainer may change, as in the form. */
+/** The settings of a project as in the form. Maintainers may change all of them but `repository`, owners also that. */
 export interface Settings extends Limits {
   name: string;
   description: string;
@@ -48,7 +48,7 @@ export function settingsOf(project: Project): Settings {
   };
 }
 
-/** What webhooks start and cancel. */
+/** The settings for builds that webhooks start and cancel. One request changes all of them. */
 const TRIGGERS = ["superseded_builds", "build_tags", "build_pull_requests"] as const;
 
 /** Send the settings that differ. */
@@ -113,7 +113,7 @@ export async function saveSettings(project_id: number, before: Settings, after: 
     });
 }
 
-/** Where the results of builds are reported. */
+/** The settings of the forge to which the results of builds are reported. */
 export interface Forge {
   kind: string;
   api_url: string;

@@ -13,7 +13,7 @@ export interface Resource<T> {
 }
 
 interface Options {
-  /** Reload when such an event arrives. Without it only a restored connection reloads. */
+  /** Also reload when such an event arrives. Without it, data is reloaded only when events may have been missed. */
   refreshOn?: ((event: LiveEvent) => boolean) | undefined;
 }
 

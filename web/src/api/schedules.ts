@@ -45,7 +45,7 @@ export async function runSchedule({ id, project_id }: Schedule): Promise<Schedul
   );
 }
 
-/** The next times of an expression. An invalid one is an ApiError. */
+/** The next times of an expression. Throws an ApiError if the expression is not valid. */
 export async function getUpcomingRuns(project_id: number, cron: string, zone: string): Promise<string[]> {
   const params = { path: { project_id }, query: { cron, zone } };
   const { times } = await dataOf(api.GET("/api/developer/projects/{project_id}/schedules/times", { params }));

@@ -20,8 +20,8 @@ export const session = signal<SessionState>({ status: "unknown" });
 let timer = 0;
 
 /**
- * Load the signed-in user. Without the mark of a sign-in, no request is sent.
- * `result`: of a sign-in with the OpenID provider, from which the browser has just returned.
+ * Load the signed-in user. Without the mark of a sign-in and without the result `ok`, no request is sent.
+ * `result`: the result of a sign-in with the OpenID provider, if the browser has just returned from there.
  */
 export async function restoreSession(result: string | null = null): Promise<void> {
   if (localStorage.getItem(MARK) !== null || result === "ok") await renew();
@@ -29,7 +29,7 @@ export async function restoreSession(result: string | null = null): Promise<void
   else session.value = { status: "signed-out", hasEnded: false, failure: result };
 }
 
-/** Return the ways to sign in. */
+/** Return whether users can sign in with a password, and with which OpenID provider. */
 export async function getSignInMethods(): Promise<Schemas["SignInMethods"]> {
   return await dataOf(api.GET("/api/auth/methods"));
 }

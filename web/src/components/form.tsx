@@ -141,7 +141,7 @@ function Field({ id, label, hint, error, children }: FieldProps & { id: string; 
 
 interface FormProps {
   submit: string;
-  /** Sends the form. An ApiError is shown above the buttons. */
+  /** Sends the form. The message of a thrown error is shown above the buttons. */
   onSubmit: (fields: FormData) => Promise<void>;
   disabled?: boolean;
   kind?: "primary" | "danger";

@@ -1,4 +1,4 @@
-/** Icons: 16 × 16 line drawings in the color of the text. Screen readers ignore them, because each has a text beside it. */
+/** Icons: 16 × 16 line drawings in the color of the text. Screen readers ignore them and read the text or the label. */
 import type { Shape } from "../format/status.ts";
 
 const PATHS = {
@@ -65,7 +65,7 @@ const OUTLINES: Partial<Record<Shape, string>> = {
   cross: "M5.3 1.5h5.4l3.8 3.8v5.4l-3.8 3.8H5.3l-3.8-3.8V5.3z",
 };
 
-/** The symbol of a status. The symbols differ in shape, so that a status can be recognized without its color. */
+/** The symbol of a status. Its shape tells success, failure, waiting and running apart without the color. */
 export function StatusShape({ shape }: { shape: Shape }) {
   const outline = OUTLINES[shape];
   return (

@@ -1,7 +1,7 @@
 import { formatDuration, formatExact, formatRelative, secondsBetween } from "../format/time.ts";
 import { now } from "./clock.ts";
 
-/** A relative time. Hovering shows the exact time, which is also what is copied. */
+/** A relative time. The tooltip shows the exact time. */
 export function RelativeTime({ time, none = "never" }: { time: string | null | undefined; none?: string }) {
   if (!time) return <span class="muted">{none}</span>;
   return (

@@ -1,4 +1,4 @@
-/** Short messages about the result of an action. Errors stay until they are dismissed. */
+/** Short messages about the result of an action. Errors stay until they are dismissed or newer ones replace them. */
 import { signal } from "@preact/signals";
 import { Icon } from "./icons.tsx";
 

@@ -32,7 +32,7 @@ export function statusStyle(status: string): StatusStyle {
 
 const ACTIVE = new Set(["QUEUED", "PLANNED", "ASSIGNED", "RUNNING", "CANCELING"]);
 
-/** Whether a build or job with this status is unfinished. */
+/** Whether a build or job with this status waits in the queue or runs. False for jobs that are not queued yet. */
 export function isActive(status: string): boolean {
   return ACTIVE.has(status);
 }
@@ -45,7 +45,7 @@ const FAILURES: Record<string, string> = {
   unmet_prerequisites: "A prerequisite of the job failed.",
 };
 
-/** Why a job failed, from its failure reason. */
+/** A sentence about a job's failure reason, or an empty text for an unknown reason. */
 export function failureSentence(reason: string): string {
   return FAILURES[reason] ?? "";
 }

@@ -10,7 +10,7 @@ export const STATUSES_OF_GROUP: Record<TestGroup, TestStatus[]> = {
   passed: ["passed"],
 };
 
-/** The status of jobs that looks like the result of a test. */
+/** The status of jobs whose symbol and color a test result has. */
 export const STATUS_OF_TEST: Record<TestStatus, string> = {
   failed: "FAILED",
   error: "FAILED",
@@ -39,7 +39,7 @@ export function testPlace({ file, line }: Pick<ReportedTest, "file" | "line">): 
   return file && line !== null ? `${file}:${line}` : file;
 }
 
-/** `15 ms`, and for longer tests the form of other durations. */
+/** `15 ms`, `1.5 s`, and from 10 seconds the form of `formatDuration`. */
 export function formatMilliseconds(milliseconds: number): string {
   if (milliseconds < 1000) return `${milliseconds} ms`;
   return milliseconds < 10_000 ? `${(milliseconds / 1000).toFixed(1)} s` : formatDuration(milliseconds / 1000);

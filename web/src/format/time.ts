@@ -20,13 +20,13 @@ function joined(large: number, largeUnit: string, small: number, smallUnit: stri
   return small ? `${large} ${largeUnit} ${small} ${smallUnit}` : `${large} ${largeUnit}`;
 }
 
-/** Seconds between two times. A missing end is now. */
+/** Seconds between two times. A missing end is now; without a start, the result is null. */
 export function secondsBetween(start: string | null, end: string | null, now = Date.now()): number | null {
   if (!start) return null;
   return Math.max(0, ((end ? Date.parse(end) : now) - Date.parse(start)) / 1000);
 }
 
-/** A time relative to now: `just now`, `4 minutes ago`, `yesterday`, then a date. */
+/** A time relative to now: `just now`, `4 minutes ago`, `in 2 hours`. More than 30 days from now, a date. */
 export function formatRelative(time: string, now = Date.now()): string {
   const seconds = (now - Date.parse(time)) / 1000;
   if (Math.abs(seconds) < 10) return "just now";

@@ -5,7 +5,7 @@ import { DESTINATIONS } from "./navigation.ts";
 
 export const isHelpOpen = signal(false);
 
-/** The dialog that lists the keyboard shortcuts of the current screen. */
+/** The dialog that lists the keyboard shortcuts of the current screen and of all screens. */
 export function KeyHelp() {
   const general: [string, string][] = [
     ["Ctrl K", "Go to a project, a build or a screen"],

@@ -71,7 +71,7 @@ function isTyping(target: EventTarget | null): boolean {
   );
 }
 
-/** Focus the first link of the next or previous row. */
+/** Focus the first link or button of the next or previous row. */
 function moveInRows(step: 1 | -1): void {
   const rows = [...document.querySelectorAll<HTMLElement>("[data-row]")];
   const current = rows.findIndex((row) => row.contains(document.activeElement));

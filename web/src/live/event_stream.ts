@@ -1,4 +1,4 @@
-/** Server-sent events over `fetch`, which, unlike EventSource, allows any event name and reports the status of an error. */
+/** Server-sent events over `fetch`, which, unlike EventSource, allows any event name and reports the error status. */
 import { type ApiError, readError } from "../api/client.ts";
 
 export interface ServerEvent {
@@ -38,7 +38,7 @@ export function parseEvents(text: string, onEvent: (event: ServerEvent) => void)
   return rest;
 }
 
-/** Open a stream that reconnects until the returned function is called. */
+/** Open a stream that reconnects until the returned function is called or `onClose` returns false. */
 export function openEventStream(url: string, handlers: StreamHandlers): () => void {
   const closing = new AbortController();
   let lastId = "";

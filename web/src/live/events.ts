@@ -26,7 +26,7 @@ export const liveStatus = signal<LiveStatus>({ state: "connecting", since: Date.
 const subscribers = new Set<Subscriber>();
 let isLeader = false;
 
-/** Call the function with every event, and with null when events may have been missed. */
+/** Call the function with every event, and with null when events may have been missed, until the result is called. */
 export function subscribe(subscriber: Subscriber): () => void {
   subscribers.add(subscriber);
   return () => subscribers.delete(subscriber);
@@ -101,12 +101,12 @@ function openConnection(share: (message: TabMessage) => void): () => void {
   });
 }
 
-/** Return whether this is the marker before all events of a service are published again. */
+/** Return whether an event with this name is the marker that precedes a repetition of all events of a service. */
 export function isRepublication(name: string): boolean {
   return name === REPUBLISHED;
 }
 
-/** Read an event of a gateway of release 0.2, which sends the data without an envelope. */
+/** Return the event in the form of LiveEvent. A gateway of release 0.2.0 sends only `data`, without an envelope. */
 function readEvent(type: string, data: LiveEvent | Record<string, unknown>): LiveEvent {
   if ("stream" in data && "data" in data) return data as LiveEvent;
   const fields = data as Record<string, unknown>;

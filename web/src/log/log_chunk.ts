@@ -27,7 +27,7 @@ export class LogChunk {
     return this.reader !== null;
   }
 
-  /** The number of the first line, and how many lines the chunk will have. */
+  /** Set the number of the first line, and the height for the number of lines that the chunk will have. */
   place(first: number, expected: number): void {
     const height = Math.min(Math.max(expected, this.lines().length), BLOCK_LINES);
     if (height !== this.height) this.element.style.setProperty("--lines", String(height));
@@ -38,7 +38,7 @@ export class LogChunk {
     this.placeCounter();
   }
 
-  /** The counter of line numbers is scoped to the chunk, because it is laid out on its own. */
+  /** Set the counter of line numbers. Each chunk needs its own, because the browser lays out each chunk separately. */
   private placeCounter(): void {
     if (this.reader && this.shown) (this.element.firstChild as HTMLElement).style.counterSet = `line ${this.first}`;
   }
@@ -77,7 +77,7 @@ export class LogChunk {
     this.color();
   }
 
-  /** The element of a line. */
+  /** The element of a line, or null if the line has not arrived. Colors the chunk. */
   line(offset: number): HTMLElement | null {
     this.color();
     return (this.element.children[offset] as HTMLElement | undefined) ?? null;

@@ -98,7 +98,10 @@ export class LogController {
     window.removeEventListener("keydown", this.onKey);
   }
 
-  /** The line to show first: the selected one, the end of the first failed section, or the end of an unfinished log. */
+  /**
+   * The number of the line to show first: the selected one, the end of the first failed section, or the end of an
+   * unfinished log. Null: the start of the log.
+   */
   private get targetNumber(): number | null {
     const range = readLineHash(this.jobId);
     if (range) return range.first;
@@ -182,7 +185,7 @@ export class LogController {
     this.view.mark(range);
   }
 
-  /** The number of the line whose number was clicked. */
+  /** The number of the line whose number was clicked, or null for a click elsewhere. */
   numberAt({ target, clientX }: MouseEvent): number | null {
     if (clientX - this.scroller.getBoundingClientRect().left > NUMBER_WIDTH) return null;
     return this.view.lineNumber(target as Node);

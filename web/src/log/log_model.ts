@@ -50,7 +50,7 @@ export class SectionLines {
     return this.blocks.reduce((sum, block) => sum + block.length, 0);
   }
 
-  /** The number of lines that the server has reported. Not all of them need have arrived. */
+  /** The number of lines that the server has reported. Some of them may not have arrived yet. */
   get length(): number {
     const last = this.blocks.length - 1;
     return Math.max(this.info.lines, last < 0 ? 0 : last * BLOCK_LINES + (this.blocks[last]?.length ?? 0));
@@ -101,7 +101,7 @@ export class LogModel {
     return number;
   }
 
-  /** The section that contains a line number, and the index of the line in the section. */
+  /** The section that contains a line number, and the index of the line in it. Null: the log has no such line. */
   positionOf(number: number): LogPosition | null {
     let first = 1;
     for (const { info, length } of this.sections) {
@@ -132,7 +132,7 @@ export class LogModel {
     }
   }
 
-  /** The first failed section. */
+  /** The first failed section that has lines. */
   get failed(): SectionLines | undefined {
     return this.sections.find(({ info, length }) => info.success === false && length > 0);
   }

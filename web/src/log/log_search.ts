@@ -1,4 +1,4 @@
-/** Search in all lines of a log. */
+/** Search in the lines of a log that have arrived. */
 import { plainText } from "./ansi.ts";
 import type { LogModel } from "./log_model.ts";
 
@@ -11,7 +11,7 @@ export interface Match {
 
 export const MAX_MATCHES = 100_000;
 
-/** Return all matches of a text, in order. Case is ignored unless the text contains an upper-case letter. */
+/** Return the matches of a text, at most MAX_MATCHES. Case is ignored unless the text contains an upper-case letter. */
 export function findMatches(model: LogModel, text: string): Match[] {
   const matches: Match[] = [];
   if (!text) return matches;

@@ -10,7 +10,7 @@ export class LogSectionView {
   readonly element = document.createElement("details");
   readonly chunks: LogChunk[] = [];
   private readonly summary = document.createElement("summary");
-  private readonly ends: (AnsiState | undefined)[] = []; // colors at the end of each complete block that was colored
+  private readonly ends: (AnsiState | undefined)[] = []; // colors at the end of each complete block, if they are known
 
   constructor(
     readonly lines: SectionLines,
@@ -51,7 +51,7 @@ export class LogSectionView {
     this.onChunk(chunk);
   }
 
-  /** Show the lines of a block that have arrived since the last call. */
+  /** Show the lines of a block that arrived since the last call. If it is complete, correct the colors after it. */
   updateBlock(index: number): void {
     this.chunks[index]?.update();
     if (this.lines.blocks[index]?.length !== BLOCK_LINES) return;

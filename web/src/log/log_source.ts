@@ -16,11 +16,11 @@ const CONCURRENT_READS = 3;
 
 export interface LogHandlers {
   onPage: (page: Pick<LogPage, "finished" | "chunks"> & { sections?: LogSection[] }) => void;
-  /** Return the position to load first. Called when the sections are known. */
+  /** Return the position to load first, or null for the start. Called when the sections are known. */
   target: () => LogPosition | null;
-  /** The lines around the target have been passed on. */
+  /** Called when the lines around the target have been passed to `onPage`. */
   onTarget: () => void;
-  /** All lines that existed have been passed on. */
+  /** Called when all lines that existed at the start have been passed to `onPage`. */
   onLoaded: () => void;
   onError: (error: unknown) => void;
 }

@@ -110,7 +110,7 @@ export class LogView {
     return chunk ? { chunk, offset: position.from % BLOCK_LINES } : null;
   }
 
-  /** The element of a line, or null if it has not arrived. */
+  /** The element of a line, or null if it has not arrived. Colors the chunk of the line. */
   lineElement(number: number): HTMLElement | null {
     const place = this.chunkOf(number);
     if (!place) return null;
@@ -118,12 +118,12 @@ export class LogView {
     return place.chunk.line(place.offset);
   }
 
-  /** The element of a line whose colors are shown. */
+  /** The element of a line, or null if its chunk is not colored yet. */
   coloredLineElement(number: number): HTMLElement | null {
     return this.chunkOf(number)?.chunk.isColored ? this.lineElement(number) : null;
   }
 
-  /** The number of the line that contains a node. */
+  /** The number of the line that contains a node, or null. */
   lineNumber(node: Node): number | null {
     const line = (node instanceof Element ? node : node.parentElement)?.closest(".log-line");
     const chunk = line?.parentElement;

@@ -39,7 +39,7 @@ export function matchRoute(routes: Route[], path: string): { route: Route; param
 
 const loaded = new Map<Route, Screen>();
 
-/** The screen of a route. */
+/** The screen of a route. While its code is loaded, a loading indicator is shown; if that fails, the error. */
 export function RouteView({ route: shown, parameters }: { route: Route; parameters: Parameters }) {
   const [, setVersion] = useState(0);
   const [failure, setFailure] = useState<Error | null>(null);

@@ -26,7 +26,7 @@ const VIEWS: [View, string][] = [
   ["timeline", "Timeline"],
   ["list", "List"],
 ];
-const NEIGHBORS = 50; // number of builds in which the previous and the next one are searched for
+const NEIGHBORS = 50; // newest builds of the project, in which the previous and the next build are searched for
 
 /** A build: its jobs, and the log of one of them. */
 export default function BuildScreen({ parameters }: { parameters: Parameters }) {
@@ -90,7 +90,7 @@ function BuildPage({ build: present, reload }: { build: Overview; reload: () => 
   );
 }
 
-/** The job to show first: a failed one, else a running one, else the one that ran last. */
+/** The job to show first: a failed one, else a running, else a queued one, else the last one that was started. */
 function jobOfInterest(jobs: OverviewJob[]): OverviewJob | undefined {
   const withStatus = (...statuses: string[]) => jobs.find(({ status }) => statuses.includes(status));
   const lastRan = jobs.filter(({ started_at }) => started_at).at(-1);

@@ -13,7 +13,7 @@ interface Props {
 
 const choose = (at: number | null) => setQuery({ at: at === null ? null : new Date(at).toISOString() });
 
-/** One step of the slider per change; the last one is now. */
+/** A slider with a step for each change and a last step for now. Hidden if there are fewer than three changes. */
 export function BuildTime({ build, at }: Props) {
   const times = changeTimes(build);
   const [first] = times;

@@ -10,7 +10,7 @@ import { Artifacts } from "./artifacts.tsx";
 interface Props {
   job: OverviewJob;
   attempt: number;
-  /** The job is shown as of an earlier time, without actions. */
+  /** Whether the job is shown as of an earlier time, without actions. */
   isPast: boolean;
   attemptHref: (attempt: number) => string;
   reload: () => void;

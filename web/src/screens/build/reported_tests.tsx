@@ -1,4 +1,4 @@
-/** The tests of a build: their numbers, and the failed ones with messages and stack traces. */
+/** The tests of a build by result: their numbers, and the tests of one result with messages and stack traces. */
 import { useState } from "preact/hooks";
 import type { Overview } from "../../api/builds.ts";
 import { useResource } from "../../api/resource.ts";

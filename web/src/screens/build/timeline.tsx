@@ -12,7 +12,7 @@ interface Props {
   build: Overview;
   selected: number | undefined;
   href: (jobId: number) => string;
-  /** The end of the axis, if it is not the end of the build. */
+  /** The end of the axis, in milliseconds. Null: the end of the build, or now. */
   until: number | null;
 }
 

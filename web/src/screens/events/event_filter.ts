@@ -1,4 +1,4 @@
-/** The list of live events: a filter for those that are shown, and a limit for those that are kept. */
+/** The list of live events: the filter that decides which are shown, and the limit of their number. */
 import type { LiveEvent } from "../../live/events.ts";
 
 export const MAX_EVENTS = 500;
@@ -30,6 +30,7 @@ export function withEvent(events: LiveEvent[], event: LiveEvent): LiveEvent[] {
     ({ stream, version, type }) => stream === event.stream && version === event.version && type === event.type,
   );
   if (isKnown) return events;
-  const olderIndex = events.findIndex(({ at }) => at <= event.at); // because stored events of several services do not arrive in order of time
+  // stored events of several services do not arrive in order of time
+  const olderIndex = events.findIndex(({ at }) => at <= event.at);
   return events.toSpliced(olderIndex < 0 ? events.length : olderIndex, 0, event).slice(0, MAX_EVENTS);
 }

@@ -25,7 +25,7 @@ const PERIODS: [minutes: string, text: string][] = [
   ["1440", "last day"],
 ];
 
-/** Live events. */
+/** Live events and those of a recent period, with a filter and a button that pauses the list. */
 export default function EventsScreen() {
   const { query } = location.value;
   const filter = { kind: query.get("kind") ?? "", text: query.get("text") ?? "" };
@@ -104,7 +104,7 @@ export default function EventsScreen() {
   );
 }
 
-/** The events of the last minutes and new ones, newest first. While paused, new events are counted and held back. */
+/** The events of the last `since` minutes and new ones, newest first. While paused, new events are only counted. */
 function useEvents(since: string) {
   const [events, setEvents] = useState<LiveEvent[]>([]);
   const [isPaused, setPaused] = useState(false);

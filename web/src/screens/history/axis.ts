@@ -8,7 +8,7 @@ export interface Moment {
 export interface Tick {
   /** Position on the axis, 0 to 1. */
   position: number;
-  /** Versions of the entries, ascending. */
+  /** The lowest and the highest version of the entries. */
   first: number;
   last: number;
   count: number;

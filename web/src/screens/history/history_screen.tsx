@@ -115,7 +115,7 @@ function TimeTravel({ kind, id, story }: Props) {
   );
 }
 
-/** Entries of pages that may overlap after a reload, newest first. */
+/** Join two pages of entries, newest first. After a reload, the pages may overlap. */
 function join(newer: Entry[], older: Entry[]): Entry[] {
   const last = newer.at(-1)?.version ?? Number.POSITIVE_INFINITY;
   return [...newer, ...older.filter(({ version }) => version < last)];

@@ -33,7 +33,7 @@ export function entryTitle(command: string, events: readonly string[]): string {
   return [...new Set(events)].map(splitWords).join(", ");
 }
 
-/** The fields of an event that are not blank. In some events, a blank field is one that did not change. */
+/** The fields of an event, without those that are blank, 0 or false: in some events, such a field did not change. */
 export function eventFacts(data: Record<string, unknown>): [name: string, value: unknown][] {
   return Object.entries(flatten(data)).filter(([, value]) => !isBlank(value) && value !== 0 && value !== false);
 }

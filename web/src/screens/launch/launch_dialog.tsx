@@ -27,7 +27,7 @@ export function LaunchDialog({ project, onClose }: { project: Project; onClose: 
     else changed.add(step);
     setSkipped(changed);
   };
-  /** Run a request, and show its error at the row of a variable if it is about one. Returns null then. */
+  /** Return the result of a request. If its error is about a variable, show the error at that row and return null. */
   const withRowErrors = async <T,>(request: Promise<T>): Promise<T | null> => {
     setRowError(null);
     try {

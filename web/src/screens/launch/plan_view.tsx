@@ -17,7 +17,7 @@ interface Props {
   branch: string | null;
   variables?: BuildVariable[];
   label: string;
-  /** Handles errors of the request that this button does not show; null: it handled one. */
+  /** Called with the request; shows certain errors elsewhere. Returns null if it has shown one. */
   around?: (request: Promise<BuildPlan>) => Promise<BuildPlan | null>;
 }
 

@@ -6,7 +6,7 @@ import { Form, SelectField } from "../../components/form.tsx";
 import { Section } from "../../components/page.tsx";
 import { showToast } from "../../components/toasts.tsx";
 
-/** About which builds of the project the user gets mails. */
+/** The user's own settings of mails about the builds of the project. */
 export function MailRuleSettings({ project }: { project: Project }) {
   const rule = useResource(`mail-rule-${project.id}`, () => getMailRule(project.id));
   const [changes, setChanges] = useState<Partial<MailRule>>({});

@@ -19,7 +19,7 @@ export function inputOf(receiver: Receiver | null): ReceiverFields {
   };
 }
 
-/** What is sent: an empty URL or secret of an existing receiver is unchanged. */
+/** The fields to send. An empty URL or secret is left out: an existing receiver keeps its value. */
 export function fieldsOf(input: ReceiverFields, isNew: boolean): Partial<ReceiverFields> {
   const { kind, events, active } = input;
   const url = input.url.trim();

@@ -207,7 +207,7 @@ function SettingsForm({ title, project, reload, children }: SettingsFormProps) {
       setChanges({});
       showToast(`${title} settings saved`);
     } finally {
-      reload(); // because some may have been saved before an error
+      reload(); // because some settings may have been saved before an error
     }
   };
   return (

@@ -14,7 +14,7 @@ import { ApproveButton } from "../webhooks/approve_button.tsx";
 
 const REVEALED_MS = 30_000;
 
-/** URL and secret of the webhook, and the result of the last delivery. */
+/** URL and secret of the webhook, the result of the last delivery, and forks that wait for approval. */
 export function WebhookSettings({ project, reload }: { project: Project; reload: () => void }) {
   return (
     <Section title="Webhook">
@@ -68,7 +68,7 @@ function LastDelivery({ projectId }: { projectId: number }) {
   );
 }
 
-/** Commits of forks that wait for a maintainer. */
+/** Commits of forks that wait for the approval of a maintainer. */
 function WaitingForks({ projectId }: { projectId: number }) {
   const waiting = useResource(`waiting-deliveries-${projectId}`, () => loadWaitingDeliveries(projectId));
   if (!waiting.data?.length) return null;

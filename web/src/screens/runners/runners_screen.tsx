@@ -157,7 +157,8 @@ function RunnerCard({ runner, reload }: { runner: FleetRunner; reload: () => voi
 }
 
 function JobLink({ job: { job_id, build_id, project_name, name } }: { job: RunnerJob }) {
-  if (build_id === null) return <span>A job of another project</span>; // the job belongs to a project that the user may not see
+  // the job belongs to a project that the user may not see
+  if (build_id === null) return <span>A job of another project</span>;
   return (
     <a href={url(`/builds/${build_id}`, { job: job_id })}>
       {project_name} · {name}

@@ -1,4 +1,4 @@
-/** The last builds of a project as bars. The height shows the duration, color and symbol show the result. */
+/** The last builds of a project as bars. The height shows the duration, the color the result; failures have a notch. */
 import type { ListedBuild } from "../../api/builds.ts";
 import { statusStyle } from "../../format/status.ts";
 import { formatDuration, secondsBetween } from "../../format/time.ts";

@@ -18,7 +18,7 @@ const SENTENCES: Record<string, string> = {
   DEVELOPER_IDENTITY_TAKEN: "Another user is linked to this account.",
 };
 
-/** Return a sentence. Codes come from the URL, so others give a general one. */
+/** Return the sentence for a result. Codes come from the URL, so an unknown code gives a general sentence. */
 export function describeResult(code: string): string {
   return Object.hasOwn(SENTENCES, code) ? (SENTENCES[code] ?? "") : "The sign-in failed. Try again.";
 }

@@ -6,7 +6,7 @@ export interface Totals {
   succeeded: number;
   failed: number;
   killed: number;
-  /** The share of successful builds, 0 to 1, without canceled ones. Null: there are no builds. */
+  /** The share of successful builds, 0 to 1, without canceled ones. Null: no build succeeded or failed. */
   successRate: number | null;
 }
 

@@ -1,4 +1,4 @@
-/** Observations of the system while the page is open: missing processes, and samples of the last ten minutes. */
+/** Observations of the system by this page: missing processes, and samples of the last ten minutes. */
 import type { Process, System } from "../../api/system.ts";
 
 export interface KnownProcess extends Process {
@@ -23,7 +23,7 @@ export interface Memory {
 export const NOTHING: Memory = { processes: [], samples: [] };
 const FORGOTTEN_MS = 600_000;
 
-/** Add a sample of the system's state, and forget missing processes that were replaced by new ones. */
+/** Add a sample of the system's state. Forget processes that were replaced, or are missing for ten minutes. */
 export function remember(memory: Memory, system: System, now: number): Memory {
   const present = system.processes.map((process) => ({ ...process, missingSince: null }));
   const isPresent = ({ service, instance }: Process) =>

@@ -8,7 +8,7 @@ interface Props {
   reload: () => void;
 }
 
-/** Approves the build of a fork's commit. */
+/** A button that approves the build of a fork's commit, after a confirmation. */
 export function ApproveButton({ delivery, scope, reload }: Props) {
   const commit = shortSha(delivery.sha ?? "");
   const approve = async () => {
