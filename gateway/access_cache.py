@@ -1,4 +1,4 @@
-"""Cache of access rights. Values expire after a second, or later while the identity service is unavailable."""
+"""Cache of access rights. A value is used for a second, or for a minute while the service is unavailable."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from libs.tasks import SharedTasks
 
 TTL_SECONDS = 1.0  # seconds after which a value is requested again, so that a change of a user's rights takes effect
 STALE_IF_ERROR_SECONDS = 60.0  # seconds for which the last value is used while the identity service is unavailable
-MAX_ENTRIES = 10_000  # for values, and separately for denials
+MAX_ENTRIES = 10_000  # limit of cached values, and of cached denials
 UNAVAILABLE_CODES = frozenset({"SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"})
 
 K = TypeVar("K")
@@ -22,18 +22,19 @@ A = TypeVar("A")
 @dataclass(frozen=True, slots=True)
 class CachedValue(Generic[A]):
     value: A
-    requested_at: float  # time of the latest request, successful or not
-    confirmed_at: float  # time of the latest successful request
+    requested_at: float  # start of the latest request, or its end if the service was unavailable
+    confirmed_at: float  # start of the latest successful request
 
 
 class StaleIfErrorCache(Generic[K, A]):
-    """A cache that requests a value again after TTL_SECONDS and serves old values while the service is unavailable.
+    """A cache that requests a value again after TTL_SECONDS.
 
-    Values and denials are stored separately, so that a flood of invalid tokens does not evict valid users.
+    While the service is unavailable, a value is used for STALE_IF_ERROR_SECONDS after its last confirmation. Values and
+    denials are stored separately, so that a flood of invalid tokens does not evict valid users.
     """
 
     def __init__(self, fetch: Callable[[K], Awaitable[A]], clock: Callable[[], float]) -> None:
-        """Create the cache. `fetch` requests the value of a key; rejections with TOKEN_INVALID are cached, too."""
+        """Create the cache. `fetch` requests the value of a key; rejections with TOKEN_INVALID are cached."""
         self._fetch = fetch
         self._clock = clock
         self._values: LRUCache[K, CachedValue[A]] = LRUCache(MAX_ENTRIES)
@@ -41,11 +42,11 @@ class StaleIfErrorCache(Generic[K, A]):
         self._requests = SharedTasks[K, A]()
 
     def __contains__(self, key: K) -> bool:
-        """Return whether `key` had a value at the last request for it."""
+        """Return whether a value of `key` is cached, which may be older than TTL_SECONDS."""
         return key in self._values
 
     async def get(self, key: K) -> A:
-        """Return the value of `key`, from the cache if it is younger than TTL_SECONDS. Raises RequestRejected."""
+        """Return the value of `key`, from the cache or from the service. Raises RequestRejected."""
         cached = self._values.get(key)
         if cached and self._clock() - cached.requested_at < TTL_SECONDS:
             return cached.value

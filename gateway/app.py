@@ -56,8 +56,8 @@ from libs.settings import Settings
 from libs.tasks import cancel_and_wait
 from libs.version import VERSION
 
-# A probe message, without a subscriber, checks the connection to NATS. Even the NATS permissions of release 0.2.0 allow
-# the gateway this subject.
+# Requests to this subject, which has no subscriber, check the connection to NATS. The NATS permissions of release 0.2.0
+# allow the gateway this subject, too.
 PROBE_SUBJECT = StreamQuery.subject_at("identity")
 JOB_QUEUED_SUBJECT = "hint.builds.*.JobQueued"
 RUNNER_CHANGE_SUBJECTS = tuple(f"hint.runners.*.{name}" for name in ("RunnerEdited", "RunnerShutDown", "RunnerDeleted"))
@@ -82,7 +82,7 @@ class Gateway:
     draining: asyncio.Event
 
     def close(self) -> None:
-        """Answer all held requests: long polls of runners get no job, event streams end."""
+        """Answer all held requests: long polls of runners get no job, streams of events and logs end."""
         self.state.shutting_down.set()
         self.state.long_polls.close()
         self.state.live_events.close()
@@ -154,8 +154,8 @@ def _register_gauges(app_state: AppState, meter: Meter) -> None:
 async def _subscribe_to_hints(client: Client, long_polls: LongPollQueue) -> set[asyncio.Task[None]]:
     """Wake held runner requests on hints: early notifications of queued jobs and changed runners.
 
-    Each hint is delivered at most once; held requests recheck periodically in case one is lost. A queued job is offered
-    to all gateways. Return the set of the tasks that accept offers.
+    Each hint is delivered at most once; held requests recheck periodically in case a hint is lost. A queued job is
+    offered to all gateways. Return the set of the tasks that accept offers.
     """
     tasks: set[asyncio.Task[None]] = set()
 
@@ -168,7 +168,7 @@ async def _subscribe_to_hints(client: Client, long_polls: LongPollQueue) -> set[
             task = asyncio.create_task(long_polls.notify_if_granted(job, partial(accept_offer, client, message)))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-        else:  # from a service of release 0.2.0, which makes no offers
+        else:  # a builds service of release 0.2.0 makes no offers
             long_polls.notify(job)
 
     async def on_runner(message: Msg) -> None:

@@ -1,4 +1,4 @@
-"""Authentication and authorization. Tokens are verified here; current access rights come from the identity service."""
+"""Authentication and authorization. Login tokens are verified here; access rights come from the identity service."""
 
 import asyncio
 import re
@@ -26,12 +26,12 @@ from libs.messaging.request_reply import REQUEST_TIMEOUT_SECONDS, MessageClient
 from libs.security.tokens import ExpiredToken, InvalidToken, TokenClaims, UnknownKey, hash_token, verify_token
 from libs.tasks import SharedTasks
 
-KEY_REQUEST_INTERVAL_SECONDS = 1.0  # between requests for keys; many tokens may have unknown keys
+KEY_REQUEST_INTERVAL_SECONDS = 1.0  # minimum time between requests for keys; many tokens may have unknown keys
 KEY_MAX_AGE_SECONDS = 60.0  # older keys are reloaded, so a withdrawn key is accepted for about this time
 MAX_CACHED_CLAIMS = 10_000  # limit of cached verified login tokens
 MAX_TOKEN_LENGTH = 4096  # characters; tokens issued by identity have about 400
 PERSONAL_TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
-REFRESH_TIMEOUT_SECONDS = 2.0  # for access that is cached, so that a service that hangs does not delay every request
+REFRESH_TIMEOUT_SECONDS = 2.0  # timeout if access is cached, so that a service that hangs does not delay each request
 
 
 class Role(StrEnum):
@@ -131,7 +131,7 @@ class Authenticator:
         return claims
 
     async def _verify(self, token: str) -> TokenClaims:
-        """Verify the signature. Raises InvalidToken or ExpiredToken.
+        """Verify the signature. Raises InvalidToken, ExpiredToken, or RequestRejected if keys cannot be requested.
 
         If the token's key is not cached, the keys are requested again, because the key may be new. The token is invalid
         if keys that were requested after the start of this call do not contain it either.

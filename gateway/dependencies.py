@@ -1,6 +1,6 @@
 """Dependencies of route handlers: the caller, the message bus, and the client's address.
 
-The first parameter of a handler says who may call the route. With `Annotated[Actor, Security(admin,
+A parameter of a handler says who may call the route. With `Annotated[Actor, Security(admin,
 scopes=["SECRET_WRITE"])]`, it is the token's user, who must have the role `admin`. A personal token must have the
 scope. Without a scope, personal tokens are not accepted.
 """
@@ -75,7 +75,7 @@ class RequireRole(SecurityBase):
         return actor
 
     async def is_allowed(self, request: Request, state: AppState, scope: TokenScope | None) -> bool:
-        """Return whether the caller of a long response still has the role."""
+        """Return whether the caller of a long response still has the role. False if that cannot be checked."""
         try:
             await self.authenticate(request, state, scope)
         except RequestRejected:

@@ -48,7 +48,7 @@ class ErrorBody(BaseModel):
 
 
 class RespondInstead(Exception):
-    """Raised by a dependency to send this response instead of calling the handler."""
+    """Raised by a dependency to send `response` in place of the handler's response or error."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status_code)
@@ -87,7 +87,7 @@ async def _on_rejection(request: Request, rejection: RequestRejected) -> Respons
 
 
 async def _on_invalid_request(request: Request, error: RequestValidationError) -> Response:
-    """Send the first validation error with its field's code. It omits the value, which may be a secret."""
+    """Send the first validation error with its field's code. The response omits the value, which may be a secret."""
     first: dict[str, Any] = error.errors()[0]
     location: Sequence[Any] = first["loc"]
     name = next((part for part in reversed(location) if isinstance(part, str)), "")
@@ -97,7 +97,7 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
-    """Respond to an unknown path or method, an id that exceeds 64 bits, or a body that is too large."""
+    """Respond to an unknown path or method, to OPTIONS, to an id beyond 64 bits, or to a body that is too large."""
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join((*_allowed_methods(request), "OPTIONS"))

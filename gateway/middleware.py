@@ -1,4 +1,4 @@
-"""The outermost middleware: canonical paths, a trace span and a metric per request, error responses."""
+"""Middleware around the routes: canonical paths, a trace span and a metric per request, error responses."""
 
 import asyncio
 import logging
@@ -22,10 +22,10 @@ STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")  # none: the client
 
 
 class ObservabilityMiddleware:
-    """ASGI middleware around the router; sends an error response for every exception."""
+    """ASGI middleware. An exception that no handler handles gives INTERNAL_SERVER_ERROR, if no response has begun."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer, durations: Histogram, prefixes: tuple[str, ...]) -> None:
-        """`prefixes`: path prefixes of existing clients, which are replaced by `/api`."""
+        """Create the middleware. It replaces the path prefixes of existing clients, `prefixes`, by `/api`."""
         self._app = app
         self._tracer = tracer
         self._durations = durations
@@ -97,7 +97,7 @@ def _annotate_span(span: Span, scope: Scope, status: int) -> None:
 
 
 def _route_name(scope: Scope) -> str:
-    """Return method and route template, like `GET /api/developer/builds/{build_id}`, as a metric label."""
+    """Return method and route template, like `GET /api/developer/builds/{build_id}`; without a route, `GET unknown`."""
     return f"{scope['method']} {_route_path(scope) or 'unknown'}"
 
 

@@ -1,4 +1,4 @@
-"""`headrace events`: the events of all services in the terminal, one line per event, from any point in time."""
+"""`headrace admin events`: events from NATS in the terminal, one line per event, from any point in time."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from libs.messaging.nats_connection import connect
 from libs.messaging.stream_reader import StreamReader
 from libs.settings import Settings, SettingsError
 
-NATS_TIMEOUT_SECONDS = 5.0  # for connecting and for fetching stored events
+NATS_TIMEOUT_SECONDS = 5.0  # timeout of connecting, and of each fetch of stored events
 RETRY_SECONDS = 2.0
 MAX_VALUE_LENGTH = 40
 MAX_SUMMARY_FIELDS = 5
@@ -32,7 +32,7 @@ MAX_SUMMARY_FIELDS = 5
 SERVICE_COLORS = dict(zip(SERVICES, ("cyan", "magenta", "blue", "yellow", "bright_black"), strict=True))
 SUCCESS_COLOR, FAILURE_COLOR = "green", "red"
 FAILURE_SUFFIXES = ("Failed", "Lost", "Killed", "Offline", "GaveUp")
-# Fields with one of these words in their name are not shown.
+# Fields with one of these words in their name are not in the summary.
 HIDDEN_FIELD_PARTS = ("hash", "sealed", "token", "uuid", "executor", "at", "ran")
 
 
@@ -241,7 +241,7 @@ def parse_time(text: str, option: str = "--from") -> datetime | None:
 
 
 async def connect_to_nats(settings: Settings, name: str) -> Client:
-    logging.getLogger("headrace.messaging").setLevel(logging.ERROR)  # hides connection attempts
+    logging.getLogger("headrace.messaging").setLevel(logging.ERROR)  # hides messages about connection attempts
     try:
         return await asyncio.wait_for(connect(settings, name), NATS_TIMEOUT_SECONDS)
     except (TimeoutError, OSError, NatsError) as error:

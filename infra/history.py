@@ -1,4 +1,4 @@
-"""`headrace history`: the history of an object, one line per event, or its state at a point in time as JSON."""
+"""`headrace admin history`: the history of an object, one line per event, or its state at a point in time as JSON."""
 
 import asyncio
 import json

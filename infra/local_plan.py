@@ -13,7 +13,7 @@ from services.builds.pipeline.document.includes import IncludesRequired
 from services.builds.pipeline.rules.repository_tree import RepositoryTree
 from services.builds.planning.spec import SpecInvalid, SpecUnreadable, parse_spec
 
-TIMEOUT_SECONDS, MAX_ATTEMPTS = 3600, 3  # values that a server takes from its settings
+TIMEOUT_SECONDS, MAX_ATTEMPTS = 3600, 3  # those of a server with default settings
 UNKNOWN_SHA = "0" * 40
 LOCAL_URL = "http://127.0.0.1"
 
@@ -91,7 +91,7 @@ def _read_included(folder: Path, path: str) -> bytes | None:
 
 
 def _list_files(folder: Path) -> dict[str, str]:
-    """Return the blob ids of the files of the commit by path."""
+    """Return the blob ids of the files in HEAD, by path. Empty without a repository."""
     entries = (line.split("\t", 1) for line in _git(folder, "ls-tree", "-r", "-z", "HEAD").split("\0") if line)
     return {path: entry.split()[2] for entry, path in entries}
 

@@ -1,4 +1,4 @@
-"""Migration of all services, run by `headrace server up` and `migrate`, and by a Kubernetes Job before an upgrade."""
+"""Migration of all services, run by `headrace server up`, `headrace server migrate` and `headrace admin restore`."""
 
 import asyncio
 import sys
@@ -30,7 +30,8 @@ class ServerNotReady(Exception):
 def migrate(settings: Settings) -> None:
     """Create or update streams, consumers, collections, indexes and rows. Prints each change.
 
-    Waits up to `settings.wait_seconds` for servers. Raises SettingsError if the operator has to act.
+    Waits up to `settings.wait_seconds` for servers. Raises SettingsError if the operator has to act, or OperatorError
+    if a restore is incomplete.
     """
     for line in asyncio.run(_migrate_with_retries(settings)):
         print(line)  # noqa: T201

@@ -25,7 +25,7 @@ EVENTS_JS_API = f"$JS.{EVENTS}.API"
 # Clients look up streams by subject, and mirrors have no subjects. Therefore STREAM.NAMES requests in EVENTS are mapped
 # to this subject, which HEADRACE answers.
 STREAM_NAMES_SUBJECT = "names"
-# what replicas of release 0.2.0 publish and subscribe to, which run beside those of this release during an upgrade
+# hints between replicas of release 0.2.0, which run beside replicas of this release during an upgrade
 FORMER_HINTS = {
     "builds": tuple(
         hint_subject(event.service, "*", event.wire_name)
@@ -159,12 +159,12 @@ def _consumer_login(public: Sequence[str]) -> Login:
 
 
 def _inbox_subject(name: str) -> str:
-    """Return the subject pattern of replies to this login. No other login may subscribe to it."""
+    """Return the subject pattern of replies to this login. No other login of its account may subscribe to it."""
     return f"_INBOX.{name}.>"
 
 
 def _request_subjects(message_type: type[Message], services: Sequence[Service]) -> Iterator[str]:
-    """Yield the subjects on which services accept a command or query. None if no service handles it."""
+    """Yield the subjects on which services accept a command or query. Yields nothing if no service handles it."""
     if issubclass(message_type, PerServiceQuery):
         yield from (message_type.subject_at(service.name) for service in services)
     elif any(message_type in service.messages for service in services):

@@ -47,7 +47,7 @@ def list_events(*, raw: bool) -> None:
 
 
 def retry_events(ids: Sequence[str]) -> bool:
-    """Retry parked events, or all of them without `ids`. Wait for the results and return whether all succeeded."""
+    """Retry the parked events `ids`; all if it is empty. Return whether all succeed within RETRY_TIMEOUT_SECONDS."""
     outcomes = _run(lambda parked: _retry(parked, ids))
     for id_, outcome in outcomes.items():
         print(f"{id_}: {outcome or 'handled'}")  # noqa: T201

@@ -14,7 +14,7 @@ from infra.local.process import OperatorError
 NOT_YET_INITIALIZED = 94
 ELECTION_TIMEOUT_SECONDS = 60.0
 STATE_CHANGE_TIMEOUT_SECONDS = 1.0
-ELECTION_TIMEOUT_MS = 4000  # of several members; a busy machine must not cause elections
+ELECTION_TIMEOUT_MS = 4000  # with several members; a busy machine must not cause elections
 
 
 def wait_until_primary(ports: Sequence[int]) -> None:
@@ -28,11 +28,11 @@ def wait_until_primary(ports: Sequence[int]) -> None:
 
 
 def elect_primary(ports: Sequence[int]) -> bool:
-    """Initiate or reconfigure the replica set if needed. Return whether it has a primary. Call until it has.
+    """Initiate or reconfigure the replica set if needed. Return whether it has a primary. Call this until it has.
 
     Waits up to STATE_CHANGE_TIMEOUT_SECONDS for each change of the first member's state, instead of polling it.
     """
-    with suppress(PyMongoError), _connect(ports[0]) as client:  # suppressed while mongod starts
+    with suppress(PyMongoError), _connect(ports[0]) as client:  # mongod may still be starting
         state = client.admin.command("hello")
         if _has_primary(state, ports):
             return True

@@ -28,8 +28,8 @@ from libs.security.webhook_signatures import is_signature_valid
 
 # limit of a webhook's body; in base64 with line breaks, this fits into a NATS message of 8 MiB
 MAX_BODY_BYTES = 5 * 1024 * 1024
-TIMEOUT_SECONDS = 7.0  # for handling a delivery; both timeouts together are less than the 10 seconds that forges wait
-KEY_TIMEOUT_SECONDS = 2.0  # for the query of the signature key
+TIMEOUT_SECONDS = 7.0  # timeout of a delivery's handling; with the next one, less than the 10 s that forges wait
+KEY_TIMEOUT_SECONDS = 2.0  # timeout of the query for the signature key
 MAX_UNCHECKED_BYTES = 64 * 1024  # larger bodies are not forwarded without a signature check if the key query times out
 
 
@@ -150,7 +150,8 @@ async def receive(bus: MessageClient, headers: Mapping[bytes, bytes], project_id
 async def _verify_signature(bus: MessageClient, message: ReceiveWebhook, body: bytes) -> None:
     """Check the signature before the body is sent over NATS. Raises WEBHOOK_SIGNATURE_INVALID, among others.
 
-    If the key cannot be queried, a small body is passed on unchecked: the service checks it, too.
+    If the key query gets no answer, the body is passed on unchecked: the service checks the signature, too. After a
+    timeout, this applies only to bodies of at most MAX_UNCHECKED_BYTES.
     """
     if message.provider is None:
         await _reject(bus, message, "WEBHOOK_PROVIDER_NOT_SUPPORTED", len(body))
@@ -159,8 +160,8 @@ async def _verify_signature(bus: MessageClient, message: ReceiveWebhook, body: b
     try:
         answer = await bus.query(query, timeout=KEY_TIMEOUT_SECONDS)
     except RequestRejected as rejection:
-        # Release 0.2.0 of the service does not answer this query, nor do its NATS permissions allow it. Small bodies
-        # are then forwarded unchecked: that release checks signatures itself.
+        # Release 0.2.0 of the service does not answer this query, nor do its NATS permissions allow it. It checks
+        # signatures itself.
         may_forward = rejection.code == "SERVICE_TIMEOUT" and len(body) <= MAX_UNCHECKED_BYTES
         if may_forward or rejection.code == "SERVICE_UNAVAILABLE":
             return

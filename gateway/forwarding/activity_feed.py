@@ -28,7 +28,7 @@ class FeedPosition:
 
     @classmethod
     def parse(cls, cursor: str) -> "FeedPosition":
-        """Raises PAGINATION_CURSOR_INVALID."""
+        """Return the position that a cursor describes. Raises PAGINATION_CURSOR_INVALID."""
         if found := CURSOR.fullmatch(cursor):
             milliseconds, service, version, commit_id = found.groups()
             try:
@@ -41,7 +41,7 @@ class FeedPosition:
         return f"{(self.at - EPOCH) // RESOLUTION}.{self.service}.{self.version}.{self.commit_id}"
 
     def in_log_of(self, service: str) -> CommitPosition:
-        """Return the position in the log of a service at which its older entries begin."""
+        """Return the position in a service's log before which all entries follow this position in the list."""
         if service == self.service:
             return CommitPosition(at=self.at, version=self.version, commit_id=self.commit_id)
         return CommitPosition(at=self.at + RESOLUTION if service < self.service else self.at)

@@ -161,7 +161,7 @@ def errors_of(path: str, user: Any, body: RequestBody | None, *, is_write: bool)
 
 
 def _not_found_code(parameter: str) -> str:
-    """Return the code for an object that does not exist: `LABEL_NOT_FOUND` for `label_id`, if there is such a code."""
+    """Return the code for a missing object: `LABEL_NOT_FOUND` for `label_id`. It may not be a declared code."""
     kind = object_kind(parameter)
     return f"{'DEVELOPER' if kind == 'user' else kind.upper()}_NOT_FOUND"
 

@@ -17,7 +17,7 @@ from libs.messaging.nats_client import NatsClient
 from libs.observability.process_reporter import Report
 from libs.tasks import SharedTasks
 
-MIN_WAIT_SECONDS = 0.1  # wait for replies of replicas that started after the last collection
+MIN_WAIT_SECONDS = 0.1  # minimum time for replies, also of replicas that started after the last collection
 MAX_WAIT_SECONDS = 1.0
 MAX_AGE_SECONDS = 1.0
 MAX_PROCESSES = 1000
@@ -29,14 +29,14 @@ EXPECTED_SERVICES = frozenset((*EVENT_SERVICES, GATEWAY))
 class Collected:
     at: datetime
     read_at: float  # event loop clock
-    processes: tuple[ProcessStatus, ...]  # by service and instance
+    processes: tuple[ProcessStatus, ...]  # sorted by service and instance
 
 
 class ProcessStatuses:
     """Collects statuses at most once per second for all clients."""
 
     def __init__(self, client: NatsClient, report: Report) -> None:
-        """`report`: the status of this process, which is included even if NATS delivers no request to it."""
+        """`report` returns the status of this process, which is included even if NATS delivers no request to it."""
         self._client = client
         self._report = report
         self._running = SharedTasks[None, Collected]()
@@ -57,7 +57,7 @@ class ProcessStatuses:
         async def on_answer(message: Msg) -> None:
             try:
                 status = ProcessStatus.model_validate_json(message.data)
-            except ValidationError:  # empty: NATS reports that a service has no process
+            except ValidationError:  # the message is empty: NATS reports that a service has no process
                 return
             if len(answers) < MAX_PROCESSES:
                 answers[status.service_name, status.instance] = status
@@ -85,7 +85,7 @@ class ProcessStatuses:
                     await asyncio.sleep(MIN_WAIT_SECONDS)
                     await complete.wait()
         finally:
-            with suppress(NatsError):  # the connection is lost
+            with suppress(NatsError):  # raised if the connection is lost
                 await subscription.unsubscribe()
 
 

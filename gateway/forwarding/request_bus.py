@@ -69,7 +69,10 @@ class RequestBus:
         timeout: float | None = None,
         return_message: ReturnMessage | None = None,
     ) -> Response:
-        """Send a command or query and build the response from its answer. Equal concurrent queries share a response."""
+        """Send a command or query and build the response from its answer. Raises RequestRejected.
+
+        Equal concurrent queries share a response, unless they have a timeout of their own.
+        """
         if isinstance(message, Query) and not timeout:
             fetch = partial(self._query, message, user, serializer)
             body = await self.state.coalescer.run((self._path, message, user), fetch)
@@ -83,7 +86,7 @@ class RequestBus:
         return ResponseContext(self.state.settings.url, self._path)
 
     async def has_recorded_response(self, command: type[Command], user: Actor) -> bool:
-        """Return whether a request with this Idempotency-Key was handled before.
+        """Return whether a request with this Idempotency-Key was handled before. False without a key.
 
         Raises IDEMPOTENCY_KEY_REUSED if the key was used for a different request.
         """
@@ -107,7 +110,7 @@ class RequestBus:
         return serializer(answer, self.response_context, query)
 
     def _command_id(self, command: type[Command], user: Actor, key: str) -> str:
-        """Return a command id derived from user, method, path and idempotency key, so that a retry has the same id."""
+        """Return an id derived from user, method, path, command and idempotency key: a retry has the same id."""
         parts = (str(user.id), self._request.method, self._path, command.wire_name, key)
         return str(uuid5(NAMESPACE_URL, "\n".join(parts)))
 

@@ -80,7 +80,7 @@ def serialize_row(model: type[ResponseModel]) -> Serializer:
 
 
 def serialize_with_secret(model: type[ResponseModel], secret: str) -> Serializer:
-    """Return a serializer that converts the answer and adds a field of the message, named `secret`.
+    """Return a serializer that converts the answer and adds the field of the message whose name is `secret`.
 
     The client has just sent this value itself, so returning it is not recorded as an access to the secret.
     """

@@ -33,7 +33,7 @@ registry. Then reload this page; no service has to be restarted.</p>
 
 
 class Console:
-    """ASGI application of the console. All paths without a file serve index.html, which contains the router."""
+    """ASGI application of the console. Paths other than assets and licenses serve index.html, which has the router."""
 
     def __init__(self, directory: Path = BUILT_CONSOLE) -> None:
         self._files = CacheableFiles(directory=directory, check_dir=False)

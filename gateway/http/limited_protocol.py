@@ -95,7 +95,7 @@ class Connection(HttpToolsProtocol):
         self._look_in(BODY_SECONDS)
 
     def _refuse(self, status: bytes) -> None:
-        """Close the connection, with an error response if no handler is running; a running one sees a disconnect."""
+        """Close the connection, with an error response if no handler runs. A running handler sees a disconnect."""
         if self._in_head and (self.cycle is None or self.cycle.response_complete):
             self.transport.write(status + LAST_WORDS)
         self.transport.close()

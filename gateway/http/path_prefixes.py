@@ -1,4 +1,4 @@
-"""Path prefixes of existing clients. API routes are registered below `/api` and reachable under all prefixes."""
+"""Path prefixes of existing clients. The routes below `/api` are also reachable under these, and without a prefix."""
 
 from collections.abc import Iterable
 from enum import StrEnum

@@ -13,7 +13,7 @@ from throttled import MemoryStore, RateLimiterType, Throttled, per_min
 from contracts.errors import RequestRejected
 from libs.settings import RateLimitSettings
 
-MAX_ENTRIES = 10_000  # addresses, and separately users; the least recently used ones are evicted
+MAX_ENTRIES = 10_000  # limit of counted addresses, and of counted users; the least recently used are evicted
 IPV6_PREFIX_LENGTH = 64  # addresses of one network count as one client, because a host can choose any of them
 
 

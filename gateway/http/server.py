@@ -20,7 +20,7 @@ SHUTDOWN_TIMEOUT_SECONDS = 5  # maximum time for responses in progress to finish
 DISCONNECT_SECONDS = 0.2  # maximum time for handlers to end after their connection was aborted
 LISTEN_BACKLOG = 2048
 HSTS_SECONDS = 365 * 24 * 3600  # how long browsers use only HTTPS for this host
-CERTIFICATE_CHECK_TICKS = 100  # between checks for a renewed certificate; uvicorn ticks ten times a second
+CERTIFICATE_CHECK_TICKS = 100  # ticks of uvicorn, ten a second, between checks for a renewed certificate
 
 
 def security_headers(settings: Settings) -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ def security_headers(settings: Settings) -> list[tuple[str, str]]:
 
 @contextmanager
 def listen_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """Open the port with SO_REUSEPORT: the kernel distributes connections among the replicas.
+    """Open the port with SO_REUSEPORT: the kernel distributes connections among the replicas on this machine.
 
     Raises SettingsError if the port cannot be opened.
     """
@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
                 backlog=LISTEN_BACKLOG,
                 headers=security_headers(gateway.state.settings),
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=2 * SHUTDOWN_TIMEOUT_SECONDS,  # for handlers that outlive a connection
+                timeout_graceful_shutdown=2 * SHUTDOWN_TIMEOUT_SECONDS,  # for handlers that outlive their connection
             )
         )
         self._gateway = gateway

@@ -1,7 +1,7 @@
 """The session cookie of pages of this server. It contains a login token, which scripts of a page cannot read.
 
-A browser sends the cookie with every request, including requests that another site initiates. Therefore, a request with
-the cookie that is not GET or HEAD must come from a page of this server.
+A browser sends the cookie also with requests that another origin of the same site initiates, such as another port of
+this host. Therefore, a request with the cookie that is not GET or HEAD must come from a page of this server.
 """
 
 from fastapi import Request
@@ -19,7 +19,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 def read_request_token(request: Request, settings: Settings) -> str:
     """Return the token of the Authorization header, else of the session cookie.
 
-    Raises UNAUTHORIZED or SESSION_CROSS_SITE.
+    Raises UNAUTHORIZED, SESSION_CROSS_SITE, or TOKEN_INVALID for a personal token in the cookie.
     """
     headers = dict(request.scope["headers"])
     if b"authorization" in headers:

@@ -1,6 +1,6 @@
 """The cookie of a sign-in with the OpenID provider, until the provider's response: the sealed state and a page.
 
-It is sent with the navigation from the provider back to this server, so unlike the session it is `SameSite=Lax`.
+It is sent with the navigation from the provider back to this server, so unlike the session cookie it is `SameSite=Lax`.
 """
 
 import re
@@ -25,7 +25,7 @@ PAGE_PATTERN = re.compile(
     r"/ui(/[A-Za-z0-9_~-][A-Za-z0-9_.~:@!$&'()*+,;=%-]*)*/?"
     r"(\?[A-Za-z0-9_.~:@!$&'()*+,;=%/?-]*)?(#[A-Za-z0-9_.~:@!$&'()*+,;=%/?-]*)?"
 )
-RESULT_PARAMETER = "sign_in"  # the console reads it
+RESULT_PARAMETER = "sign_in"  # query parameter with the result, which the console reads
 
 
 class PendingSignIn(BaseModel):
@@ -34,7 +34,7 @@ class PendingSignIn(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sealed_state: str = Field(repr=False, max_length=MAX_STATE_LENGTH)
-    page: str  # of the console, to which the browser returns
+    page: str  # path of the console's page to which the browser returns
 
     @classmethod
     def read(cls, request: Request, settings: Settings) -> Self | None:

@@ -37,7 +37,7 @@ class CacheableFiles(StaticFiles):
 
 
 class StaticSite:
-    """Serves paths without a route: files of HEADRACE_STATIC, or a redirect to the console if that is not set."""
+    """Serves paths without a route: files of HEADRACE_STATIC. If it is not set, `/` redirects to the console."""
 
     def __init__(self, path: Path | None) -> None:
         if path and not path.is_dir():

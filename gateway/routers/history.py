@@ -62,7 +62,7 @@ async def get_history_or_state(
     ] = None,
     _version: Annotated[str | None, Query(alias="version", description="return the state at this version")] = None,
 ) -> Response:
-    # the query parameters are declared only for the documentation: they have several names
+    # the query parameters are declared only for the documentation, because some of them have two names
     query = _build_query({"kind": kind, "id": id}, request.query_params)
     return Response(await bus.send(query, user, timeout=TIMEOUT_SECONDS), media_type="application/json")
 

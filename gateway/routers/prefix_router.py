@@ -11,10 +11,10 @@ from gateway.http.path_prefixes import CompatibleApi
 
 
 class PrefixRouter(APIRouter):
-    """An APIRouter that is skipped at once for other paths: matching the gateway's 160 routes one by one takes long."""
+    """An APIRouter that is skipped at once for other paths: matching hundreds of routes one by one takes long."""
 
     def __init__(self, api: CompatibleApi | None = None, **options: Any) -> None:
-        """`api` is the compatible API that the routes belong to. None for Headrace's own routes."""
+        """`api` is the compatible API that the routes belong to, or None for Headrace's own routes."""
         super().__init__(**options)
         self.api = api
         self._literal_prefix = self.prefix.partition("{")[0]

@@ -228,7 +228,7 @@ def add_project_routes(router: APIRouter, role: RequireRole) -> None:
 def add_secret_routes(
     router: APIRouter, role: RequireRole, response: Serializer = ONE_SECRET, read: type[Command | Query] = GetSecret
 ) -> None:
-    """Add the routes that create and change a secret. `read` returns it after a change, as `response`."""
+    """Add the routes that create and change a secret. After a change, `response` serializes the answer to `read`."""
     maintainers = _for(role, "maintainers of its projects")
     writer = user_of(role, "SECRET_WRITE")
     written = ReturnMessage(GetSecret, "secret_id")  # the client knows the value, which is added to the answer

@@ -31,7 +31,7 @@ from gateway.schemas.console.account import IDENTITY, IDENTITY_LINK, CurrentPass
 from gateway.schemas.console.session_view import ProviderPage, ProviderSignIn, SignInMethods
 from libs.eventstore.decider import Actor
 
-TIMEOUT_SECONDS = 30.0  # up to four requests to the provider
+TIMEOUT_SECONDS = 30.0  # enough for four requests to the provider
 HOME, PROFILE = "/ui/", "/ui/me"
 CALLBACK = "/api/auth/oidc/callback"
 SUCCESS, LINKED = "ok", "linked"  # results for the console, besides error codes
@@ -80,7 +80,7 @@ async def get_sign_in_methods(_user: Anyone, state: State) -> SignInMethods:
     dependencies=[Depends(refuse_head)],
 )
 async def start_sign_in(_user: Anyone, request: Request, state: State, return_to: ReturnTo = HOME) -> Response:
-    """If the provider does not answer, the browser gets back to the page, which shows the error."""
+    """If the provider does not answer, the browser is redirected to the page, which shows the error."""
     require_enabled(state)
     try:
         started = await _start(state, None)

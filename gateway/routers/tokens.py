@@ -27,7 +27,7 @@ async def get_user_id(user: Annotated[Actor, Depends(any_user)]) -> int:
 
 
 def own_user(*scopes: str) -> dict[str, Any]:
-    """Return the dependencies of a route for the user's own tokens. Without a scope, it accepts no personal token."""
+    """Return the dependencies of a route for the user's own data. Without a scope, it accepts no personal token."""
     return {
         "user": Annotated[Actor, Security(any_user, scopes=scopes)],
         "user_id": Annotated[int, Security(get_user_id, scopes=scopes)],

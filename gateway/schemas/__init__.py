@@ -1,1 +1,1 @@
-"""Response models of Headrace's own resources."""
+"""Models of request bodies and responses of Headrace's own resources."""

@@ -9,8 +9,8 @@ DEFAULT_CODE = "REQUEST_INVALID"
 
 
 class FieldCodes(NamedTuple):
-    required: str = DEFAULT_CODE  # for a missing field
-    invalid: str = DEFAULT_CODE  # for a wrong type or value
+    required: str = DEFAULT_CODE  # code for a missing field
+    invalid: str = DEFAULT_CODE  # code for a wrong type or value
 
 
 FIELD_CODES: dict[str, FieldCodes] = {
@@ -81,7 +81,7 @@ FIELD_CODES: dict[str, FieldCodes] = {
 
 
 def find_code(location: Sequence[Any], error_type: str) -> str:
-    """Return the code for a validation error at `location`, which begins with the part of the request."""
+    """Return the code for a validation error at `location`, which begins with `body`, `query`, `path` or `header`."""
     codes = find_field_codes(location)
     return codes.required if error_type == "missing" else codes.invalid
 

@@ -30,7 +30,7 @@ class Fields(BaseModel):
 
     @classmethod
     def wire_name(cls, name: str) -> str:
-        """Return the name in the body of a message's field."""
+        """Return the name that the message's field `name` has in the body."""
         field = cls.model_fields.get(name)
         return (field and field.alias) or name
 
@@ -101,7 +101,7 @@ def envelope_with(
     """Return the model of a body with one field of a resource, for a route that changes this field.
 
     `required` only documents the field as required: the message checks it. `reject_null` rejects a missing, null or
-    empty value. `message_field` is the name of the field in the message.
+    empty value. `message_field` is the name of the field in the message, if it differs from `name`.
     """
     original = body.fields()
     field = original.model_fields[name]

@@ -1,4 +1,4 @@
-"""Types of request fields. Each type accepts the forms that clients send and rejects others."""
+"""Types of request fields, some of which also accept numbers and flags as text, because clients send them so."""
 
 import math
 from collections.abc import Callable

@@ -21,7 +21,7 @@ from libs.messaging.request_reply import MessageClient
 
 log = logging.getLogger("headrace.gateway")
 
-CHUNK_BYTES = 512 * 1024  # part of an artifact in one message; in base64, it fits into 1 MiB, NATS's default limit
+CHUNK_BYTES = 512 * 1024  # maximum part of an artifact in a message; in base64, it fits into NATS's default, 1 MiB
 TIMEOUT_SECONDS = 10.0
 BINARY_MEDIA_TYPE = "application/octet-stream"
 BINARY_CONTENT: dict[int | str, dict[str, Any]] = {
@@ -42,7 +42,7 @@ async def send_artifact(bus: MessageClient, scope: Scope, artifact: Artifact, re
 
 
 async def send_log_file(bus: MessageClient, file: JobFile, reader: Actor) -> Response:
-    """Stream a job's log as a file, up to the current end if the job runs. No Content-Length: the log may grow."""
+    """Stream a job's log as a file, up to its current end if the job runs. Its length is not sent: it may grow."""
     return await send_log(bus, GetTrace(job_id=file.job_id), _attachment_headers(file), reader)
 
 

@@ -1,7 +1,7 @@
 """The audience of an event on the event stream: the users who may see its project.
 
 All users get the events of runners that belong to no project. Only administrators get an event whose project is unknown
-to the builds service, and an event of a runner whose owner is unknown, because its events left the event log.
+to the builds service, and an event of a runner whose registration was removed from the event log.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ def includes(audience: Audience, user: Actor) -> bool:
 
 
 class EventAudiences:
-    """Finds the audience of events. A change of a project's members takes effect within a second."""
+    """Finds the audience of events. A change of members takes effect within a second, or a minute during an outage."""
 
     def __init__(self, bus: MessageClient, clock: Callable[[], float]) -> None:
         self._bus = bus

@@ -19,7 +19,7 @@ from libs.messaging.stream_reader import StreamReader
 
 STREAMS = ("builds", "runners")
 EVENT_ID_PART = re.compile(r"([br])(\d{1,18})")
-BATCH_SIZE = 64  # events per request to NATS
+BATCH_SIZE = 64  # maximum number of events per request to NATS
 RECONNECT_DELAY_SECONDS = 0.5  # pause before a lost consumer is recreated
 
 
@@ -58,7 +58,7 @@ class StoredEvent:
         return cls(stream, message.metadata.sequence.stream, subject, name, data.decode(), message.headers or {})
 
     def with_envelope(self) -> str:
-        """Return one line of JSON with the event, its time, actor, position and trace. Users have no name here."""
+        """Return one line of JSON with the event, its time, actor, version and trace. The name of a user is empty."""
         actor = from_json(self.headers.get("ce-actor", '[0, ""]'))
         version = self.headers.get("ce-id", "").rpartition("@")[2].partition(".")[0]
         envelope = {

@@ -24,7 +24,7 @@ log = logging.getLogger("headrace.gateway")
 
 HEARTBEAT_SECONDS = 15.0
 MAX_READERS_PER_USER = 100  # open event streams per user on each gateway
-MAX_WAITING_EVENTS = 1000  # per client; clients share the objects, so a pending event needs little memory
+MAX_WAITING_EVENTS = 1000  # limit per client; clients share the objects, so a pending event needs little memory
 NO_FILTER = EventFilter()
 TOO_SLOW = ServerSentEvent(comment="closed: this client reads too slowly. Resume after the last event.")
 
@@ -33,7 +33,7 @@ class EventReader:
     """One client of the event stream, with its pending events."""
 
     def __init__(self, user: Actor, selection: EventFilter, *, envelope: bool) -> None:
-        """`envelope`: each event is sent with its time, actor, position and trace."""
+        """`envelope`: each event is sent with its time, actor, version and trace."""
         self.user = user
         self._selection = selection
         self._envelope = envelope
@@ -66,7 +66,7 @@ class EventReader:
             self.close()
             return
         self._positions[event.stream] = event.sequence
-        # the id has the position in each stream; one that is read since a time has none before its first event
+        # the id has the position in each stream; a stream that is read since a time has none before its first event
         event_id = "-".join(f"{name[0]}{number}" for name, number in self._positions.items() if number is not None)
         data = event.with_envelope() if self._envelope else event.data
         self._waiting.put_nowait(ServerSentEvent(id=event_id, event=event.name, raw_data=data))
@@ -80,7 +80,7 @@ class EventReader:
         self._waiting.put_nowait(None)
 
     async def iterate(self, is_allowed: Callable[[], Awaitable[bool]]) -> AsyncGenerator[ServerSentEvent]:
-        """Yield events, and comments while there are none, until the client is no longer allowed to read them."""
+        """Yield events, and comments while there are none, until the client loses access or the reader is closed."""
         yield ServerSentEvent(comment="connected")
         while True:
             try:
@@ -156,7 +156,7 @@ class LiveEvents:
     ) -> AsyncIterator[EventReader]:
         """Open the events after Last-Event-ID, else since a time, else from now.
 
-        Raises TOO_MANY_REQUESTS, REQUEST_MALFORMED or SERVICE_UNAVAILABLE.
+        Raises TOO_MANY_REQUESTS, REQUEST_MALFORMED, EVENTS_EXPIRED or SERVICE_UNAVAILABLE.
         """
         if sum(reader.user.id == user.id for reader in self._readers) >= MAX_READERS_PER_USER:
             raise RequestRejected(

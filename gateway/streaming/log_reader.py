@@ -33,7 +33,7 @@ class LogReader:
         self._first = first
 
     async def iterate(self, is_allowed: Callable[[], Awaitable[bool]]) -> AsyncGenerator[ServerSentEvent]:
-        """Yield the index of sections and the lines, until the end of the attempt or of the client's access."""
+        """Yield the index of sections and the lines until the attempt ends, the client loses access, or a shutdown."""
         query, excerpt, index = self._query, self._first, None
         checked_at = time.monotonic()
         async with self._logs.growth.watch(query.job_id) as growth:
@@ -64,7 +64,7 @@ class LogReader:
                     excerpt = await self._logs.read(query, actor)
                 except RequestRejected as rejected:
                     if rejected.code not in UNAVAILABLE_CODES:
-                        return  # deleted, or no longer visible for this user
+                        return  # the log was deleted, or the user may no longer see it
                     excerpt = excerpt.replace(chunks=(), finished=False, more=False)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from contracts.builds import JobQueued, JobRequirements, RunnerDescription
 
-MAX_MISSED_JOBS = 10  # remembered per request; it finds others when it looks for jobs again
+MAX_MISSED_JOBS = 10  # limit per request, which finds other jobs when it looks for jobs again
 
 
 def can_run(runner: RunnerDescription, job: JobQueued) -> bool:
@@ -22,7 +22,7 @@ def can_run(runner: RunnerDescription, job: JobQueued) -> bool:
 class PendingPoll:
     """One held request of a runner."""
 
-    offer: RunnerDescription | None = None  # what the runner can run; None: it is paused
+    offer: RunnerDescription | None = None  # what the runner can run; None: it is paused, or not authenticated yet
     runner_uuid: str = ""
     notified_jobs: list[JobQueued] = field(default_factory=list)
     wake_up: asyncio.Event = field(default_factory=asyncio.Event)  # set when the request must check for jobs again
@@ -30,7 +30,7 @@ class PendingPoll:
     is_disconnected: bool = False  # the client closed the connection
     claim_id: str = ""  # command id of this request's claims; the same if the client repeats the request
     seen_cursor: str = ""  # the queue's cursor at this request's latest claim; empty: unknown
-    has_claimed: bool = False  # this request has sent a claim
+    has_claimed: bool = False  # a claim of this request was answered
     is_busy: bool = False  # a claim, or the acceptance of an offered job, is in progress
     missed_jobs: list[JobQueued] = field(default_factory=list)  # matching jobs queued while the request was busy
 
@@ -89,8 +89,8 @@ class LongPollQueue:
     async def notify_if_granted(self, job: JobQueued, accept: Callable[[], Awaitable[bool]]) -> None:
         """Wake the longest-waiting idle request for an offered job, if this gateway gets the offer.
 
-        Without an idle request the offer is not accepted. A busy request that gets no job takes it up afterwards, and
-        each later request starts with a claim.
+        Without an idle request the offer is not accepted. A busy request that gets no job is notified of this job
+        afterwards, and each later request starts with a claim.
         """
         eligible = list(self._list_eligible(job))
         poll = next((poll for poll in eligible if not poll.is_busy and not poll.notified_jobs), None)
@@ -113,7 +113,7 @@ class LongPollQueue:
             poll.wake_up.set()
 
     def take_missed_job(self, poll: PendingPoll) -> None:
-        """Notify a request that got no job of a job that was queued in the meantime, if no other request has it."""
+        """Notify a request that got no job of the first job it missed, which the other requests then forget."""
         if poll.missed_jobs:
             job = poll.missed_jobs[0]
             poll.notified_jobs.append(job)
@@ -127,7 +127,7 @@ class LongPollQueue:
     def update_offer(self, poll: PendingPoll, offer: RunnerDescription | None) -> None:
         """Set what the runner may run now. Notify other requests of jobs that this runner may no longer run.
 
-        After a change, the jobs that the request's latest claim left may fit the runner.
+        After a change, the request claims at once, because jobs that its latest claim left may fit the runner.
         """
         if poll.offer and offer != poll.offer:
             poll.seen_cursor = ""

@@ -69,7 +69,7 @@ def read_file(path: Path) -> list[Erasure]:
 
 
 def to_documents(erasures: Iterable[Erasure], since: datetime) -> list[Document]:
-    """Return the documents for the identity service. Earlier erasures are in the backup."""
+    """Return documents for the identity service of the erasures from `since` on. Earlier ones are in the backup."""
     return [
         {"_id": f"user-{erasure.user_id} {erasure.user_uuid}", **erasure.model_dump(exclude={"at"})}
         for erasure in erasures

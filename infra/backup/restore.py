@@ -173,6 +173,6 @@ async def _rebuild_heads(database: AsyncDatabase[Document]) -> None:
 async def count_interrupted_jobs(database: AsyncDatabase[Document]) -> int:
     """Return about how many jobs were running at the time of the backup.
 
-    It counts unfinished attempts. These include short-lived placeholders of claims that must not start.
+    It counts unfinished attempts. These include short-lived placeholders, which prevent attempts of returned claims.
     """
     return await database["attempts"].count_documents({"finished": False})

@@ -13,7 +13,7 @@ MAX_MODULES_PER_FOLDER = 12
 TREES = ("agent", "client", "contracts", "gateway", "infra", "libs", "services/*", "tests/*")
 MIRRORED_TREES = ("tests/unit",)
 
-# may repeat, because they have the same role in every folder
+# module names that may repeat, because they have the same role in every folder
 STANDARD_NAMES = {
     "__init__", "__main__", "app", "commands", "queries", "policies", "projections", "workers", "metrics", "conftest",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Link rules: the targets of relative links and of paths in backticks in Markdown files must exist."""
+"""Link rules: in Markdown files, the targets of relative links and the paths in backticks must exist."""
 
 import re
 from collections.abc import Iterator

@@ -21,7 +21,7 @@ START_TIMEOUT_SECONDS = 90.0  # maximum wait for a stack that another process st
 
 
 class StartFailed(Exception):
-    """The stack could not start. It has printed the reason."""
+    """The stack could not start. The reason has been printed. `status`: exit status of the supervisor."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -36,7 +36,10 @@ class DemoStack:
 
 @contextmanager
 def run_demo_stack(ui: Ui, *, keep: bool) -> Iterator[DemoStack]:
-    """Run a stack for the block. A stack started here is stopped afterwards, unless `keep` is set."""
+    """Yield the stack that runs on the data folder, or start one.
+
+    A stack that was started is stopped after the block. With `keep`, it is stopped only if the block fails.
+    """
     os.environ.setdefault("HEADRACE_DATA", DEMO_FOLDER)
     folder = stack_commands.get_data_folder()
     if find_supervisor(folder) is not None:

@@ -12,7 +12,7 @@ from infra.local.process import OperatorError
 
 FIRST_SECTION = "-1"
 START_TIMEOUT_SECONDS = 120.0  # maximum wait until the build starts
-POLL_INTERVAL_SECONDS = 0.15  # between polls of a log without new lines
+POLL_INTERVAL_SECONDS = 0.15  # interval of polls while the log has no new lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def _run_build(ui: Ui, url: str, administrator: tuple[str, str], repository: Rep
 
 
 def _create_project(ui: Ui, admin: Client, repository: Repository) -> DemoProject:
-    """Create a developer, a project and a secret. A number in their names makes them unique."""
+    """Create a developer, a project and its secret. A number makes the names of developer and project unique."""
     password = secrets.token_urlsafe(12)
     for number in count(1):
         fields = {"username": f"dana-{number}", "password": password, "roles": ["ROLE_DEVELOPER"]}
@@ -149,9 +149,10 @@ def _print_result(ui: Ui, build: Mapping[str, Any]) -> None:
 
 
 async def _fetch_build_events(settings: Settings, since: datetime, build_id: int) -> list[EventRecord]:
-    """Return the build's events from JetStream.
+    """Return the events since `since` from JetStream, without those of other builds.
 
-    The API may report the end of the build before the last event is published, so this waits for that event.
+    The API may report the end of the build before the last event is published, so this waits for that event, at most
+    EVENT_TIMEOUT_SECONDS.
     """
     client = await connect_to_nats(settings, "demo")
     try:

@@ -48,7 +48,7 @@ class ServiceDeclaration:
         return next((category for category in self.service.categories if event in event_types(category)), None)
 
     def answer_type(self, message: type[Message]) -> Any:
-        """Return the type of the answer to a command or query. None if the service does not handle the message."""
+        """Return the type of the answer to a command or query, or None if the service does not handle the message."""
         if self._category_deciding(message):
             flow = self._flow_of(message)
             return _return_type(flow.answer) if flow and flow.answer else CommandReply
@@ -56,7 +56,7 @@ class ServiceDeclaration:
         return _return_type(functions[message]) if message in functions else None
 
     def handled_by(self, message: type[Message]) -> str:
-        """Describe how the service handles a command or query. Empty if it does not handle the message."""
+        """Describe how the service handles a command or query. Return "" if it does not handle the message."""
         answer = self.answer_type(message)
         if answer is None:
             return ""

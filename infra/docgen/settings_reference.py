@@ -201,7 +201,7 @@ COMPUTED_DEFAULTS = {
     "HEADRACE_LOG_FORMAT": "`json`",
     "HEADRACE_LOG_LEVEL": "`INFO`",
 }
-# read by libs/observability before the settings are loaded
+# variables that libs/observability reads before the settings are loaded
 READ_ELSEWHERE = {"HEADRACE_LOG_FORMAT", "HEADRACE_LOG_LEVEL"}
 
 

@@ -21,10 +21,10 @@ from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
 
 MIN_MONGODB_VERSION = (6, 0)
-MAX_CLOCK_SKEW_SECONDS = 5.0  # between this machine and MongoDB; a larger difference is a finding
+MAX_CLOCK_SKEW_SECONDS = 5.0  # limit of the difference between this machine's clock and MongoDB's; more is a finding
 MAX_TRANSACTION_SECONDS = 5  # a longer transaction timeout in MongoDB is a finding
-MIN_FREE_RATIO = 0.05  # of the disk size; less free space is a finding
-MIN_DAYS_UNTIL_FULL = 30  # at the growth of the last week; fewer are a finding
+MIN_FREE_RATIO = 0.05  # minimum free part of the disk; less is a finding
+MIN_DAYS_UNTIL_FULL = 30  # minimum at the growth of the last week; fewer days are a finding
 MAX_LISTED_SIZES = 3
 MAX_LISTED_INDEXES = 5  # number of indexes that a finding names
 UNAUTHORIZED_CODES = {13, 18}
@@ -213,7 +213,7 @@ async def check_storage(
 async def check_master_keys(
     client: AsyncMongoClient[Document], settings: Settings, services: Sequence[Service]
 ) -> AsyncIterator[Finding]:
-    """Check the master keys: each of them must decrypt one data key of each service that it protects."""
+    """Check that the master keys decrypt, for each service and each master key in use, one data key that it wraps."""
     master = MasterKeys.from_keys(settings.master_keys)
     for service in services:
         data_keys = get_database(client, settings, service.name)["data_keys"]

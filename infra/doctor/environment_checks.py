@@ -17,14 +17,14 @@ from libs.security.tls import create_client_context
 from libs.settings import Settings
 from services.notifications.mail import smtp_client, to_mail_failed
 
-MAIL_TIMEOUT_SECONDS = 5.0  # for each SMTP command
+MAIL_TIMEOUT_SECONDS = 5.0  # timeout of each SMTP command
 GATEWAY_TIMEOUT_SECONDS = 5.0
 SECRET_FILE_VARIABLE = re.compile(r"_(KEY|PASSWORD|URL|TOKEN)_FILE$")
-MIN_FREE_RATIO = 0.05  # of the disk size; less free space is a finding
+MIN_FREE_RATIO = 0.05  # minimum free part of the disk; less is a finding
 
 
 async def check_file_permissions(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
-    """Find secret files that other users can access. The group may read the files that variables name."""
+    """Find secret files that other users can access. The group may access the files that variables name."""
     own = [*sorted((settings.data / "secrets").glob("*")), DataFolder(settings.data).agent_config]
     named = [
         Path(file)

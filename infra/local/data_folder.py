@@ -11,7 +11,7 @@ from infra.local.process import OperatorError
 
 MIN_FREE_BYTES = 500_000_000  # required at the start, because mongod stops when the disk is full
 
-STORES = {"mongod": "mongodb", "nats-server": "nats"}  # folders of servers that are alone; others have their own name
+STORES = {"mongod": "mongodb", "nats-server": "nats"}  # names of data folders that differ from those of the processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class DataFolder:
     path: Path
 
     def prepare(self) -> None:
-        """Create missing folders. Raises OperatorError if the folder is not writable or the disk is full."""
+        """Create missing folders. Raises OperatorError if it is not writable or has less than MIN_FREE_BYTES."""
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name in ("mongodb", "nats", "logs", "run", "secrets", "agent"):
@@ -39,7 +39,7 @@ class DataFolder:
             )
 
     def fix_node_count(self, nodes: int | None) -> int:
-        """Return the number of nodes, which is fixed at the first start of the stack. None: as then, or 1.
+        """Return the number of nodes. The first start of the stack fixes it: to `nodes`, or to 1 if that is None.
 
         Raises OperatorError if the folder has another number of nodes.
         """

@@ -101,7 +101,7 @@ class ForkServer:
         if self._connection is None:
             raise OSError("the fork server is stopped")
         self._connection.sendall(f"{request}\n".encode())
-        return int(self._connection.recv(32))  # empty, so no number, if the fork server has exited
+        return int(self._connection.recv(32))  # ValueError if the fork server has exited: the answer is empty
 
     def stop(self) -> None:
         if self._connection:

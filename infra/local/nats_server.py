@@ -15,7 +15,7 @@ from infra.local.process import OperatorError, Program
 PERMISSIONS_FILE = Path(__file__).parent.parent / "nats" / "nats.conf"
 PASSWORD_VARIABLE = re.compile(r"\$HEADRACE_NATS_PASSWORD_([A-Z]+)")
 UNLIMITED_LOGIN = "unlimited"
-ROUTES_LOGIN = "routes"  # of the servers of a cluster among themselves
+ROUTES_LOGIN = "routes"  # with which the servers of a cluster connect to each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def nats_server_program(
     store = folder.store(name)
     config = store / "nats.conf"
     text = render_config(folder, f"{listen}:{port}", f"{listen}:{monitoring}", store, unlimited=unlimited)
-    # in a file, because other users can read command lines
+    # the settings are in a file, because other users can read command lines
     write_atomically(config, text + (_cluster_settings(folder, member) if member else ""))
     return Program(
         name=name,

@@ -87,7 +87,7 @@ class Process:
             self._log_start = 0
 
     def exit_status(self) -> int | None:
-        """Return the exit status. None: the process runs."""
+        """Return the exit status: None while the process runs, 0 if it was never started."""
         return self._child.poll() if self._child else 0
 
     def terminate(self) -> None:

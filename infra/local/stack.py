@@ -46,7 +46,7 @@ class Stack:
     fork: Callable[[Program], Child | None] | None = None
 
     def migration(self) -> Program:
-        """Return the migration. It also lets the embedded MongoDB elect a primary."""
+        """Return the program of the migration. It also lets the embedded MongoDB elect a primary."""
         embedded = () if self.settings.mongodb_url else ("--embedded-mongodb", *_ports_of(self.mongodb_url))
         return self._build_program("migrate", ("migrate", *embedded), self._service_environment("migrate"))
 
@@ -111,7 +111,7 @@ class Stack:
             address=address,
             health=health,
             explain_failure=_last_error,
-            fork=None if name == "agent" else self.fork,  # jobs inherit from the agent
+            fork=None if name == "agent" else self.fork,  # the agent's jobs must not inherit from the fork server
         )
 
     def nats_url_for(self, login: str) -> str:
@@ -129,11 +129,11 @@ class Stack:
         return {"HEADRACE_LOCAL_REPOSITORIES": "true"} | common | server_environment(self, service)
 
     def _agent_environment(self) -> dict[str, str]:
-        """Return the agent's environment. It has no secrets, because jobs run with this environment."""
+        """Return the agent's environment. It has none of Headrace's secrets, because jobs run with it."""
         return self.common_environment() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
 
     def common_environment(self) -> dict[str, str]:
-        """Return the environment of all processes. It contains no secrets."""
+        """Return the environment of all processes. It contains none of Headrace's secrets."""
         dropped = {*SECRET_VARIABLES, "PYTHONDONTWRITEBYTECODE"}  # stored bytecode makes later starts faster
         inherited = {name: value for name, value in self.environ.items() if name not in dropped}
         replicated = self.nodes > 1 and not self.settings.nats_url

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements.txt"
 TOOL_LOCK = Path(__file__).with_name("requirements.txt")
 TOOL = Path(sys.prefix) / "sbom"  # a virtual environment of its own
-# the Python of the image
+# platform and Python version of the image
 TARGET = ("--python-platform", "x86_64-unknown-linux-gnu", "--python-version", "3.13")
 
 

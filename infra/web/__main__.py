@@ -18,11 +18,11 @@ TSC = "typescript/bin/tsc"
 BIOME = "@biomejs/biome/bin/biome"
 SCHEMA = WEB / "generated/schema.d.ts"
 CONTRACT = Path("contracts/openapi.json")
-CANARY_ERRORS = 3  # planted in web/canary.ts
+CANARY_ERRORS = 3  # number of errors planted in web/canary.ts
 
 
 def build(*, required: bool = False) -> int:
-    """Build the console. A failed installation of packages is an error only if the console is required."""
+    """Build the console. Return the exit status: 1 for missing Node.js or packages only if `required`."""
     try:
         node = require_node()
         sys.stdout.write("Building the web console ...\n")
@@ -35,7 +35,7 @@ def build(*, required: bool = False) -> int:
 
 
 def check() -> int:
-    """Check types against the API's contract, and style."""
+    """Check types against the API's contract, and style. Return the exit status."""
 
     def check_with(node: Node) -> int:
         write_types(node)
@@ -45,7 +45,7 @@ def check() -> int:
 
 
 def test() -> int:
-    """Run the unit tests. If their packages are missing, skip them: `make check` reports that as an error."""
+    """Run the unit tests. Without their packages, skip them: `make check` reports that as an error."""
     return _with_all_packages(
         "The unit tests of the web console are skipped",
         lambda node: _report(run_package(node, VITEST, ("run",))),

@@ -18,7 +18,7 @@ class PackagesMissing(Exception):
 
 
 def install_packages(node: Node, *, for_checks: bool) -> None:
-    """Install the packages that the build needs, and on request those of the checks, unless they are installed.
+    """Install the packages of the build, and with `for_checks` those of the checks, unless they are installed.
 
     Raises PackagesMissing.
     """
@@ -40,7 +40,7 @@ def install_packages(node: Node, *, for_checks: bool) -> None:
 
 
 def run_package(node: Node, package_program: str, arguments: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-    """Run a script of an installed package in `web/`; its output is returned."""
+    """Run a script of an installed package in `web/`. Return its exit status, and its output and errors as one text."""
     return subprocess.run(
         (node.program, f"node_modules/{package_program}", *arguments),
         cwd=WEB,

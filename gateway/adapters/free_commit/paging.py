@@ -37,7 +37,7 @@ async def read_page_fields(request: Request) -> Mapping[str, Any]:
 
 
 async def read_unlimited_page_fields(request: Request) -> Mapping[str, Any]:
-    """Dependency: like read_page_fields, but all rows are on one page, unless the query string sets a page size."""
+    """Return the fields of a page request. All rows are on one page, unless the query string sets a page size."""
     fields = parse_page_fields(request.scope["query_string"])
     if request.query_params.keys() & {"per_page", "perPage"}:
         return fields
@@ -48,7 +48,8 @@ async def read_unlimited_page_fields(request: Request) -> Mapping[str, Any]:
 def parse_page_fields(query: bytes) -> Mapping[str, Any]:
     """Return the fields of a FilteredPageRequest from a query string.
 
-    Unknown columns and orders are ignored, as Free Commit's clients expect. Raises one of ERROR_CODES.
+    As Free Commit's clients expect, an unknown order means descending, and services ignore unknown columns. Raises one
+    of ERROR_CODES.
     """
     pairs = parse_qsl(query.decode("latin-1"), encoding="utf-8")
     parameters = dict(pairs)

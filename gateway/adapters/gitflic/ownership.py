@@ -25,12 +25,15 @@ Admin = Annotated[Actor, Depends(gitflic_admin)]
 
 
 async def authorize_project(owner_alias: OwnerAlias, project_alias: ProjectAlias, user: User, bus: Bus) -> Owner:
-    """Return the project in the path, whose runners the user may manage. Raises PROJECT_NOT_FOUND or FORBIDDEN."""
+    """Return PROJECT and the id of the project in the path.
+
+    Raises PROJECT_NOT_FOUND, or FORBIDDEN if the user may not manage the project's runners.
+    """
     return await _find_project(bus, user, owner_alias, project_alias, ProjectAction.MAINTAIN)
 
 
 async def find_readable_project(owner_alias: OwnerAlias, project_alias: ProjectAlias, user: User, bus: Bus) -> Owner:
-    """Return the project in the path. Raises PROJECT_NOT_FOUND if the user may not see it."""
+    """Return PROJECT and the id of the project in the path. Raises PROJECT_NOT_FOUND if the user may not see it."""
     return await _find_project(bus, user, owner_alias, project_alias, ProjectAction.READ)
 
 
@@ -40,7 +43,7 @@ async def _find_project(bus: RequestBus, user: Actor, owner_alias: str, alias: s
 
 
 async def authorize_company(company_alias: CompanyAlias, user: User, bus: Bus) -> Owner:
-    """Return the company in the path. Raises COMPANY_NOT_FOUND, or FORBIDDEN for users who are not its members."""
+    """Return COMPANY and the id of the company in the path. Raises COMPANY_NOT_FOUND, or FORBIDDEN for non-members."""
     company = await _fetch_company(bus, user, GetCompany(alias=company_alias))
     if not user.is_admin and user.id not in company.members_id:
         raise RequestRejected("FORBIDDEN", "Only owners and administrators may do this.")
@@ -72,7 +75,7 @@ def registration_scope_of(owner: FindOwner) -> Any:
 
 
 async def read_runner_uuid(runner_uuid: RunnerUuid) -> str:
-    """Return the runner's UUID from the path. The service, not this function, checks that the runner exists."""
+    """Return the runner's UUID from the path in lower case. The service checks that the runner exists."""
     return runner_uuid.lower()
 
 

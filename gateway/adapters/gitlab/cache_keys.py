@@ -34,8 +34,8 @@ def separate_caches(assignment: Assignment) -> tuple[PlannedCache, ...]:
 def separate_fallback(assignment: Assignment, variable: JobVariable) -> JobVariable:
     """Return the variable that is sent to the runner.
 
-    The value of CACHE_FALLBACK_KEY becomes a unique key, since GitLab's runner uses it as a cache key. Other variables
-    stay unchanged.
+    If the job has caches, the value of CACHE_FALLBACK_KEY becomes a unique key, since GitLab's runner uses it as a
+    cache key. Other variables stay unchanged.
     """
     if variable.key != FALLBACK_VARIABLE or not variable.value or not assignment.caches:
         return variable

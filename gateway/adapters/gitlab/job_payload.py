@@ -32,7 +32,7 @@ FAILURE_REASONS = (
     "unknown_failure",
     "job_canceled",
 )
-JUNIT_NAME = "junit.xml"  # as at GitLab; runners add `.gz`
+JUNIT_NAME = "junit.xml"  # the name that GitLab uses; runners add `.gz`
 NULL_SHA = "0" * 40
 DEFAULT_DEPTH = 20  # commits, as in GitLab
 DEPTH_VALUE = re.compile(r"[0-9]{1,9}")  # valid GIT_DEPTH; git accepts at most 2**31 - 1

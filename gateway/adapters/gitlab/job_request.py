@@ -26,7 +26,7 @@ from libs.eventstore.decider import runner_actor
 log = logging.getLogger("headrace.gateway")
 
 RECHECK_SECONDS = 10.0  # a held request looks for jobs at this interval, because hints can be lost
-PAUSED_HOLD_SECONDS = 2.0  # before the response to a paused runner, which would repeat its request at once
+PAUSED_HOLD_SECONDS = 2.0  # time until the response to a paused runner, which else would repeat its request at once
 MAX_RETURN_RETRIES = 3
 LAST_UPDATE = "X-GitLab-Last-Update"
 Authenticate = Callable[[], Awaitable[RunnerProfile]]
@@ -140,9 +140,10 @@ async def _wait_for_job(
         try:
             async with asyncio.timeout_at(min(deadline, recheck_at)):
                 await poll.wake_up.wait()
-        except TimeoutError:  # not compared with the clock: timers of uvloop can end up to a millisecond early
+        except TimeoutError:
+            # compare the two times, not the clock: timers of uvloop can end up to a millisecond early
             if recheck_at >= deadline:
-                return None  # with the cursor of the latest claim: jobs may have been queued since then
+                return None  # the cursor stays that of the latest claim: jobs may have been queued since then
             poll.is_stale, poll.seen_cursor = True, ""
         if poll.is_disconnected or app_state.long_polls.is_closed or clock() >= deadline:
             return None
@@ -151,8 +152,8 @@ async def _wait_for_job(
 async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: PendingPoll) -> Assignment | None:
     """Claim a job and return it, or None if no job is available. Update `poll.notified_jobs`.
 
-    Without a result, none of the jobs that were in the list before the claim is available, so all of them are removed.
-    Otherwise only the claimed job is removed, because the others may still be queued.
+    Without a result, none of the jobs in this list before the claim is available, so all of them are removed. Otherwise
+    only the claimed job is removed, because the others may still be queued.
     """
     notified_count = len(poll.notified_jobs)
     claim = ClaimJob(runner=offer, job_id=poll.notified_jobs[0].job_id if poll.notified_jobs else None)
@@ -163,7 +164,7 @@ async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: Pendin
             claim,
             actor=runner_actor(offer.name),
             command_id=poll.claim_id,
-            may_be_duplicate=not poll.has_claimed,  # after a claim without a job, an earlier one cannot have had one
+            may_be_duplicate=not poll.has_claimed,  # if one claim got no job, no earlier one got any
         )
         poll.has_claimed = True
     except RequestRejected as rejection:

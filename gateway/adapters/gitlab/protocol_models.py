@@ -19,7 +19,7 @@ from gateway.adapters.gitlab.field_types import (
 from gateway.forwarding.forward import build_message
 from gateway.http.json_request import JsonText
 
-MAX_LOG_END_LENGTH = 128 * 1024  # in base64; Headrace's agent sends at most 64 KiB of log
+MAX_LOG_END_LENGTH = 128 * 1024  # characters of base64; Headrace's agent sends at most 64 KiB of log
 
 
 class RunnerBody(BaseModel):
@@ -34,7 +34,7 @@ class RunnerBody(BaseModel):
 
 
 class ReportedInfo(RunnerInfo):
-    """What a runner reports about itself."""
+    """A runner's description of itself, with the optional features that it supports."""
 
     features: Object = None
 
@@ -64,7 +64,7 @@ class RegisterRunnerRequest(RunnerBody):
     info: Info = None
 
     def to_command(self, ip_address: str) -> RegisterRunner:
-        """Return the command. Raises RequestValidationError."""
+        """Return the command. Raises RequestValidationError if a field exceeds the limits of the command."""
         command: RegisterRunner = build_message(
             RegisterRunner,
             {

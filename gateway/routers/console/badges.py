@@ -62,7 +62,7 @@ class XmlResponse(Response):
     responses=errors(*ANY_ROUTE, "REQUEST_INVALID"),
 )
 async def get_badge(owner: Owner, alias: Alias, guest: Anyone, bus: Bus, branch: Branch = "") -> SvgResponse:
-    """Return the image `unknown` for projects that publish no badge, and for projects that do not exist."""
+    """Return the image `unknown` for projects that publish no badge, have no finished build, or do not exist."""
     builds = await _list_finished(bus, guest, owner, alias, branch)
     return SvgResponse(draw_status_badge(STATUS_TEXTS[builds[0].status] if builds else UNKNOWN), headers=HEADERS)
 
@@ -74,7 +74,7 @@ async def get_badge(owner: Owner, alias: Alias, guest: Anyone, bus: Bus, branch:
     responses=errors(*ANY_ROUTE, "REQUEST_INVALID"),
 )
 async def get_coverage_badge(owner: Owner, alias: Alias, guest: Anyone, bus: Bus, branch: Branch = "") -> SvgResponse:
-    """Return the image `unknown` if no job has reported a coverage, and as the badge of the result does."""
+    """Return the image `unknown` if there is no such build or coverage, or if the badge of the result is `unknown`."""
     builds = await _list_finished(bus, guest, owner, alias, branch)
     passed = next((build for build in builds if build.status is BuildStatus.SUCCESS), None)
     percent = await _load_coverage(bus, guest, passed.id) if passed else None
@@ -111,7 +111,7 @@ async def _load_coverage(bus: RequestBus, guest: Actor, build_id: int) -> float 
     except RequestRejected as rejected:
         if rejected.code != "BUILD_NOT_FOUND":
             raise
-        return None  # deleted in the meantime
+        return None  # the build was deleted in the meantime
 
 
 async def _load_results(bus: RequestBus, guest: Actor, query: ListBadgeProjects) -> Sequence[PublishedResult]:

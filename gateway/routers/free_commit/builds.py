@@ -41,7 +41,7 @@ from libs.messaging.request_reply import ReturnMessage
 
 CLIENT_PREFIX = "/api-free-commit/"
 EMPTY_LIST = b"[]"
-MAX_QUEUED, MAX_RUNNING = 10_000, 1000  # the oldest builds; clients read these lists every few seconds
+MAX_QUEUED, MAX_RUNNING = 10_000, 1000  # only the oldest builds: clients read these lists every few seconds
 CLEANUP_TIMEOUT_SECONDS = 20.0  # longest wait for a canceled build's cleanup, which continues after the response
 
 Reader = Annotated[Actor, Security(developer, scopes=["BUILD_READ"])]
@@ -58,7 +58,7 @@ async def get_launch_source(request: Request, state: State) -> Literal["api", "w
 
 
 async def empty_list_on_outage(request: Request) -> AsyncIterator[None]:
-    """Respond with an empty list during an outage: errors break Free Commit's web page, which polls these lists."""
+    """In an outage, give Free Commit's clients an empty list: errors break its web page, which polls these lists."""
     try:
         yield
     except RequestRejected as rejection:

@@ -40,7 +40,7 @@ def forward_page(
     *,
     read_fields: Any = read_page_fields,
 ) -> None:
-    """Add the route of a list; `page` writes its rows. The columns of the rows are those of filters and orders."""
+    """Add the route of a paged list. `page` serializes the rows, whose columns are documented as filters."""
     forward(
         router,
         "GET",

@@ -146,7 +146,7 @@ def add_runner_routes(router: APIRouter, role: RequireRole, find: Any, find_befo
 
 
 def add_owner_routes(router: APIRouter, owner: FindOwner) -> None:
-    """Add the routes for the runners of a project or company, for its owners and administrators."""
+    """Add the routes for the runners of a project or company. The dependency `owner` finds it and checks the user."""
     registration_scope = Annotated[str, Security(registration_scope_of(owner), scopes=[WRITE])]
     add_registration_routes(router, gitflic_user, {"scope": registration_scope})
     add_list(router, "", gitflic_user, Security(filter_by_owner(owner), scopes=[READ]))

@@ -1,4 +1,4 @@
-"""Router, tokens and documentation that all routes of GitLab's runner protocol share. The services check the tokens."""
+"""Router, tokens and documentation of the routes of GitLab's runner protocol. Services check JOB- and RUNNER-TOKEN."""
 
 from typing import Annotated, Any
 

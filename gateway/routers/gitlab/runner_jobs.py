@@ -25,7 +25,7 @@ from gateway.streaming.downloads import BINARY_CONTENT, send_artifact
 from libs.eventstore.decider import SYSTEM
 
 MAX_TRACE_BYTES = 8 * 1024 * 1024
-CHUNK_BYTES = 512 * 1024  # part of a log in one message; in base64, it fits into 1 MiB, NATS's default limit
+CHUNK_BYTES = 512 * 1024  # maximum part of a log in one message; in base64, it fits into NATS's default limit, 1 MiB
 CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-\d*")
 TRACE_UPDATE_SECONDS = "1"  # pause that runners make between log updates
 

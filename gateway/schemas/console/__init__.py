@@ -1,1 +1,1 @@
-"""Response models of the routes in `gateway.routers.console`."""
+"""Models of request bodies and responses of the routes in `gateway.routers.console`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 UNKNOWN = "unknown"
-CHARACTER_WIDTH, PADDING, HEIGHT = 7, 6, 20  # pixels; the text is stretched to this width
+CHARACTER_WIDTH, PADDING, HEIGHT = 7, 6, 20  # in pixels; the text is stretched to this width per character
 SVG = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img" aria-label="{label}: {status}">
 <title>{label}: {status}</title>
@@ -27,7 +27,7 @@ CCTRAY_STATUSES = {"passing": "Success", "failing": "Failure", "canceled": "Exce
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """The published result of a project's last build."""
+    """The result of a project's last finished build, with the name and URL of the project."""
 
     name: str  # owner and alias
     web_url: str
@@ -38,12 +38,12 @@ class PublishedResult:
 
 
 def draw_status_badge(status: str) -> str:
-    """Return the image for a text of COLORS."""
+    """Return the badge as SVG. `status`: a key of COLORS."""
     return _draw("build", status, COLORS[status])
 
 
 def draw_coverage_badge(percent: float | None) -> str:
-    """Return the image for a coverage in percent."""
+    """Return the badge as SVG; if `percent` is None, with the text `unknown`."""
     if percent is None:
         return _draw("coverage", UNKNOWN, COLORS[UNKNOWN])
     color = next(color for lowest, color in COVERAGE_COLORS if percent >= lowest)
@@ -70,7 +70,7 @@ def _draw(label: str, status: str, color: str) -> str:
 
 
 def write_feed(results: Iterable[PublishedResult]) -> bytes:
-    """Return the feed. Format: https://cctray.org/v1/"""
+    """Return the feed as XML in UTF-8. Format: https://cctray.org/v1/"""
     top = ET.Element("Projects")
     for result in results:
         ET.SubElement(

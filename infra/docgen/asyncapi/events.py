@@ -36,7 +36,7 @@ EMPTIED_SUMMARY = (
 
 
 def build_events(declared: Sequence[ServiceDeclaration]) -> Payload:
-    """Return the channels, operations, messages and schemas of all events."""
+    """Return the channels, operations and messages of all events."""
     events = [(declaration, event) for declaration in declared for event in declaration.events]
     return {
         "channels": {_channel_name(event): _channel_object(declaration, event) for declaration, event in events}
