@@ -121,7 +121,7 @@ ClientIp = Annotated[str, Depends(get_client_ip)]
 
 
 async def anyone(state: State, address: ClientIp) -> Actor:
-    """Return the anonymous caller of a route that needs no token."""
+    """Return the anonymous caller of a route that needs no token. Raises TOO_MANY_REQUESTS."""
     state.rate_limits.of_addresses.take(client_key(address))
     return SYSTEM
 
@@ -159,6 +159,6 @@ def repeatable(command: type[Command], user: Any, status_code: int) -> Any:
 
 
 def requires(route_dependency: Any) -> RequireRole | None:
-    """Return what an `Annotated[Actor, Security(...)]` requires, or None for routes without a token."""
+    """Return the RequireRole of an `Annotated[Actor, Security(...)]`, or None for routes without a token."""
     required = route_dependency.__metadata__[0].dependency
     return required if isinstance(required, RequireRole) else None

@@ -76,7 +76,7 @@ class ObservabilityMiddleware:
 
 
 def _is_disconnect_of_stream(error: Exception) -> bool:
-    """Return whether fastapi.sse has raised this because the client of a stream has disconnected."""
+    """Return whether fastapi.sse has raised `error` because the client of a stream has disconnected."""
     return isinstance(error, ExceptionGroup) and error.split(BrokenResourceError)[1] is None
 
 

@@ -54,7 +54,7 @@ def elect_primary(ports: Sequence[int]) -> bool:
 
 
 def _has_primary(state: dict[str, Any], ports: Sequence[int]) -> bool:
-    """Return whether the member is primary or, if it has others, whether it knows the primary."""
+    """Return whether the member is primary or, in a set of several members, knows the primary."""
     return bool(state["isWritablePrimary"] or (len(ports) > 1 and "primary" in state))
 
 

@@ -28,14 +28,14 @@ from libs.security.webhook_signatures import is_signature_valid
 
 # limit of a webhook's body; in base64 with line breaks, this fits into a NATS message of 8 MiB
 MAX_BODY_BYTES = 5 * 1024 * 1024
-TIMEOUT_SECONDS = 7.0  # timeout of a delivery's handling; with the next one, less than the 10 s that forges wait
+TIMEOUT_SECONDS = 7.0  # timeout of a delivery's handling; with KEY_TIMEOUT_SECONDS, less than the 10 s that forges wait
 KEY_TIMEOUT_SECONDS = 2.0  # timeout of the query for the signature key
 MAX_UNCHECKED_BYTES = 64 * 1024  # larger bodies are not forwarded without a signature check if the key query times out
 
 
 @dataclass(frozen=True)
 class ForgeHeaders:
-    """The HTTP headers that a forge sends with a webhook."""
+    """The names of the HTTP headers that a forge sends with a webhook."""
 
     provider: Provider
     event: bytes

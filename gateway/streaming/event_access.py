@@ -48,7 +48,7 @@ class EventAudiences:
         self._runner_projects: LRUCache[str, int | None] = LRUCache(MAX_CACHED_RUNNERS)
 
     async def find(self, stream: str, data: str) -> Audience:
-        """Return who gets the event with this JSON. Waits while the services are unavailable."""
+        """Return who gets the event of a stream with this JSON. Waits while the services are unavailable."""
         event = from_json(data)
         while True:
             try:

@@ -46,7 +46,7 @@ async def read_log(database: AsyncDatabase[Document]) -> AsyncIterator[Erasure]:
 
 
 async def read_stream(nats: Client) -> list[Erasure]:
-    """Return the erasures in the JetStream stream of the identity service."""
+    """Return the erasures in the JetStream stream of the identity service, oldest first."""
     js, sequence, erasures = nats.jetstream(), 1, list[Erasure]()
     while True:
         try:

@@ -72,7 +72,7 @@ def _find_missing_settings(settings: Settings) -> list[Finding]:
 
 
 async def _server_checks(settings: Settings, stack: AsyncExitStack, findings: list[Finding]) -> dict[str, Check]:
-    """Return the checks that need MongoDB or NATS. Add a finding for each server that cannot be used."""
+    """Return the checks that need MongoDB or NATS. Add the findings about these servers to `findings`."""
     services, checks = load_services(), dict[str, Check]()
     client = None
     if settings.mongodb_url:

@@ -19,7 +19,7 @@ class DataFolder:
     path: Path
 
     def prepare(self) -> None:
-        """Create missing folders. Raises OperatorError if it is not writable or has less than MIN_FREE_BYTES."""
+        """Create missing folders. Raises OperatorError if they are not writable or the disk lacks MIN_FREE_BYTES."""
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name in ("mongodb", "nats", "logs", "run", "secrets", "agent"):

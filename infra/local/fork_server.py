@@ -80,7 +80,7 @@ class ForkServer:
             )
 
     def fork(self, program: Program) -> ForkedProcess | None:
-        """Return the started program, or None if the fork server has failed. The next call starts it again."""
+        """Start the program. Return None if the fork server has failed; the next call starts a new one."""
         request = {
             "argv": program.argv,
             "arguments": program.argv[len(self._python) :],

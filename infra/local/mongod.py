@@ -16,7 +16,7 @@ MAX_QUIESCE_MS = 1000
 
 
 def mongod_programs(folder: DataFolder, nodes: int) -> list[Program]:
-    """Return a program mongod for each node. They count as ready when they accept connections."""
+    """Return one mongod program per node. They count as ready when they accept connections."""
     names = folder.node_names("mongod", nodes)
     url = mongodb_url(*map(folder.port, names))
     return [replace(mongod_program(folder, name=name, initiate=False), url=url) for name in names]
@@ -25,7 +25,7 @@ def mongod_programs(folder: DataFolder, nodes: int) -> list[Program]:
 def mongod_program(
     folder: DataFolder, listen: str = "127.0.0.1", *, name: str = "mongod", initiate: bool = True
 ) -> Program:
-    """Return the program mongod. It counts as ready when it is primary or, without `initiate`, accepts connections."""
+    """Return the mongod program. It counts as ready when it is primary or, without `initiate`, accepts connections."""
     port = folder.port(name)
 
     def become_primary() -> bool:

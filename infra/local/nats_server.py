@@ -28,7 +28,7 @@ class ClusterMember:
 
 
 def nats_server_programs(folder: DataFolder, nodes: int) -> list[Program]:
-    """Return a program nats-server for each node."""
+    """Return one nats-server program per node."""
     names = folder.node_names("nats-server", nodes)
     if nodes == 1:
         return [nats_server_program(folder)]
@@ -42,7 +42,7 @@ def nats_server_programs(folder: DataFolder, nodes: int) -> list[Program]:
 def nats_server_program(
     folder: DataFolder, listen: str = "127.0.0.1", *, unlimited: bool = False, member: ClusterMember | None = None
 ) -> Program:
-    """Write the configuration file and return the program nats-server.
+    """Write the configuration file and return the nats-server program.
 
     `unlimited`: for tests and benchmarks, add a login without restrictions and use it in the program's URL.
     """
@@ -101,7 +101,7 @@ def render_config(
 
 
 def _cluster_settings(folder: DataFolder, member: ClusterMember) -> str:
-    """Return the settings of a member. A member that hangs is left after about 6 seconds, and its writes are synced."""
+    """Return the settings of a member. It syncs each write, and drops a member that hangs after about 6 seconds."""
     password = folder.secret(f"nats-{ROUTES_LOGIN}")
     return _to_settings(
         {

@@ -22,7 +22,7 @@ class OperatorError(Exception):
 
 
 class Child(Protocol):
-    """A started process."""
+    """The part of subprocess.Popen that `Process` uses."""
 
     @property
     def pid(self) -> int: ...

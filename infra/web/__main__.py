@@ -35,7 +35,7 @@ def build(*, required: bool = False) -> int:
 
 
 def check() -> int:
-    """Check types against the API's contract, and style. Return the exit status."""
+    """Check types against the API's contract, and style. Return the exit status, 0 if Node.js is missing."""
 
     def check_with(node: Node) -> int:
         write_types(node)
@@ -75,7 +75,7 @@ def check_types(node: Node) -> int:
 
 
 def _with_all_packages(consequence: str, command: Callable[[Node], int], without_packages: int = 1) -> int:
-    """Run a check. Without a Node.js it is skipped; without its packages, return the given exit status."""
+    """Return the exit status of `command`, 0 if Node.js is missing, or `without_packages` if packages are missing."""
     try:
         node = require_node()
     except NodeMissing as error:

@@ -26,7 +26,7 @@ from libs.eventstore.decider import runner_actor
 log = logging.getLogger("headrace.gateway")
 
 RECHECK_SECONDS = 10.0  # a held request looks for jobs at this interval, because hints can be lost
-PAUSED_HOLD_SECONDS = 2.0  # time until the response to a paused runner, which else would repeat its request at once
+PAUSED_HOLD_SECONDS = 2.0  # time until the response to a paused runner, so that it does not repeat its request at once
 MAX_RETURN_RETRIES = 3
 LAST_UPDATE = "X-GitLab-Last-Update"
 Authenticate = Callable[[], Awaitable[RunnerProfile]]

@@ -18,7 +18,7 @@ from libs.eventstore.decider import Actor
 LOGIN_TIMEOUT_SECONDS = 10.0  # password hashing is slow on purpose
 ACCOUNT_ERRORS = (*READ_ERRORS, *COOKIES, *WRITES, "PASSWORD_WRONG")
 
-Owner = Annotated[Actor, Security(any_user)]  # no scope: a personal token must not replace the password
+Owner = Annotated[Actor, Security(any_user)]  # no scope: a personal token must not change the password or the address
 PasswordBody: Any = OwnPasswordRequest
 EmailBody: Any = OwnEmailRequest
 

@@ -41,8 +41,8 @@ from libs.messaging.request_reply import ReturnMessage
 
 CLIENT_PREFIX = "/api-free-commit/"
 EMPTY_LIST = b"[]"
-MAX_QUEUED, MAX_RUNNING = 10_000, 1000  # only the oldest builds: clients read these lists every few seconds
-CLEANUP_TIMEOUT_SECONDS = 20.0  # longest wait for a canceled build's cleanup, which continues after the response
+MAX_QUEUED, MAX_RUNNING = 10_000, 1000  # limits of the lists of the oldest builds, which clients read often
+CLEANUP_TIMEOUT_SECONDS = 20.0  # maximum wait for a canceled build's cleanup, which continues after the response
 
 Reader = Annotated[Actor, Security(developer, scopes=["BUILD_READ"])]
 Launcher = Annotated[Actor, Security(developer, scopes=["BUILD_WRITE"])]

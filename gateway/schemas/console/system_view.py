@@ -39,7 +39,7 @@ class SystemStream(ResponseModel):
 
 
 class SystemQueue(ResponseModel):
-    """Lengths of the queue, a few seconds old. Null while the service `builds` has no leader."""
+    """The queue, as of a few seconds ago. The members are null while the service `builds` has no leader."""
 
     builds: int | None = Field(description="builds that have not started")
     jobs: int | None = Field(description="jobs that wait for a runner")
