@@ -1,7 +1,7 @@
 """Hooks and fixtures of all tests.
 
-Each pytest worker starts one mongod and one nats-server. Each test has its own databases, and the fixture `bus` deletes
-all streams after a test.
+A pytest worker starts one mongod and one nats-server when a test first needs them. The fixture `settings` gives a test
+databases of its own, which `mongo_client` drops. The fixture `bus` deletes all streams after a test.
 """
 
 import gc

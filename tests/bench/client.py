@@ -1,4 +1,4 @@
-"""A minimal HTTP/1.1 client with one persistent connection. It needs little of the CPU time that is measured."""
+"""A minimal HTTP/1.1 client with one persistent connection. It leaves most CPU time to the measured processes."""
 
 import asyncio
 import json

@@ -1,6 +1,7 @@
-"""`make bench-compare`: compares bench-results.json with the last release, and lists what got worse by more than 10 %.
+"""`make bench-compare`: compares bench-results.json with the last release, and marks what got worse by more than 10 %.
 
-The absolute figures of two machines cannot be compared: the file of a release names the machine of its measurement.
+The absolute figures of two machines cannot be compared: the file of a release names the machine of its measurement. The
+exit status is 1 if a figure got worse.
 """
 
 import json
@@ -50,7 +51,7 @@ class Comparison:
 
 
 def compare(release: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Comparison]:
-    """Compare the figures that the release has. One that is missing in the results counts as worse."""
+    """Compare each figure that the release has. A figure that is missing in the results counts as worse."""
     for name in HIGHER_IS_BETTER:
         if (before := _find(release, name)) is not None:
             yield Comparison(name, before, _find(results, name))

@@ -9,7 +9,7 @@ from tests.support.stacks.running_stack import RunningStack
 
 
 def read_cpu_seconds(stack: RunningStack) -> dict[str, float]:
-    """Return the CPU seconds that each process of the stack has used, with those of its children that have ended."""
+    """Return the CPU seconds used by each process of the stack, including its child processes."""
     seconds: dict[str, float] = {}
     for status in stack.get_status():
         if status["pid"]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 RUNNER_COUNT = 50
 PACED_BUILDS, LAUNCH_INTERVAL = 100, 0.05  # builds launched one by one; seconds between two launches
-# builds of the large project; builds of each small project; small projects
+# builds of the large project; builds of each small project; number of small projects
 FLOOD_BUILDS, BUILDS_PER_SMALL_PROJECT, SMALL_PROJECTS = 100, 5, 4
 TIMEOUT_SECONDS = 120.0  # maximum duration of each phase
 CLAIM_COUNT, SHORT_QUEUE, POSSIBLE_JOBS, IMPOSSIBLE_JOBS = 100, 10, 10_000, 90_000

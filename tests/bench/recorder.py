@@ -1,4 +1,4 @@
-"""Results of a benchmark, with their targets, and the connections it uses."""
+"""Records the results of a benchmark with their targets, opens its connections, and pauses the agents of the stack."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,8 +1,8 @@
 """Soak of retention: many builds with a limit per project, after which disk and memory must no longer grow.
 
 `python -m tests.nightly.soak [--builds 20000] [--keep 500] [--projects 4] [--runners 8]` runs the services builds and
-projects in this process and plays the runners: no program is executed. Days of retention last seconds. It prints
-sizes at intervals and fails if the second half of the run needs more than the first one. Only tombstones may grow.
+projects in this process and plays the runners: no program is executed. Days of retention last seconds. It prints sizes
+at intervals and fails if the last quarter of the run needs more than the second quarter. Only tombstones may grow.
 """
 
 import argparse

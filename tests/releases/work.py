@@ -49,7 +49,7 @@ async def fill_concurrency_group(system: BuildSystem) -> Body:
     response = await system.http.post(path, content=body, headers=github_headers(key, body))
     assert response.status_code == 201, response.text
 
-    third = second + 1  # no other build was launched since
+    third = second + 1  # the id of the build that the push has launched: no other build was launched after `second`
 
     async def is_waiting() -> bool:
         response = await system.http.get(f"/api/developer/builds/{third}", headers=system.admin)

@@ -9,7 +9,7 @@ from gateway.api import create_api
 from gateway.dependencies import RequireRole
 from gateway.schemas.json_body import Envelope, Fields
 
-OF_RUNNERS = ("/api/v4/", "/-/", "/api/upload/")  # the last entry: pictures, which are public
+OF_RUNNERS = ("/api/v4/", "/-/", "/api/upload/")  # prefixes of routes that need runner tokens, and of public pictures
 
 
 @dataclass(frozen=True)

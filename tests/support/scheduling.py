@@ -84,7 +84,10 @@ def limit_ports(config: pytest.Config) -> None:
 
 
 class DurationRecorder:
-    """Sums the durations of the tests of each file. After the run it writes the sums to the file TEST_DURATIONS."""
+    """Sums the durations of the tests of each file.
+
+    After the run it writes the sums to the file that TEST_DURATIONS names.
+    """
 
     def __init__(self, target: Path) -> None:
         self._target = target

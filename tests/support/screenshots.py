@@ -15,7 +15,7 @@ from tests.support.stacks.running_stack import RunningStack, running_stack
 from tests.support.waiting import wait_until
 
 IMAGES = Path("docs/images")
-MAX_BYTES = 600_000  # size of all pictures
+MAX_BYTES = 600_000  # maximum total size of the pictures
 SIZE: Any = {"width": 1200, "height": 960}
 SHOWN_JOBS = {"unit tests": "FAILED", "end to end": "SUCCESS"}
 WEBSITE = r"""

@@ -95,7 +95,7 @@ class Composition:
         return lines
 
     def kill_container(self, service: str) -> None:
-        """Kill all processes in one container of the service, and wait until Docker has restarted it."""
+        """Kill all processes in one container of the service. Wait until Docker has restarted it and it is healthy."""
         [before, *_] = self.inspect_containers(service)
         subprocess.run(["docker", "exec", before["Id"], "bash", "-c", "kill -9 -1"], capture_output=True, timeout=30)
 

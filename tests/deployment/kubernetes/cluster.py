@@ -42,7 +42,7 @@ def list_resources(kind: str) -> list[dict[str, Any]]:
 
 
 def list_workloads() -> list[str]:
-    """Return the workloads, such as `deployment/headrace-builds`."""
+    """Return the deployments and stateful sets as `kind/name`, such as `deployment/headrace-builds`."""
     return [
         f"{resource['kind'].lower()}/{resource['metadata']['name']}"
         for resource in list_resources("deployments,statefulsets")

@@ -42,7 +42,7 @@ VISITED_PATHS = (
     "/admin/runners?size=10",
     "/admin/history/project/1",
 )
-PAUSE_SECONDS = 0.1  # between rounds of requests
+PAUSE_SECONDS = 0.1  # between rounds of requests, and before a request is repeated
 SETTLE_TIMEOUT = 30.0  # maximum seconds until the new release has updated rows written by the old one
 
 

@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 ACCESS_TABLE = yaml.load((Path(__file__).parent / "access.yaml").read_text(), yaml.CSafeLoader)
 CALLERS: list[str] = ACCESS_TABLE["callers"]
 ROUTES = list_routes()
-# the project must exist, or its members get 404
+# members of a project get 404 from these routes unless the project exists
 OF_PROJECTS = {"POST /developer/builds/{project_id:id}", "POST /developer/projects/{project_id:id}/plan"}
 UNKNOWN_ID = "999999999"
 

@@ -1,4 +1,4 @@
-"""Internal commands, which are not callable over NATS: tests give them to the deciders of the service themselves."""
+"""Execution of internal commands, which cannot be sent over NATS."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -16,7 +16,7 @@ from libs.settings import Settings
 
 
 async def issue_command(settings: Settings, command: InternalCommand) -> CommandReply:
-    """Have another replica of the command's service execute it, with its reactions."""
+    """Execute the command and its reactions in another replica of its service. Return the reply."""
     service = load_service(type(command).__module__.split(".")[1])
     metrics = Metrics.create(NoOpMeterProvider().get_meter("test"))
     bus = await connect(settings, "test")

@@ -112,7 +112,7 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
         self.followed: dict[str, Followed] = {}
         self.followed_commits = 0
         self.changed: set[str] = set()  # streams that the last rule changed
-        self.number = 0  # of the last command
+        self.number = 0  # number of the last command
 
     def teardown(self) -> None:
         self.loop.close()

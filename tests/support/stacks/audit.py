@@ -20,7 +20,10 @@ from tests.support.stacks.running_stack import RunningStack
 
 
 async def audit_stack(stack: RunningStack, launched: Sequence[LaunchedBuild], executions: Path) -> Verdict:
-    """Audit a stack on which all builds have ended."""
+    """Audit a stack after its builds. Return the findings.
+
+    `launched`: the acknowledged builds. `executions`: the file in which jobs record when they begin and end.
+    """
     verdict = Verdict(
         stuck=[f"build {build.build_id} has not finished" for build in launched if build.finished_at is None]
     )

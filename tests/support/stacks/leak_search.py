@@ -1,4 +1,4 @@
-"""Search for secret values, in plaintext or in base64, in all data that a stack stores or sends."""
+"""Search for secret values, in plaintext or base64, in databases, streams and files of a stack and in command lines."""
 
 import base64
 import os

@@ -57,7 +57,10 @@ def audit_settings(stack: RunningStack) -> Settings:
 
 
 async def compare_with_logs(stack: RunningStack, verdict: Verdict) -> dict[str, list[RecordedEvent[Any]]]:
-    """Compare all derived data with the event logs. Return the events by service name."""
+    """Compare the derived data of all services with their event logs, and add the differences to `verdict`.
+
+    Return the events by service name.
+    """
     settings = audit_settings(stack)
     bus = await connect(settings, "audit")
     try:

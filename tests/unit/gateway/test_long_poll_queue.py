@@ -181,7 +181,7 @@ async def test_an_offer_is_not_accepted_without_an_idle_request() -> None:
             enter(waiting, poll)
             poll.is_busy = True
         await waiting.notify_if_granted(PLAIN, pytest.fail)
-        waiting.take_missed_job(busy)  # its claim got no job
+        waiting.take_missed_job(busy)  # the claim of this request got no job
         waiting.take_missed_job(other_busy)
         assert (busy.notified_jobs, other_busy.notified_jobs) == ([PLAIN], [])
 

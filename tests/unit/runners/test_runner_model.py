@@ -69,7 +69,7 @@ class RunnerModel:
             case SetRunnerToken(token_hash=token):
                 return replace(self, token=token), ACCEPTED  # recorded even if the token is the same
             case _:
-                changed = self  # a second registration
+                changed = self  # the runner is registered a second time
         return changed, IGNORED if changed == self else ACCEPTED
 
     def edited(

@@ -1,4 +1,4 @@
-"""Fixtures for tests of the console: one browser, signed in once. An error in any page fails the test."""
+"""Fixtures for tests of the console: one browser, signed in once. An unexpected error in a page fails the test."""
 
 import os
 import shutil
@@ -34,7 +34,8 @@ class Console:
     async def open(self, path: str = "/", **options: Any) -> AsyncIterator[Page]:
         """Open a path in a new window, signed in unless another `storage_state` is given.
 
-        An error in the browser's console, such as a violation of the content security policy, fails the test.
+        An error in the browser's console, such as a violation of the content security policy, fails the test, unless
+        the test removes the error from `problems`.
         """
         context = await self.browser.new_context(
             **{"base_url": f"{self.stack.url}/ui/", "storage_state": self.session, "reduced_motion": "reduce"} | options

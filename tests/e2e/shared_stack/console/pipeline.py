@@ -1,4 +1,4 @@
-"""A sample project, whose builds use all features of the screens."""
+"""Sample projects for tests of the console: a pipeline with various jobs, and a job that reports its tests."""
 
 from pathlib import Path
 

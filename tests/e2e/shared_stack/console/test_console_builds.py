@@ -187,7 +187,8 @@ async def test_a_flaky_test_is_listed_in_the_statistics_of_its_project(
     async with console.open(f"/statistics?project={project}") as page:
         row = page.get_by_role("table", name="Flaky tests").get_by_role("row", name=re.compile("test_total"))
         await expect(row).to_contain_text("shop.test_cart.test_total")
-        await expect(row.get_by_role("cell").nth(5)).to_have_text("yes")  # it passed and failed with one commit
+        # the test passed and failed with the same commit
+        await expect(row.get_by_role("cell").nth(5)).to_have_text("yes")
         await expect(page.get_by_role("table", name="Slowest tests")).to_contain_text("test_with_a_name_that_is_longer")
         await row.get_by_role("link").click()
         await expect(page.get_by_role("region", name="Tests", exact=True)).to_contain_text("test_total")

@@ -57,7 +57,7 @@ OPEN = """async (path) => {
 
 
 class Figures:
-    """Measures what the page and the stack use between two calls of `measure`."""
+    """Measures how CPU times, DOM nodes and memory change from one call of `measure` to the next."""
 
     def __init__(self, page: Page, stack: RunningStack) -> None:
         self._page = page

@@ -22,7 +22,7 @@ DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 
 @dataclass(frozen=True)
 class Variant:
-    """A way of showing a screen, and the rules of axe-core that can fail only in it."""
+    """The theme and the size in which screens are shown, and the rules of axe-core that are checked with them."""
 
     name: str
     scheme: Literal["light", "dark"]

@@ -29,7 +29,7 @@ ENVIRONMENTS = "for p in /proc/[0-9]*; do [ $(stat -c %u $p) = $(id -u) ] || cat
 
 @pytest.fixture
 def agent_folder(stack: RunningStack) -> Iterator[Path]:
-    """Run an agent with a job user. Its folder can be entered by all users."""
+    """Run an agent with a job user. Yield the agent's folder, which all users can enter."""
     folder = Path(tempfile.mkdtemp(prefix="headrace-hostile-job-", dir="/tmp"))
     folder.chmod(0o711)
     config = folder / "agent.json"

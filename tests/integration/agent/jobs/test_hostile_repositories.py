@@ -25,7 +25,7 @@ PASSWORD = "pa:ss-w0rd"
 
 @pytest.fixture
 def host_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home folder of the agent's user."""
+    """Set the home folder of the process that runs the agent. Return the folder."""
     home = tmp_path / "host-home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))

@@ -148,7 +148,7 @@ async def with_queued_builds(system: BuildSystem, project: Project) -> Project:
 
 
 async def run_build(system: BuildSystem, project: Body, runner: FakeRunner) -> tuple[Body, str]:
-    """Return the job of a finished build with a log, and the id of the artifact that it uploaded."""
+    """Run a build whose job writes a log and uploads an artifact. Return the job and the artifact's id."""
     build_id = await system.launch_build(project)
     job = await runner.wait_for_job()
     headers = {"JOB-TOKEN": job["token"], "Content-Range": "0-5"}

@@ -159,7 +159,8 @@ async def test_a_job_offered_when_the_hold_ends_is_claimed_by_the_next_request(s
     before = polls.cursor
     await publish_queued_job(stage, reply="slow")
     await eventually(lambda: asyncio.sleep(0, polls.cursor != before))
-    last_update = (await ended).headers["X-GitLab-Last-Update"]  # while the gateway waits for the grant
+    # the hold ends while the gateway waits for the grant of the offer
+    last_update = (await ended).headers["X-GitLab-Last-Update"]
     await stage.services.serve(ClaimJob, lambda _: ClaimResult(assignment=ASSIGNMENT))
     known = {"token": "runner-token", "last_update": last_update}
     assert (await stage.http.post("/api/v4/jobs/request", json=known)).status_code == 201
@@ -194,7 +195,7 @@ async def test_a_disconnected_client_is_removed_from_the_held_requests(
     stage.services.received.clear()
     await publish_queued_job(stage)
     assert (await start_job_request(stage)).status_code == 204
-    assert len(stage.services.received_of(ClaimJob)) == 1  # sent by the later request
+    assert len(stage.services.received_of(ClaimJob)) == 1  # the second request has sent it, not the disconnected one
 
 
 async def test_a_paused_runner_sends_no_claim(stage: GatewayStage) -> None:

@@ -110,7 +110,7 @@ async def test_events_that_the_mirror_has_not_copied_are_kept_and_the_mirror_is_
     log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     js, copies = log.bus.jetstream(), log.bus.jsm(prefix=MIRROR_API)
-    # NATS allows mirrors of the public services only
+    # the NATS configuration allows mirrors of the public services only
     info = await create_stream(js, StreamConfig(name="builds", subjects=["evt.builds.>"]))
     for number in range(30):
         await js.publish(f"evt.builds.build-{number}.BuildQueued", b"{}")

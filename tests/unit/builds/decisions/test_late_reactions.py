@@ -1,4 +1,4 @@
-"""Builds and jobs when a reaction comes late: after a kill, its build was resumed before the reaction was handled."""
+"""Builds and jobs that are killed and resumed before the reactions to the kill are handled."""
 
 from datetime import UTC, datetime
 

@@ -15,7 +15,7 @@ from tests.support.model_tests.decider_machine import ACCEPTED, IGNORED, Decider
 
 PROJECT_IDS = (7, 7, 7, 8)  # most commands are about the same project, so that its line grows
 BUILD_IDS = tuple(range(1, 9))
-VERSIONS = (1, 4, 5, 8)  # of a build's stream: launched, finished, resumed and finished again
+VERSIONS = (1, 4, 5, 8)  # versions of a build's stream when it is launched, finished, resumed and finished again
 
 Line = tuple[tuple[int, int], ...]  # builds, with the versions at which they requested the slot
 

@@ -247,7 +247,7 @@ class ReactionMachine(RuleBasedStateMachine):
             result = self.loop.run_until_complete(self.handler.handle(category, command, metadata, follow_ups))
         except RequestRejected as rejected:
             if reaction and rejected.code == "CONFLICT":
-                self.pending.append(reaction)  # it is tried again
+                self.pending.append(reaction)  # the reaction is tried again
             return
         self.pending += [reaction for recorded in result.new_events for reaction in reactions_to(recorded)]
 

@@ -31,7 +31,8 @@ def test_the_migration_is_a_hook_that_can_run_again() -> None:
     job = find_objects(render_chart(), "Job")["headrace-migrate"]
     assert job["metadata"]["annotations"] == {
         "helm.sh/hook": "pre-install,pre-upgrade",  # a GitOps tool runs it at every synchronization
-        "helm.sh/hook-delete-policy": "before-hook-creation",  # or the second run would fail: Jobs are immutable
+        # without this policy, the second run would fail: Jobs are immutable
+        "helm.sh/hook-delete-policy": "before-hook-creation",
     }
 
 

@@ -82,7 +82,7 @@ def parse(provider: Provider, event: str, body: bytes) -> PullRequestChange:
 
 
 def changed(body: bytes, *path: str, value: object) -> bytes:
-    """Return the JSON body with another value at the path."""
+    """Return the JSON body with `value` at the path."""
     document: Any = json.loads(body)
     *parents, last = path
     inner = document

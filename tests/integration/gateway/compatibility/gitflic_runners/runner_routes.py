@@ -1,4 +1,4 @@
-"""Requests to GitFlic's runner routes."""
+"""Functions that send requests to GitFlic's runner routes."""
 
 from typing import Any
 

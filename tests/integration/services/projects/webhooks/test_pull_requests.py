@@ -37,7 +37,7 @@ deploy:
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A repository with the head of pull request 1, which is not on a branch."""
+    """Return a repository with the head of pull request 1 and of merge request 1, a commit that is not on a branch."""
     repository = create_sample_repository(tmp_path_factory.mktemp("forge") / "octo" / "mill")
     run_git(repository, "checkout", "--quiet", "--detach", "main")
     sha = commit_files(repository, {".gitlab-ci.yml": PIPELINE})
