@@ -41,7 +41,7 @@ class TokenRow(ReadModelRow):
     uuid: str
     token_hash: str
     name: str
-    expires_at: str | None  # YYYY-MM-DD
+    expires_at: str | None  # last valid day: YYYY-MM-DD
     scopes: tuple[str, ...]
     created_at: datetime
 
@@ -51,7 +51,7 @@ class SshKeyRow(ReadModelRow):
     title: str
     public_key: str
     fingerprint: str
-    expires_at: str | None  # YYYY-MM-DD
+    expires_at: str | None  # last valid day: YYYY-MM-DD
     created_at: datetime
 
 

@@ -1,4 +1,4 @@
-"""Workers that erase the personal data of deleted users."""
+"""Workers that erase the personal data of deleted users and remove them from companies."""
 
 from contracts.identity import UserDeleted
 from libs.eventstore.decider import RecordedEvent

@@ -16,7 +16,11 @@ from services.projects.domain.internal_commands import AddDeveloper, AttachSecre
 
 
 def on_project_event(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
-    """Apply selections to secrets and members, queue builds of deliveries, detach the secrets of a deleted project."""
+    """Return the commands that follow from an event of a project or a delivery.
+
+    They apply selections of secrets and members, queue builds of deliveries, and detach the secrets of a deleted
+    project.
+    """
     match recorded.event:
         case ProjectSecretsSet(project_id=project_id, attached=attached, detached=detached):
             return [

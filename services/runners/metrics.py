@@ -1,4 +1,4 @@
-"""Metrics of the runners service."""
+"""Metrics of the runners service: the numbers of runners that are online and offline."""
 
 from contracts.runners import RunnerRow
 from libs.observability.polled_gauges import PolledGauge

@@ -1,4 +1,7 @@
-"""The company aggregate. Its alias is unique among users and companies. Its members may launch its projects' builds."""
+"""The company aggregate. Its alias is unique among users and companies.
+
+The members of a company have the rights of an owner in the company's projects.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

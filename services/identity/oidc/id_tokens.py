@@ -9,7 +9,7 @@ import jwt
 
 from libs.security.tokens import MALFORMED_ERRORS, constant_time_equals
 
-KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}  # by the first two characters of the algorithm
+KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}  # `kty` of keys by the start of the algorithm's name
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Algorithms with public keys. With a symmetric algorithm or `none`, others than the provider could sign tokens."""
 CLOCK_LEEWAY_SECONDS = 60

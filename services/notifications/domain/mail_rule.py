@@ -12,7 +12,7 @@ MailRuleCommand = SetMailRule | DeleteMailRule
 
 @dataclass(frozen=True, slots=True)
 class MailRule:
-    """State of a mail rule. Without events it is the default: mails about own failed builds."""
+    """State of a mail rule. A rule that was never set is the default: mails about own failed builds."""
 
     events: MailEvents = MailEvents.FAILED
     builds: MailBuilds = MailBuilds.OWN

@@ -78,7 +78,10 @@ def changed_fields(event: ReceiverChanged) -> Payload:
 
 
 def validate_url(text: str | None) -> tuple[str, str]:
-    """Return a URL, and its server: scheme, host and port. Raises RECEIVER_URL_REQUIRED or RECEIVER_URL_INVALID."""
+    """Return a URL, and its server: scheme, host and port.
+
+    Raise RequestRejected with RECEIVER_URL_REQUIRED or RECEIVER_URL_INVALID.
+    """
     url = (text or "").strip()
     if not url:
         raise RequestRejected("RECEIVER_URL_REQUIRED")
@@ -96,7 +99,10 @@ def validate_url(text: str | None) -> tuple[str, str]:
 
 
 def validate_secret(kind: ReceiverKind, text: str | None) -> str:
-    """Return the secret of a webhook, or an empty text for chat messages. Raises RECEIVER_SECRET_INVALID."""
+    """Return the secret of a webhook, or an empty text for chat messages, which must not have a secret.
+
+    Raise RequestRejected with RECEIVER_SECRET_INVALID.
+    """
     secret = text or ""
     is_needed = kind is ReceiverKind.WEBHOOK
     if bool(secret) is not is_needed or (is_needed and not is_valid_secret(secret)):
@@ -115,7 +121,7 @@ def is_valid_secret(secret: str) -> bool:
 
 
 def signing_key(secret: str) -> bytes:
-    """Return the bytes that sign a webhook. Raises binascii.Error if the secret is not base64 after its prefix."""
+    """Return the key that signs webhooks. Raise binascii.Error if the secret is not base64 after SECRET_PREFIX."""
     encoded = secret.removeprefix(SECRET_PREFIX)
     return secret.encode() if encoded == secret else base64.b64decode(encoded.encode(), validate=True)
 
@@ -123,7 +129,7 @@ def signing_key(secret: str) -> bytes:
 def validate_events(events: Sequence[Occasion] | None) -> tuple[Occasion, ...]:
     """Return the events in the order of Occasion, each once. None becomes DEFAULT_EVENTS.
 
-    Raises RECEIVER_EVENTS_INVALID if there are none.
+    Raise RequestRejected with RECEIVER_EVENTS_INVALID for an empty list.
     """
     if events is None:
         return DEFAULT_EVENTS

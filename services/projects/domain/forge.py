@@ -8,7 +8,10 @@ from services.projects.domain.secret import validate_variable_name
 
 
 def make_forge_change(command: ChangeForge) -> ProjectSettingsChanged:
-    """Return the change of the settings. Without a forge, the other settings are removed."""
+    """Return the event that sets the forge. ForgeKind.NONE also removes the URL and the name of the secret.
+
+    Raise RequestRejected if a setting is missing or not valid.
+    """
     match command.kind:
         case None:
             raise RequestRejected("PROJECT_FORGE_INVALID")

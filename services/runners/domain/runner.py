@@ -89,7 +89,7 @@ def validate_settings(settings: RunnerSettings) -> RunnerSettings:
 
 
 def apply_edit(settings: RunnerSettings, command: EditRunner) -> RunnerSettings:
-    """Return the settings, changed by the fields of the command that are not None. Raises RequestRejected."""
+    """Return the settings with the fields of the command that are not None. Raise RequestRejected for invalid ones."""
     values = {name: getattr(command, name) for name in RunnerSettings.model_fields}
     return validate_settings(settings.replace(**{name: value for name, value in values.items() if value is not None}))
 

@@ -28,7 +28,7 @@ export async function listBuilds(filter: BuildFilter = {}): Promise<BuildPage> {
   return await dataOf(api.GET("/api/developer/builds", { params: { query: filter } }));
 }
 
-/** The newest builds of each of these projects, newest first. */
+/** The newest `limit` builds of each of these projects, newest first, by id of the project. */
 export async function listRecentBuilds(projects: number[], limit = 30): Promise<Map<number, ListedBuild[]>> {
   if (projects.length === 0) return new Map();
   const query = { project: projects, limit };

@@ -1,4 +1,4 @@
-/** The history of an object: its entries, and its state at any version. The changes of all objects. */
+/** The history of an object: its entries, and its state at any version; and the list of the changes of all objects. */
 import { api, dataOf, type Schemas } from "./client.ts";
 
 export type Entry = Schemas["HistoryEntry"];

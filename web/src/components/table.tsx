@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 
 export interface Column<Row> {
   name: string;
-  /** `number` aligns right, `wide` takes the free width, `narrow` never wraps. */
+  /** `number` aligns right, `wide` takes the free width, `narrow` never wraps, `actions` hides the name. */
   kind?: "number" | "wide" | "narrow" | "actions";
   cell: (row: Row) => ComponentChildren;
 }

@@ -10,7 +10,7 @@ export const STATUSES_OF_GROUP: Record<TestGroup, TestStatus[]> = {
   passed: ["passed"],
 };
 
-/** The status of jobs whose symbol and color a test result has. */
+/** The status of a job whose symbol and color stand for a result of a test. */
 export const STATUS_OF_TEST: Record<TestStatus, string> = {
   failed: "FAILED",
   error: "FAILED",

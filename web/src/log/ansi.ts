@@ -162,7 +162,7 @@ export class AnsiReader {
   }
 }
 
-/** The color after 38 or 48, and how many parameters it has: `5;index` or `2;red;green;blue`. */
+/** The color that the parameters after 38 or 48 select, and their number: `5;index` or `2;red;green;blue`. */
 function extendedColor(codes: number[]): [string, number] {
   if (codes[0] === 5) return [paletteColor(codes[1] ?? 0), 2];
   if (codes[0] === 2)
@@ -176,7 +176,7 @@ function extendedColor(codes: number[]): [string, number] {
   return ["", 0];
 }
 
-/** A color of the 256-color palette. */
+/** A color of the 256-color palette: a class name for the first 16, otherwise a CSS color. */
 function paletteColor(index: number): string {
   if (index < 16) return `ansi-${index > 7 ? "bright-" : ""}${COLORS[index % 8]}`;
   if (index >= 232) {

@@ -10,8 +10,8 @@ import {
 import { openEventStream } from "../live/event_stream.ts";
 import { type Batch, includes, isBefore, planBatches } from "./log_batches.ts";
 
-const FIRST_LINES = 3000; // all lines of most logs; short enough to show the start of a long log quickly
-const MAX_LINES = 10_000; // limit of one response
+const FIRST_LINES = 3000; // lines of the first request: all of most logs, and the start of a long log arrives soon
+const MAX_LINES = 10_000; // maximum number of lines in one response
 const CONCURRENT_READS = 3;
 
 export interface LogHandlers {

@@ -59,7 +59,7 @@ export function reduceTransitively(dependencies: Map<string, string[]>): Map<str
   return reduced;
 }
 
-/** The critical path: from the job that ended last, back along the dependency that ended last. */
+/** The job names on the critical path: from the job that ended last, back along the dependency that ended last. */
 export function findCriticalPath(jobs: GraphJob[], dependencies: Map<string, string[]>): string[] {
   const byName = new Map(jobs.map((job) => [job.name, job]));
   const latest = (candidates: GraphJob[]) =>

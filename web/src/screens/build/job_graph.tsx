@@ -1,4 +1,4 @@
-/** The jobs of a build as a graph. Columns follow the dependencies; the critical path is drawn stronger. */
+/** The jobs of a build as a graph, in columns by dependency. When no job is active, the critical path is marked. */
 import type { OverviewJob } from "../../api/builds.ts";
 import { StatusBadge } from "../../components/status_badge.tsx";
 import { Duration } from "../../components/times.tsx";

@@ -104,7 +104,7 @@ export default function EventsScreen() {
   );
 }
 
-/** The events of the last `since` minutes and new ones, newest first. While paused, new events are only counted. */
+/** The events of the last `since` minutes and new ones, newest first. While paused, new ones are counted, not shown. */
 function useEvents(since: string) {
   const [events, setEvents] = useState<LiveEvent[]>([]);
   const [isPaused, setPaused] = useState(false);

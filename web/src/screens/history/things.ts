@@ -9,7 +9,7 @@ const NAMES: Record<string, string> = {
   user: "User",
 };
 
-/** Types whose histories can be looked up by number. */
+/** Types whose histories can be looked up by the id of an object. */
 export const KINDS = [
   "project",
   "build",

@@ -11,7 +11,7 @@ import { onlineShare, presenceBands } from "./presence_bands.ts";
 const DAYS = 7;
 const DAY_MS = 86_400_000;
 
-/** Loads the history when the user opens the section. */
+/** A section that loads and shows the online times of a runner when the user opens it. */
 export function RunnerPresence({ uuid }: { uuid: string }) {
   const [isOpen, setOpen] = useState(false);
   return (

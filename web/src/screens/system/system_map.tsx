@@ -8,7 +8,7 @@ import { type Box, GATEWAY, HEADER, layoutMap, ROW, serviceBox } from "./map_lay
 import { type KnownProcess, maxLag } from "./memory.ts";
 import { showTravel } from "./traveling_jobs.ts";
 
-const MAX_ROW = 34; // characters
+const MAX_ROW = 34; // characters in a row of a box
 
 interface Props {
   system: System;
