@@ -41,7 +41,10 @@ def compile_marker_pattern(nonces: Iterable[str]) -> re.Pattern[bytes] | None:
 
 
 def incomplete_marker_length(data: bytes) -> int:
-    """Return the length of an incomplete marker at the end of the data, which must be kept for the next chunk."""
+    """Return the length of an incomplete marker at the end of the data; 0 if there is none.
+
+    The caller prepends the incomplete marker to the next chunk.
+    """
     if found := INCOMPLETE_MARKER.search(data):
         return len(data) - found.start()
     for length in range(min(len(MARKER_PREFIXES[1]), len(data)), 0, -1):

@@ -23,7 +23,7 @@ class SharedTasks(Generic[K, V]):
     def start(self, key: K, run: Callable[[], Coroutine[Any, Any, V]]) -> "asyncio.Task[V]":
         """Return the running task of the key, or start one."""
         task = self._running.get(key)
-        if task is None or task.done():  # done, but its callback has not run yet
+        if task is None or task.done():  # a done task stays in `_running` until its callback runs
             task = self._running[key] = start_shared(run())
             task.add_done_callback(partial(self._forget, key))
         return task

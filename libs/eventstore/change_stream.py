@@ -65,8 +65,8 @@ async def watch_commits(commits: AsyncCollection[Document], start: StartPosition
             if change is not None:
                 yield CommitChange(change["_id"]["_data"], change["clusterTime"], change["fullDocument"])
                 if not changes._cursor._has_next():  # noqa: SLF001  the driver does not show the end of a batch
-                    # wait for more commits: a batch takes the relay, the subscriptions and the database much less work
-                    # per event than single events; consumers that need low latency use hints
+                    # wait for more commits: in a batch, an event costs the relay, the subscriptions and the database
+                    # much less work than alone; consumers that need low latency use hints
                     await asyncio.sleep(BATCH_DELAY_SECONDS)
             elif changes.resume_token is not None:
                 yield CommitChange(changes.resume_token["_data"])

@@ -36,11 +36,11 @@ class InternalCommand:
     """Base class of the commands that only a service's own code gives to its deciders: frozen dataclasses.
 
     They are not part of a contract and cannot be sent over NATS. A class that replaces a message of an earlier release
-    keeps its name: `class New(InternalCommand, wire_name="Old")`.
+    keeps the name of that message: `class New(InternalCommand, wire_name="Old")`.
     """
 
     wire_name: ClassVar[str] = ""
-    """The name in the log, from which the ids of reactions are derived."""
+    """The name of the command in the log. Ids of reactions are derived from it."""
 
     def __init_subclass__(cls, wire_name: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -60,7 +60,7 @@ R = TypeVar("R", bound=ReadModelRow)
 
 
 class Actor(NamedTuple):
-    """The user, runner or system (id 0) that issued a command."""
+    """The user, runner or system that issued a command. Runners and the system have the id 0."""
 
     id: int = 0
     name: str = "system"
@@ -101,7 +101,7 @@ class CommandMetadata:
 
     @property
     def trace_id(self) -> str:
-        """The trace of the request that caused the command. Empty: it has none."""
+        """The trace id of the request that caused the command. Empty if the command has no trace context."""
         return self.traceparent.split("-")[1] if self.traceparent else ""
 
 
@@ -162,9 +162,9 @@ def no_reservations(_before: S, _event: E) -> Sequence[Reservation]:
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """A document outside the log that exists if and only if a command was recorded.
+    """A document outside the log that is inserted in the transaction of a command's events.
 
-    A command whose document exists already is rejected with `code`.
+    If the document exists already, the command is rejected with `code`.
     """
 
     collection: str  # in the database of the service
@@ -227,7 +227,7 @@ class Category(Generic[C, S, E, R]):
     is_deleted: Callable[[R], bool] = field(default=lambda _row: False)  # deleted rows are in no list
     # deleted streams are removed from the log after a grace time
     is_removable: bool = False
-    # returns the decider's state at the time of a row. A long stream is then loaded from its row: its snapshot
+    # converts a row to the decider's state: a stream is then loaded from its row instead of from all its events
     restore_state: Callable[[R], S] | None = None
 
     @property

@@ -162,7 +162,7 @@ class HistoryQueries:
     def _row_filter(self, category: AnyCategory, id_: str) -> Document | None:
         """Return the filter for a row's numeric id or UUID.
 
-        Return None if the field has no index, because the query would scan the collection.
+        Return None if the category has no index on that field, because the query would scan the collection.
         """
         is_number = id_.isascii() and id_.isdigit() and len(id_) <= MAX_ID_DIGITS
         name, value = ("id", int(id_)) if is_number else ("uuid", id_.lower())

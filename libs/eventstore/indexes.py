@@ -41,9 +41,9 @@ async def create_collection(database: AsyncDatabase[Document], name: str) -> Non
 
 
 async def ensure_indexes(database: AsyncDatabase[Document], indexes: Iterable[Index]) -> None:
-    """Create the indexes of each collection with one command, which reads its documents once.
+    """Create the indexes of each collection with one command, which reads the documents once.
 
-    If an index exists with other options, MongoDB creates none of the command; they are then created one by one.
+    If an index exists with other options, MongoDB rejects the whole command, and the indexes are created one by one.
     """
     by_collection = defaultdict[str, list[Index]](list)
     for index in indexes:

@@ -37,7 +37,7 @@ INDEXES = (
     Index("commits", (REACTION_ID,), {"unique": True, "partialFilterExpression": {REACTION_ID: {"$exists": True}}}),
     Index("commits", tuple(name for name, _ in LOG_ORDER)),
     Index("notes", ("at",), {"expireAfterSeconds": NOOP_TTL_SECONDS}),
-    # partial: only deleted streams, and only streams that are being removed
+    # two partial indexes: one contains the heads of deleted streams, the other the tombstones whose purge is pending
     Index("streams", (DELETED_AT,), {"partialFilterExpression": {DELETED_AT: {"$exists": True}}}),
     Index("commits", (PURGE_AT,), {"partialFilterExpression": {PURGE_AT: {"$exists": True}}}),
 )
@@ -69,7 +69,7 @@ class MongoEventStore:
         except ConnectionFailure as error:
             raise StoreUnavailable(str(error)) from error
         if documents and is_tombstone(documents[0]):
-            return []  # the commits behind a tombstone are about to be deleted
+            return []  # the stream was removed: its commits after the tombstone are about to be deleted
         return [recorded for document in documents for recorded in await from_document(document, self._vault)]
 
     async def read_snapshot(self, category: AnyCategory, stream: str) -> Snapshot | None:

@@ -60,7 +60,7 @@ class LoadedStream(Generic[S, R]):
 
 @dataclass(frozen=True, slots=True)
 class CommandResult(Generic[R]):
-    """The result of a command: the stream's version, its row and the newly recorded events."""
+    """The result of a command: its stream's version and row, and the new events, also those of follow-ups."""
 
     stream: str
     version: int
@@ -89,7 +89,7 @@ class CommandHandler:
     async def load(
         self, category: Category[C, S, E, R], stream: str, *, until: int | None = None
     ) -> LoadedStream[S, R]:
-        """Load the stream from its snapshot or the log, at its current version or at version `until`."""
+        """Load the stream from its snapshot or the log, at its current version or `until`. Version 0: no events."""
         if category.restore_state and (restored := await self._load_from_snapshot(category, stream, until)):
             return restored
         return _new_stream(category).apply_events(category, await self._store.read(stream, until=until))
@@ -97,7 +97,7 @@ class CommandHandler:
     async def _load_from_snapshot(
         self, category: Category[C, S, E, R], stream: str, until: int | None
     ) -> LoadedStream[S, R] | None:
-        """Load the stream from the row in its head. Returns None if it has no row of this version, or a newer one."""
+        """Load the stream from its snapshot. Returns None if the snapshot is missing or newer than `until`."""
         snapshot = await self._store.read_snapshot(category, stream)
         if snapshot is None or category.restore_state is None or snapshot.version > (until or snapshot.version):
             return None
@@ -178,7 +178,7 @@ class CommandHandler:
             loaded, is_current = _new_stream(category), False
         if loaded is None:
             loaded = await self.load(category, stream)
-        # after the first conflict at once, then with growing delays
+        # the command is decided again immediately after the first conflict, then after growing delays
         for delay in islice(chain((0.0,), backoff_delays(0.004, 0.1)), MAX_ATTEMPTS):
             events: Sequence[E]
             try:
@@ -226,10 +226,10 @@ class CommandHandler:
                 stream, loaded = category.decider.stream(command), _new_stream(category)
                 if not isinstance(command, category.decider.initial_commands):
                     if (lock := self._lock_of(stream)).locked():
-                        continue  # another command would conflict
+                        continue  # a command of this process holds the lock and may change the stream
                     await locks.enter_async_context(lock)
                     loaded = await self._catch_up(category, stream, self._cache.get(stream, loaded))
-                with suppress(RequestRejected):  # the reaction reports it
+                with suppress(RequestRejected):  # the reaction that runs later reports the rejection
                     if events := category.decider.decide(loaded.state, command):
                         decided.append(_build_commit(category, command, loaded, events, metadata))
         except Exception as error:  # a reaction that fails must not prevent its cause; the subscription runs it again
@@ -245,7 +245,7 @@ class CommandHandler:
     async def replay_result(
         self, category: Category[C, S, E, R], commit: CommitRef, metadata: CommandMetadata
     ) -> CommandResult[R]:
-        """Return the result of a command from its commit. Raises RequestRejected with IDEMPOTENCY_KEY_REUSED."""
+        """Return the result of an earlier command. Raises RequestRejected (IDEMPOTENCY_KEY_REUSED or NOT_FOUND)."""
         if metadata.fingerprint and commit.fingerprint != metadata.fingerprint:
             raise RequestRejected("IDEMPOTENCY_KEY_REUSED")
         loaded = await self.load(category, commit.stream, until=commit.version)

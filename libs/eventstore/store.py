@@ -39,7 +39,7 @@ class DuplicateCommand(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PendingCommit:
-    """The events of one command, to be appended after `expected_version`, with what else is written."""
+    """The events of one command, to be appended after `expected_version`, with the row, reservations and document."""
 
     category: AnyCategory
     stream: str
@@ -73,7 +73,7 @@ class EventStore(Protocol):
     """Appends commits and reads them back. It appends each command at most once."""
 
     async def append(self, *commits: PendingCommit) -> None:
-        """Append commits atomically. The first may be followed by its follow-ups, which start new streams.
+        """Append commits atomically: the commit of a command, and those of its follow-ups on other streams.
 
         Raises WrongExpectedVersion, DuplicateCommand, RequestRejected (a name is reserved, a required stream is
         missing, or the new document exists), StoreUnavailable or OutcomeUnknown.
@@ -81,7 +81,10 @@ class EventStore(Protocol):
         ...
 
     async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[AnyEvent]:
-        """Return the events of versions above `after`, up to and including `until`, in order."""
+        """Return the events of versions above `after`, up to and including `until`, in order.
+
+        Empty if the stream was removed from the log.
+        """
         ...
 
     async def read_snapshot(self, category: AnyCategory, stream: str) -> Snapshot | None:
@@ -89,7 +92,7 @@ class EventStore(Protocol):
         ...
 
     async def is_removed(self, stream: str) -> bool:
-        """Return whether the stream was removed from the log. It cannot start again."""
+        """Return whether the stream was removed from the log. A removed stream cannot start again."""
         ...
 
     async def find(self, metadata: CommandMetadata) -> CommitRef | None:

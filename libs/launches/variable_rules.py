@@ -27,7 +27,10 @@ class Variable(Protocol):
 
 
 def check_variables(variables: Sequence[Variable]) -> None:
-    """Raise BUILD_VARIABLES_INVALID or BUILD_VARIABLES_RESERVED unless all names and values are accepted."""
+    """Raise RequestRejected unless all names and values are accepted.
+
+    The code is BUILD_VARIABLES_INVALID or BUILD_VARIABLES_RESERVED.
+    """
     if len(variables) > MAX_VARIABLES:
         raise _invalid(f"A launch can have at most {MAX_VARIABLES} variables.")
     names = set[str]()

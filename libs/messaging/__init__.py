@@ -1,1 +1,1 @@
-"""NATS: requests, the outbox relay, subscriptions, pull consumers and streams."""
+"""NATS: connections, requests, hints, the outbox relay, and readers and mirrors of streams."""

@@ -11,7 +11,7 @@ from libs.eventstore.decider import Actor, AnyEvent, CommandMetadata, RecordedEv
 
 SCHEMA_VERSION_HEADER = "ce-schemaversion"
 MAX_CACHED_EVENTS = 256  # the subscriptions of a process read the same events within a short time
-MAX_CACHED_BYTES = 16 * 1024  # of the body of a cached event
+MAX_CACHED_BYTES = 16 * 1024  # events with a longer body are not cached
 
 
 def event_subject(service: str, recorded: RecordedEvent[Event]) -> str:
@@ -50,7 +50,7 @@ def to_body(recorded: RecordedEvent[Event]) -> bytes:
 
 
 def to_hint_body(recorded: RecordedEvent[Event]) -> bytes:
-    """Return the part of the event that hints contain as JSON. Hints are not stored."""
+    """Return, as JSON, the part of the event that a hint contains. Hints are not stored."""
     return recorded.event.for_hint().model_dump_json(exclude_defaults=True).encode()
 
 

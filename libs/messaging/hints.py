@@ -17,7 +17,7 @@ from contracts.messages import Event
 from libs.eventstore.decider import AnyEvent
 from libs.messaging.cloudevents import hint_subject, to_headers, to_hint_body
 
-MAX_OPEN_OFFERS = 10_000  # an older offer can no longer be accepted
+MAX_OPEN_OFFERS = 10_000  # per process; beyond this number, the oldest offers cannot be accepted anymore
 GRANTED, TAKEN = b"granted", b"taken"
 ANSWER_TIMEOUT_SECONDS = 1.0
 

@@ -34,7 +34,7 @@ async def create_stream(manager: JetStreamManager, config: StreamConfig) -> Stre
 
 
 def is_emptied_marker(message: Msg) -> bool:
-    """Return whether the message is no event, but says that a relay is about to empty the stream."""
+    """Return whether the message is the marker that a relay publishes before it empties the stream, not an event."""
     return message.subject.endswith(f".{EMPTIED}")
 
 

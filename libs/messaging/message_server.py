@@ -56,7 +56,7 @@ class MessageServer:
     async def serve(
         self, message_type: type[Command] | type[Query], handler: RequestHandler, subject: str = ""
     ) -> None:
-        """Subscribe to a message type. `subject` is given for types that several services handle."""
+        """Subscribe to a message type. `subject` replaces the type's own subject."""
 
         async def on_message(message: Msg) -> None:
             if self._is_full(message):

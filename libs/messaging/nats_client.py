@@ -183,7 +183,7 @@ class NatsClient(Client):
                 return
 
     async def _is_quiet(self) -> bool:
-        """Wait for a moment without traffic, because messages that arrive just before a reconnect are lost."""
+        """Wait for a moment without traffic and return whether there was one. A reconnect loses messages in transit."""
         for _ in range(MAX_QUIET_CHECKS):
             before = self.stats["in_msgs"], self.stats["out_msgs"]
             await asyncio.sleep(QUIET_SECONDS)
@@ -235,7 +235,7 @@ class NatsClient(Client):
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Publish a message. Raises MaxPayloadError for body plus headers; the base class checks the body only."""
+        """Publish a message. Raises MaxPayloadError if body and headers are too large; nats-py checks only the body."""
         if len(payload) + _header_size(headers or {}) > self.max_payload:
             raise MaxPayloadError
         await super().publish(subject, payload, reply, headers)

@@ -32,9 +32,10 @@ class ReturnMessage:
     """A query or command about a command's stream that is sent with the command. Its answer replaces the reply."""
 
     def __init__(self, message: type[Command] | type[Query], id_field: str, **fixed: object) -> None:
-        """`id_field` gets the id in the name of the stream. Raises TypeError if a required field stays without a value.
+        """`id_field` gets the id in the name of the stream.
 
-        The service of the command must accept `message`: use `check_follows`.
+        Raises TypeError if a field is unknown, or if a required field stays without a value. The service of the command
+        must accept `message`: use `check_follows`.
         """
         fields = message.model_fields
         given = {id_field, *fixed}
@@ -50,7 +51,7 @@ class ReturnMessage:
 
     @classmethod
     def parse(cls, header: str, messages: Mapping[str, type[Command] | type[Query]]) -> "ReturnMessage":
-        """Parse the header. Raises RequestRejected if its message is not one of `messages`."""
+        """Parse the header. Raises RequestRejected if it is malformed or its message is not one of `messages`."""
         try:
             name, id_field, fixed = json.loads(header)
             return cls(messages[name], id_field, **fixed)
@@ -70,7 +71,7 @@ class MessageClient:
     """Sends commands and queries to services. Any replica of the service may handle them."""
 
     def __init__(self, client: Client, allowed: Collection[type[Message]] | None = None) -> None:
-        """`allowed`: message types that may be sent; None: all.
+        """`allowed`: message types that may be sent; None: all. Another type raises TypeError.
 
         Without this check, NATS would drop a message that the permissions do not allow, and the request would time out.
         """
@@ -98,8 +99,8 @@ class MessageClient:
     ) -> bytes:
         """Send a command and return the answer's JSON. With a `command_id`, the command can be sent again safely.
 
-        `may_be_duplicate`: whether the service looks for an earlier command with this id before it handles this one.
-        A command with a known id is not recorded a second time. Raises RequestRejected like `query`, and with
+        `may_be_duplicate`: whether the service looks for an earlier command with this id before it handles this one. In
+        any case, a command with a known id is not recorded a second time. Raises RequestRejected like `query`, and with
         IDEMPOTENCY_KEY_REUSED if the first command with this id had another `fingerprint`.
         """
         headers = {ACTOR_HEADER: _encode_actor(actor), COMMAND_ID_HEADER: command_id or str(uuid4())}

@@ -63,6 +63,6 @@ async def find_mirror_end(client: Client, stream: str) -> int | None:
 
 
 async def purge_mirror(client: Client, stream: str, before: int) -> None:
-    """Purge a mirror up to a sequence number. A mirror does not follow the purge of its source."""
+    """Delete the messages of a mirror before a sequence number. A purge of the source does not change its mirror."""
     with suppress(NotFoundError, ServiceUnavailableError):
         await _mirror_manager(client).purge_stream(stream, seq=before)

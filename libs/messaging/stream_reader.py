@@ -83,7 +83,7 @@ class StreamReader:
     async def fetch(self, timeout: float = REQUEST_EXPIRY_SECONDS) -> list[Msg]:
         """Return the events that have arrived, waiting for the first one. Empty after `timeout` seconds.
 
-        Raises NotFoundError if the server has removed the consumer, and ReaderLost.
+        Raises NotFoundError if the server has removed the consumer, and ReaderLost if events may have been lost.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):

@@ -10,7 +10,9 @@ from libs.observability.health import Health
 from libs.observability.metrics import SettableGauge
 
 SAMPLE_INTERVAL_SECONDS = 1.0
-SAMPLES_PER_REPORT = 10  # per report of the lag and, while the process is ready, per readiness check
+# The lag is reported after this number of samples. A ready process then checks its readiness, too; an unready process
+# checks it at each sample.
+SAMPLES_PER_REPORT = 10
 
 
 class EventLoopMonitor:

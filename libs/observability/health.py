@@ -1,6 +1,6 @@
 """The health server of a process: liveness, readiness and metrics over HTTP.
 
-It uses the standard library only: a web framework would cost each process 7 MB for three routes.
+It needs no web framework, which would cost each process 7 MB for three routes.
 """
 
 import asyncio

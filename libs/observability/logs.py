@@ -1,4 +1,7 @@
-"""Logging: one JSON object per line on stderr, with the trace id, and with credentials redacted."""
+"""Logging to stderr with the trace id, and with credentials redacted: one JSON object per line, or text.
+
+HEADRACE_LOG_FORMAT selects the format, and HEADRACE_LOG_LEVEL the level.
+"""
 
 import logging
 import os
@@ -114,9 +117,10 @@ class RateLimitFilter(logging.Filter):
 
 
 def configure_logging(service: str, instance: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Send all log messages, warnings and uncaught exceptions of the process to one handler on stderr.
+    """Send the log messages, warnings and uncaught exceptions of the process to one handler on stderr.
 
-    A library that adds a handler to its logger when it is imported afterwards needs `adopt_library_logger`.
+    Messages of NOISY_LOGGERS below the level WARNING are dropped. A library that adds a handler to its
+    logger when it is imported afterwards needs `adopt_library_logger`.
     """
     form = TextFormatter if environ.get("HEADRACE_LOG_FORMAT") == "text" else JsonFormatter
     handler = logging.StreamHandler(sys.stderr)

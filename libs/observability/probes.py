@@ -11,7 +11,7 @@ from libs.tasks import cancel_and_wait
 PROBE_INTERVAL_SECONDS = 2.0
 PROBE_RETRY_SECONDS = 0.5
 PROBE_TIMEOUT_SECONDS = 2.0
-MAX_RESULT_AGE_SECONDS = 5.0  # a single slow probe does not make the process unready
+MAX_RESULT_AGE_SECONDS = 5.0  # long enough that a single slow probe does not make the process unready
 
 
 class Probe:
@@ -35,7 +35,7 @@ class Probe:
             async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
                 await self._attempt()
         except TimeoutError:
-            pass  # `find_problem` reports it if the last success is too old
+            pass  # `find_problem` reports a problem if the last success is too old
         except Exception as error:  # any error is a problem to report
             self._failure = redact(f"{self._name} is not reachable ({type(error).__name__})")
         else:

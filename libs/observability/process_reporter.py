@@ -18,7 +18,7 @@ from libs.version import VERSION
 log = logging.getLogger("headrace.status")
 
 CHECK_TIMEOUT_SECONDS = 0.4  # below the time for which gateways wait
-MAX_PENDING_REQUESTS = 100  # maximum number of pending requests; further ones are dropped
+MAX_PENDING_REQUESTS = 100  # further requests are dropped
 
 Report = Callable[[], Awaitable[ProcessStatus]]
 

@@ -64,7 +64,7 @@ def record_error(span: Span, error: BaseException) -> None:
 def open_span(
     name: str, kind: SpanKind, traceparent: str | None = None, attributes: Attributes | None = None, *linked: str
 ) -> AbstractContextManager[Span]:
-    """Open a span that continues the trace of `traceparent`, or starts a trace. Links to the `linked` traces."""
+    """Open a span that continues the trace of `traceparent`, or starts a trace, with links to the `linked` traces."""
     return activate(start_span(name, kind, traceparent, attributes, *linked))
 
 
@@ -94,7 +94,7 @@ def attach_remote(traceparent: str) -> AbstractContextManager[Span]:
 def record_past_span(
     name: str, traceparent: str, start: datetime, end: datetime, attributes: Attributes | None = None
 ) -> None:
-    """Record a span with past times in the trace of `traceparent`, linked to the current span."""
+    """Record a span with past times in the trace of `traceparent`, linked to the current span, if it is sampled."""
     if not is_sampled(traceparent):
         return
     current = trace.get_current_span().get_span_context()

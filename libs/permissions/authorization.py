@@ -44,5 +44,6 @@ async def authorize_request(service: Service, ctx: Context, message: Message) ->
     if isinstance(message, StreamQuery | ReadEventLog | GetActivity):
         if not is_unrestricted(ctx.metadata.actor):
             await require_administrator(ctx, message)
-    elif service.authorize and not isinstance(message, GetCommandReply):  # its command id is derived from the user
+    elif service.authorize and not isinstance(message, GetCommandReply):
+        # GetCommandReply needs no rule: its command id is derived from the user, who therefore finds only own commands
         await service.authorize(ctx, message)

@@ -38,7 +38,7 @@ def role_of(access: ProjectAccess, user_id: int) -> ProjectRole | None:
 
 
 def allows(access: ProjectAccess, actor: Actor, action: ProjectAction, companies: Collection[int] = ()) -> bool:
-    """Return whether the user may do this in the project. False if the actor is not a user."""
+    """Return whether the actor may perform the action in the project. False for runners and the system."""
     if actor.is_admin:
         return True
     if actor.id == 0:
@@ -59,7 +59,7 @@ def require_action(
     not_found: str,
     denied: str = "FORBIDDEN",
 ) -> None:
-    """Raise RequestRejected unless the user may do this in the project.
+    """Raise RequestRejected unless the user may perform the action in the project.
 
     The code is `not_found` if the user may not see the project or it does not exist (`access` is None), else `denied`.
     """

@@ -29,7 +29,7 @@ async def empty_stream(commits: AsyncCollection[Document], streams: AsyncCollect
 async def update_commits(
     commits: AsyncCollection[Document], condition: Document, changes: Document, array_filters: Sequence[Document]
 ) -> None:
-    """Change all commits that satisfy a condition without an index, in chunks. Idempotent if the change is."""
+    """Change all commits that match a condition that no index covers, in chunks. Idempotent if `changes` are."""
     last: str = ""
     stream: str | None = ""
     while stream is not None:
@@ -42,7 +42,7 @@ async def update_commits(
 
 
 def list_name_indexes(service: str) -> Iterator[Index]:
-    """Yield an index for each field with names that an earlier release recorded. They contain only these commits."""
+    """Yield an index for each field in which an earlier release recorded names. It contains only these commits."""
     yield Index("commits", ("actor.name",), {"partialFilterExpression": NAMED_ACTORS})
     for condition in _omitted_conditions(service):
         yield Index("commits", tuple(condition), {"partialFilterExpression": condition})

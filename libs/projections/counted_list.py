@@ -62,11 +62,11 @@ class CountedList(Generic[R]):
     async def fetch_rows(
         self, rows: ReadModel[R], key: Hashable, condition: Filter, request: PageRequest
     ) -> RowPage[R]:
-        """Return a page. `key` identifies the list in the cache."""
+        """Return a page and the number of rows of the list. `key` identifies the list in the cache."""
         skip, limit = request.skip, request.limit
         condition = {**condition, self._order_field: HAS_TIME}
         cached = self._cache.get(key)
-        if request.after:  # one row, which the database finds in the index
+        if request.after:  # a page after a known row needs no anchors: the database finds the row in the index
             return await fetch_rows(rows, request, self._order, condition)
         if cached is None:
             # a short list, or an early page of a long one, needs no anchors

@@ -1,7 +1,7 @@
 """Filters and orders of clients, as MongoDB queries over the rows of a read model.
 
-Comparisons follow SQL where clients can observe it: text is compared case-insensitively, and NULL matches only
-`eq null`.
+Filters follow SQL where clients can observe it: text is matched case-insensitively (but `sup`, `inf`, `supeq` and
+`infeq` are case-sensitive), and NULL matches only `eq null`.
 """
 
 import re
@@ -143,7 +143,10 @@ def match_all(*parts: Mapping[str, Any]) -> Condition:
 
 
 def build_order(query: FilteredPageRequest, columns: Columns) -> list[tuple[str, int]]:
-    """Return the sort order, with the id as tie-breaker, so that pages neither repeat nor skip rows."""
+    """Return the sort order, with the id as tie-breaker, so that pages neither repeat nor skip rows.
+
+    An unknown column sorts by id.
+    """
     if query.sort_by == "NONE":
         return [("id", 1)]
     direction = -1 if query.descending else 1

@@ -19,7 +19,7 @@ PROJECTION_COLLECTION = re.compile(r"view_(?P<name>.+)_v(?P<version>\d+)")
 
 
 async def remove_obsolete_data(service: Service, database: AsyncDatabase[Document]) -> list[str]:
-    """Remove what older releases have left. Idempotent. Returns a description of each removal."""
+    """Remove row versions and projections of older releases. Idempotent. Returns a description of each removal."""
     fields = {field for category in service.categories for field in list_obsolete_fields(category)}
     changes = await _drop_row_indexes(service.name, database, fields)
     for category in service.categories:
@@ -29,7 +29,7 @@ async def remove_obsolete_data(service: Service, database: AsyncDatabase[Documen
 
 
 async def _drop_row_indexes(service: str, database: AsyncDatabase[Document], fields: set[str]) -> list[str]:
-    """Drop the indexes on obsolete row fields, before the rows, so that they need not be updated."""
+    """Drop the indexes on obsolete row fields. Called before the rows are removed, which would update the indexes."""
     changes = []
     for name, index in (await database["streams"].index_information()).items():
         if any(key.partition(".")[0] in fields for key, _ in index["key"]):

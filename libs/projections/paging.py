@@ -34,12 +34,12 @@ CURSOR_CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=
 
 
 def encode_cursor(values: Values) -> str:
-    """Return the order values of a row as text without special characters."""
+    """Return the order values of a row as text that needs no escaping in a URL."""
     return urlsafe_b64encode(bson.encode({"after": list(values)})).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, length: int) -> Values:
-    """Return the `length` values in a cursor. Raises PAGINATION_CURSOR_INVALID."""
+    """Return the `length` values in a cursor. Raises RequestRejected with PAGINATION_CURSOR_INVALID."""
     try:
         values = bson.decode(urlsafe_b64decode(cursor + "=="), CURSOR_CODEC)["after"]
         # a client may send anything; a document would be read as an operator of the database
@@ -53,7 +53,7 @@ def decode_cursor(cursor: str, length: int) -> Values:
 def rows_after(order: Order, values: Values) -> list[Document]:
     """Return conditions for the rows after the row with these values. NULL precedes all values, as in SQL.
 
-    The condition on the first field follows from the others. It is the range of the index that an ordered scan reads.
+    The condition on the first field is redundant: it tells MongoDB which range of the index to scan.
     """
     branches: list[Document] = []
     equal: Document = {}
@@ -70,7 +70,7 @@ def rows_after(order: Order, values: Values) -> list[Document]:
 
 
 def _beyond(value: object, direction: int) -> Document:
-    """Return the condition for the values after `value`, or nothing if there are none."""
+    """Return the condition for the values after `value`, or an empty document if no value comes after it."""
     if direction < 0:
         return {"$not": {"$gte": value}} if value is not None else {}
     return {"$gt": value} if value is not None else {"$ne": None}
@@ -103,9 +103,9 @@ class RowPage(Generic[T]):
 async def fetch_rows(
     rows: ReadModel[R], request: PageRequest, order: Order, condition: Filter | None = None
 ) -> RowPage[R]:
-    """Read a page of the rows that match the condition.
+    """Read a page of the rows that match the condition. Raises RequestRejected with PAGINATION_CURSOR_INVALID.
 
-    The database counts the rows only if the list does not end on this page.
+    The total is 0 unless it is requested. The database counts the rows only if the total does not follow from the page.
     """
     matching = condition or {}
     wanted = matching
@@ -133,7 +133,7 @@ async def fetch_page(
     order: Order = BY_ID,
     condition: Filter | None = None,
 ) -> Page:
-    """Answer the request with a view per row, by default of all rows by id."""
+    """Return the requested page, with a view per row. Default: all rows, ordered by id."""
     page = await fetch_rows(rows, request, order, condition)
     return page.render(map(to_view, page.rows))
 
@@ -145,7 +145,7 @@ async def fetch_filtered_page(
     to_view: Callable[[R], Message | Payload],
     condition: Filter | None = None,
 ) -> Page:
-    """Answer the request in its own order, with the rows that match its filters and the condition."""
+    """Return a page of the rows that match the request's filters and the condition, in the request's order."""
     condition = match_all(combine_conditions(request, build_conditions(request, columns)), condition or {})
     return await fetch_page(rows, request, to_view, order=build_order(request, columns), condition=condition)
 
@@ -153,9 +153,9 @@ async def fetch_filtered_page(
 def select_rows(
     items: Iterable[T], request: PageRequest, key: Callable[[T], Values], *, descending: bool = False
 ) -> RowPage[T]:
-    """Return a page of items that are in memory, ordered by `key`, which is unique.
+    """Return a page of items that are in memory, ordered by `key`, whose values are unique.
 
-    Raises PAGINATION_CURSOR_INVALID.
+    Raises RequestRejected with PAGINATION_CURSOR_INVALID.
     """
     ordered = sorted(items, key=key, reverse=descending)
     total = len(ordered) if request.counted else 0

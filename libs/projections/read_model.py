@@ -18,7 +18,7 @@ Order = Sequence[tuple[str, int]]
 Values = tuple[Any, ...]  # values of row fields
 WALK_PAGE_SIZE = 500  # rows in memory at a time
 ROW_EXISTS = {"$type": "object"}
-"""Matches documents that have a row. A query must contain this filter, or MongoDB does not use the partial indexes."""
+"""Matches documents that have a row. MongoDB uses a partial index only for queries that contain its filter."""
 HAS_TIME = {"$gt": datetime.fromtimestamp(0, UTC)}
 """Matches all rows, by a field that always has a time. MongoDB then counts the rows in the index alone."""
 
@@ -156,7 +156,7 @@ class ReadModel(Generic[R]):
     async def first_per_group(
         self, group_field: str, condition: Filter, *names: str, order: Order = ()
     ) -> list[Values]:
-        """Return the first row per value of `group_field`: this value, followed by the named fields.
+        """Return, per value of `group_field`, this value and the named fields of the first row that matches.
 
         With an index on the condition, `group_field` and the order, MongoDB skips from group to group. If the index
         contains all names, no documents are read.
@@ -180,7 +180,7 @@ class ReadModel(Generic[R]):
         return cursor.sort([(f"{self._field}.{name}", direction) for name, direction in order]) if order else cursor
 
     def _to_filter(self, condition: Filter) -> Document:
-        """Return the filter for documents. The documents of deleted objects have no row; projections have only rows."""
+        """Return the filter for documents. Only documents of projections always have a row."""
         if HAS_TIME in condition.values() or HAS_TEXT in condition.values() or not self._prefix_filter:
             return _prefix_fields(self._field, condition)
         return {

@@ -30,20 +30,20 @@ from libs.service.declaration import AnyProjection
 from libs.subscriptions.checkpoints import CHECKPOINTS, REBUILDING, Checkpoint
 from libs.subscriptions.event_log import LogReader
 
-ProgressCallback = Callable[[int, int], None]  # arguments: events done, events in total
+ProgressCallback = Callable[[int, int], None]  # arguments: commits or events done, and their total as far as known
 
 BATCH_SIZE = 1000
 FETCH_TIMEOUT_SECONDS = 10.0
-MAX_RESTARTS = 6  # of the rebuild of a projection whose stream loses events meanwhile
+MAX_RESTARTS = 6  # how often a projection's rebuild starts over because its stream loses events
 MAX_BUFFERED_ROWS = 20_000  # rows of a projection that are kept in memory before they are written
 
 
 class EventsRemoved(Exception):
-    """Events that were to be applied are no longer in the stream: it was trimmed, or emptied by a relay."""
+    """Events to be applied are missing in the stream, because it was trimmed, or emptied by a relay."""
 
 
 class RebuiltRow(NamedTuple):
-    """A row rebuilt from its stream's log, and the version it reflects."""
+    """A row rebuilt from its stream's log, and the version of the stream that the row reflects."""
 
     stream: str
     version: int
@@ -89,9 +89,10 @@ async def rebuild_rows(
 async def backfill_rows(
     database: AsyncDatabase[Document], category: AnyCategory, vault: Encryption | None = None
 ) -> None:
-    """Rebuild the rows of streams that a replica of an older release has written: it writes only its own row version.
+    """Rebuild the rows of at most BATCH_SIZE streams that a replica of an older release has written.
 
-    A partial index contains just these streams, so the search is cheap if there are none.
+    Such a replica writes only its own row version. A partial index contains just these streams, so the search is cheap
+    if there are none.
     """
     outdated = {category.row_version_field: {"$lt": category.row_version}}
     heads = await database["streams"].find(outdated, {"_id": 1}, limit=BATCH_SIZE).to_list()
@@ -102,7 +103,10 @@ async def backfill_rows(
 async def backfill_row(
     database: AsyncDatabase[Document], category: AnyCategory, vault: Encryption | None, stream: str
 ) -> ReadModelRow | None:
-    """Rebuild and return the row of one stream, None if deleted. It is stored unless the stream has changed."""
+    """Rebuild and return the row of one stream. The row is stored unless the stream has changed.
+
+    Returns None if the stream does not exist or was deleted.
+    """
     rebuilt = [row async for row in _rebuild_streams(database, category, stream, vault)]
     await _replace_rows(database, category, rebuilt)
     return next((row for _, _, row in rebuilt if not category.is_deleted(row)), None)
@@ -111,7 +115,7 @@ async def backfill_row(
 async def _rebuild_streams(
     database: AsyncDatabase[Document], category: AnyCategory, streams: str | Document, vault: Encryption | None
 ) -> AsyncIterator[RebuiltRow]:
-    """Yield the rebuilt row of one stream, or of each stream whose name matches a filter."""
+    """Yield the rebuilt row of one stream, or of each stream whose name matches a filter, except removed streams."""
     stream, version, row = "", 0, category.initial_row
     cursor = database["commits"].find({"stream": streams}).sort([("stream", ASCENDING), ("version", ASCENDING)])
     removed = ""
@@ -180,8 +184,9 @@ async def rebuild_projection(
 ) -> int:
     """Rebuild a projection in a staging collection and swap it in. Returns the number of rows.
 
-    It starts over if the stream loses events meanwhile. Raises EventsRemoved if that happens again and again.
-    `log`: the event log of the projection's source, for events that the stream no longer contains.
+    The rebuild starts over if the stream loses events meanwhile, at most MAX_RESTARTS times. Raises EventsRemoved after
+    that, and TimeoutError if the stream delivers no events. `log`: the event log of the projection's source, for events
+    that were trimmed from the stream.
     """
     for delay in islice(backoff_delays(0.5), MAX_RESTARTS):
         try:
@@ -211,7 +216,7 @@ async def _rebuild_projection(
     first = max(info.state.first_seq, 1)
     last, last_id = await apply_range(first, info.state.last_seq, progress)
     await ensure_indexes(database, list_projection_indexes(projection, staging.name))
-    # from here on this checkpoint fences off the projection's subscription
+    # from here on, this checkpoint makes the projection's subscription stop and wait
     checkpoints = database[CHECKPOINTS]
     await checkpoints.replace_one({"_id": name}, Checkpoint(REBUILDING, last).to_document(), upsert=True)
     end = (await js.stream_info(projection.source)).state.last_seq
@@ -226,7 +231,7 @@ async def _rebuild_projection(
 async def _apply_log(
     log: LogReader, staging: AsyncCollection[Document], projection: AnyProjection, progress: ProgressCallback
 ) -> datetime:
-    """Apply the events of the log. Returns the time before which it had all events."""
+    """Apply the events of the log. Returns the time before which the log had all events."""
     rows: dict[str, ReadModelRow] = {}
     await copy_balance(staging.database, projection, staging)
     page, done = await log.read(""), 0
@@ -253,7 +258,7 @@ async def _apply_stream(
 ) -> tuple[int, str]:
     """Apply the events of a range of sequence numbers whose times are not before `since`.
 
-    Returns the last sequence number and event id. Raises EventsRemoved.
+    Returns the last sequence number and event id. Raises EventsRemoved or TimeoutError.
     """
     reached, last_id = first - 1, ""
     if last < first:

@@ -1,4 +1,4 @@
-"""Indexes of read models."""
+"""Indexes of a service's database: of its event log, rows, projections and other collections."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ def list_indexes(service: Service) -> Iterator[Index]:
         yield Index("streams", (version_field,), {"partialFilterExpression": outdated})
         special = {category.time_index_field: HAS_TIME, category.sparse_index_field: HAS_TEXT}
         for index in category.indexes:
-            # partial, because deleted streams and other categories have no row; a sparse index could not sort
+            # partial, because deleted streams and other categories have no row; MongoDB cannot sort by a sparse index
             names = [name.removeprefix("-") for name in index]
             filters = ({_prefix_field(field, name): special[name]} for name in names if name in special)
             condition = next(filters, {field: ROW_EXISTS})

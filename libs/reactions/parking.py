@@ -1,6 +1,7 @@
 """Parked events: an event whose reaction fails too often is set aside, so that other events are handled.
 
-A parked event is stored as it was delivered, until an operator requests a retry. Its personal fields stay encrypted.
+A parked event is stored as it was delivered, until a retry that an operator requests succeeds. Its personal fields stay
+encrypted.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Reactions: the commands that a service's policies send after events.
 
 The subscription of the source's events runs each reaction. A policy with `now` is also run by the process that recorded
-the event: in the transaction of the event if the reaction starts a stream or is declared so, otherwise right after it.
+the event: in its transaction if the reaction starts a stream or is in `same_commit`, otherwise right after it.
 The ids of the commands are derived from the event, so each command is recorded once.
 """
 
@@ -69,7 +69,7 @@ class Reactions:
         metrics.reactions_refused.add(0, {"service": service.name})  # exported as 0 from the start
 
     async def inline_follow_ups(self, events: Sequence[AnyEvent]) -> Sequence[FollowUp]:
-        """Return the commands of the policy with `now` that start a stream or belong to `same_commit`.
+        """Return the commands of the policy with `now` that start a stream without preparation or are in `same_commit`.
 
         The events of these commands are committed in the same transaction as `events`.
         """

@@ -195,7 +195,7 @@ class WorkerPool:
         return self._connection is not None and self._connection.is_connected
 
     async def find_missing_consumers(self, client: Client) -> list[str]:
-        """Return the names of missing durable consumers. FastStream retries them in a loop without an error."""
+        """Return the names of missing durable consumers. FastStream reports no error for them: it retries in a loop."""
         js = client.jetstream()
         missing = []
         for stream, name in self._consumers:

@@ -1,4 +1,4 @@
-"""Balances: the contribution of removed streams to cumulative projections, whose rows must not change by a removal.
+"""Balances: the contribution of removed streams to cumulative projections, whose rows must stay unchanged.
 
 A rebuild of a cumulative projection starts from its balance instead of from empty rows.
 """
@@ -42,7 +42,8 @@ async def copy_balance(
 ) -> None:
     """Copy the balance of a cumulative projection into an empty collection of its rows.
 
-    The balance does not change until the log has been read, unless the reader pauses for HOLD_SECONDS.
+    Does nothing for other projections. The balance does not change until the log has been read, unless the reader
+    pauses for HOLD_SECONDS.
     """
     if projection.is_cumulative:
         await hold_removal(database, await get_server_time(database))

@@ -13,7 +13,7 @@ from libs.documents import Document
 
 HOLDS = "removal_holds"
 HOLD_ID = "log_readers"
-HOLD_SECONDS = 120  # after the last page that was read
+HOLD_SECONDS = 120  # how long no stream is removed after a page of the log was read
 
 
 class RemovalHeld(Exception):

@@ -19,7 +19,7 @@ GROWING_COLLECTIONS: Mapping[str, str] = {"commits": "at", "log_chunks": "_id", 
 
 @dataclass(frozen=True)
 class DiskSpace:
-    """The file system of the database server."""
+    """Space on the file system of the database server."""
 
     free_bytes: float
     total_bytes: float
@@ -42,7 +42,7 @@ async def measure_disk(database: AsyncDatabase[Document]) -> DiskSpace:
 
 
 async def estimate_daily_growth(database: AsyncDatabase[Document], now: datetime) -> float:
-    """Return the bytes added per day in GROWTH_PERIOD. Data that retention has removed is not subtracted."""
+    """Return the average bytes per day of data that was added in GROWTH_PERIOD and still exists."""
     since, growth = now - GROWTH_PERIOD, 0.0
     for name in set(await database.list_collection_names()) & GROWING_COLLECTIONS.keys():
         field = GROWING_COLLECTIONS[name]

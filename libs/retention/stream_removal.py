@@ -5,7 +5,7 @@ adds its events to the balances of cumulative projections. From then on the stre
 later its other commits are deleted: a backup that was running at the first step reads either all commits of the stream
 or its tombstone. Each step can be repeated.
 
-The tombstone is the first commit without its events and its actor. It stays, so that the command that started the
+The tombstone is the first commit without its events, actor and trace. It stays, so that the command that started the
 stream is still recognized, and the stream cannot start again.
 """
 
@@ -31,7 +31,7 @@ from libs.service.declaration import Expiry, Service
 BATCH_SIZE = 50  # streams in one transaction
 BATCH_PAUSE_SECONDS = 0.05
 MAX_BATCHES = 20  # transactions in one run
-MIN_SURPLUS_AGE = timedelta(hours=1)  # of surplus rows, because reactions to younger events may be pending
+MIN_SURPLUS_AGE = timedelta(hours=1)  # younger surplus streams stay, because reactions to their events may be pending
 PURGE_DELAY = timedelta(days=1)  # longer than the duration of a backup
 ROW_IS_DELETED = {"$type": "null"}  # a row that is missing, because an older release wrote the head, does not match
 
@@ -50,7 +50,10 @@ class StreamRemoval:
         self._cumulative = [projection for projection in service.projections if projection.is_cumulative]
 
     async def run(self, now: datetime, grace: timedelta) -> int:
-        """Remove streams deleted more than `grace` ago, at most MAX_BATCHES * BATCH_SIZE. Return their number."""
+        """Remove streams deleted more than `grace` ago, at most MAX_BATCHES * BATCH_SIZE. Return their number.
+
+        Also delete the remaining commits of streams that earlier runs removed.
+        """
         removed = 0
         due: Document = {DELETED_AT: {"$lt": now - grace}}
         for _ in range(MAX_BATCHES):
@@ -117,7 +120,7 @@ class StreamRemoval:
         return removed
 
     async def remove(self, streams: Sequence[str], now: datetime) -> None:
-        """Replace streams by tombstones. Their commits are deleted later, by `run`. Raises RemovalHeld."""
+        """Replace streams by tombstones and shred their keys. `run` deletes their commits later. Raises RemovalHeld."""
         if not streams:
             return
         for stream in streams:

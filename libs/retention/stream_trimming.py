@@ -2,10 +2,11 @@
 
 An event is trimmed when it is older than the limit, or the stream is larger than its limit, and everything that reads
 the stream has handled it: the durable consumers of workers, the service's own subscriptions, and the mirror for
-external consumers. Subscriptions of other services that are further behind start again from the log.
+external consumers. Subscriptions of other services that are further behind start over: projections from the log,
+policies from the oldest event in the stream.
 
-The relay trims, not the server: with a `max_age` of the stream, an idle service would lose the last message, which has
-the position of the relay.
+The leader trims, not NATS: with a `max_age` of the stream, an idle service would lose the last message, which has the
+position of the relay.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -69,7 +70,7 @@ async def trim_stream(
 async def _find_first_to_keep(client: Client, info: StreamInfo, limits: StreamLimits, now: datetime) -> int:
     """Return the sequence number of the first event to keep. Events younger than MIN_AGE, and the one before, stay.
 
-    A stream with gaps is not trimmed, because the position of a time in it is unknown.
+    Returns 0 for a stream with gaps, which is not trimmed, because the position of a time in it is unknown.
     """
     state = info.state
     if state.messages != state.last_seq - state.first_seq + 1:
@@ -115,7 +116,7 @@ def _ack_floor(consumer: ConsumerInfo) -> int:
 
 
 async def _find_checkpoint(database: AsyncDatabase[Document], info: StreamInfo, subscriptions: Sequence[str]) -> int:
-    """Return the lowest sequence number that the subscriptions have handled; 0 if one has not started."""
+    """Return the sequence number up to which all subscriptions have handled the stream; 0 if one has not started."""
     query: Document = {"_id": {"$in": list(subscriptions)}, "incarnation": str(info.created)}
     handled = [document["sequence"] async for document in database[CHECKPOINTS].find(query)]
     return min(handled) if len(handled) == len(subscriptions) else 0

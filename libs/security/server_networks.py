@@ -19,7 +19,7 @@ def find_refused(addresses: Sequence[Address], networks: Sequence[RepositoryNetw
 
 
 async def resolve_host(host: str, port: int) -> list[Address]:
-    """Return the addresses of a host. Raise OSError."""
+    """Return the addresses of a host. Raises OSError if the host cannot be resolved."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = (ip_address(str(address[0]).partition("%")[0]) for *_, address in found)
     return [getattr(address, "ipv4_mapped", None) or address for address in addresses]

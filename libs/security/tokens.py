@@ -57,7 +57,7 @@ class TokenClaims:
     roles: tuple[str, ...]
     epoch: int
     expires_at: datetime
-    signed_in_at: datetime  # when the user gave the password; earlier than the token if a session was renewed
+    signed_in_at: datetime  # earlier than the time of the token if the session was renewed
 
 
 def generate_signing_key() -> SigningKey:
@@ -166,5 +166,5 @@ def hash_token(token: str) -> str:
 
 
 def constant_time_equals(a: str, b: str) -> bool:
-    """Compare two strings in constant time."""
+    """Return whether two strings are equal. The time does not depend on the position of the first difference."""
     return hmac.compare_digest(a.encode(errors="surrogatepass"), b.encode(errors="surrogatepass"))

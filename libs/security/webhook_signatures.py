@@ -1,4 +1,4 @@
-"""Signatures of webhooks."""
+"""Verification of the signatures of webhooks."""
 
 import hashlib
 import hmac

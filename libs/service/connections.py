@@ -60,9 +60,10 @@ pool_shared._async_create_connection = _create_connection  # noqa: SLF001
 def create_mongo_client(settings: Settings, name: str, *, timeout: float = 20.0) -> AsyncMongoClient[Document]:
     """Create the MongoDB client of a process. `timeout`: seconds to wait for the reply to one operation.
 
-    All writes wait for a majority. The write concern is set on the client because transactions use the client's, not
-    the database's; without it a failover could roll back acknowledged writes. Writes also wait for the journal, unless
-    the URL says `journal=false`: for servers whose data may be lost when they are killed, such as those of the tests.
+    Writes wait for a majority, except in collections with a write concern of their own. The write concern is set on the
+    client because transactions use the client's, not the database's; without it a failover could roll back acknowledged
+    writes. Writes also wait for the journal, unless the URL says `journal=false`, as for the test servers, which may lose
+    data when they are killed.
     """
     is_journaled = parse_qs(urlsplit(settings.mongodb_url).query).get("journal") != ["false"]
     return AsyncMongoClient(
@@ -92,7 +93,7 @@ def _tls_options(settings: Settings) -> Document:
 
 
 async def close_client(client: AsyncMongoClient[Document]) -> None:
-    """Close the client, without waiting longer than the timeout for an unresponsive server."""
+    """Close the client. An unresponsive server delays this by at most CLOSE_TIMEOUT_SECONDS."""
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await client.close()

@@ -62,7 +62,7 @@ class Context(Protocol):
         ...
 
     async def derive_token(self, prefix: str) -> str:
-        """Derive a token from the command's id. A repeated command returns the same, although it is not stored."""
+        """Derive a token from the command's id. A repeated command gets the same token, which is not stored."""
         ...
 
     async def get_usernames(self, user_ids: Iterable[int]) -> Mapping[int, str]:
@@ -145,8 +145,8 @@ class Projection(Generic[E, R]):
     previous_version: int = 0  # set while the previous release reads a lower version
     indexes: tuple[tuple[str, ...], ...] = ()
     is_deleted: Callable[[R], bool] = field(default=lambda _row: False)
-    # The rows keep what streams contributed that were removed from the log. The source is the service itself. The rows
-    # are always filled from the log, because the event stream may still contain events of removed streams.
+    # The rows keep the contribution of streams that were removed from the log. The source is the service itself. After
+    # a reset the rows are filled from the log, because the event stream may still contain events of removed streams.
     is_cumulative: bool = False
     # minimum time between two batches of events, for rows that may be late: fewer batches cost less CPU time
     batch_seconds: float = 0.0
@@ -176,7 +176,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Worker(Generic[E]):
-    """Background work for events, distributed over the replicas: at least once per event, retried until it succeeds."""
+    """Background work for events, distributed over the replicas: at least once per event, retried after failures.
+
+    An event whose work fails too often is parked.
+    """
 
     name: str
     source: str
@@ -221,7 +224,7 @@ AnyCommandFlow = CommandFlow[Any]
 AnyProjection = Projection[Any, Any]
 AnyWorker = Worker[Any]
 
-EventRecorder = Callable[[AnyEvent, ReadModelRow], None]  # an event, and the row of its stream after the event
+EventRecorder = Callable[[AnyEvent, ReadModelRow], None]  # gets an event, and the row of its command's stream
 
 
 @dataclass(frozen=True)
@@ -276,7 +279,7 @@ class Service:
 
     @property
     def messages(self) -> tuple[type[Command] | type[Query], ...]:
-        """The commands and queries that the service accepts over NATS."""
+        """The service's own commands and queries. All services also accept history queries and heartbeats."""
         commands = [command for category in self.categories for command in category.decider.commands]
         commands += [flow.command for flow in self.command_flows]
         public = (command for command in commands if issubclass(command, Command))

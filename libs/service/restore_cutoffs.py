@@ -1,4 +1,4 @@
-"""Restore cutoffs: the events that subscriptions and workers had handled before a backup.
+"""Restore cutoffs: times before which subscriptions and workers had handled all events when a backup was made.
 
 A restored system reads its whole log again. Reactions and workers tolerate an immediate repetition, but repeating an
 old event could have effects that it did not have at its time, so they skip events before the cutoff. Projections have

@@ -293,7 +293,7 @@ class Runtime:
             yield row_type, ReadModel(self.database[projection_collection(projection)], row_type, "row")
 
     async def finish(self, timeout: float) -> None:
-        """Wait for running reactions, then for pending commits."""
+        """Wait for running reactions, then for pending commits: `timeout` seconds each. Raises TimeoutError."""
         if self.reactions.tasks:
             await asyncio.wait(self.reactions.tasks, timeout=timeout)
         await asyncio.wait_for(self.store.drain(), timeout)

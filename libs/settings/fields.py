@@ -64,7 +64,7 @@ def _check_http_url(url: str) -> str:
 
 
 def _check_issuer(url: str) -> str:
-    """Check the URL of an OpenID provider. A slash at its end is a part of its name."""
+    """Check the URL of an OpenID provider. A slash at the end belongs to the issuer's name and is not removed."""
     if url.partition("?")[1] or url.partition("#")[1]:
         raise ValueError("must have no query and no fragment")
     return _check_scheme(url, "http", "https")
@@ -94,7 +94,7 @@ def _check_nats_url(url: str) -> str:
     return url
 
 
-Nodes = Annotated[Literal[1, 3, 5], BeforeValidator(_parse_integer)]  # odd, so that a majority is left
+Nodes = Annotated[Literal[1, 3, 5], BeforeValidator(_parse_integer)]  # an even number would not tolerate more failures
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(ge=1, le=10**9)]
 LongDelay = Annotated[float, Field(ge=0, le=10**9)]

@@ -42,18 +42,18 @@ class RetentionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    # apply to each project without limits of its own
-    build_days: Days = 0  # finished builds
-    build_count: Limit = 0
-    log_days: Days = 0  # logs of finished builds
-    log_count: Limit = 0  # finished builds with logs
-    artifact_days: Days = 0  # artifacts of finished builds, in addition to their `expire_in`
-    artifact_count: Limit = 0  # finished builds with artifacts
-    delivery_days: Days = 30  # records of webhook deliveries
-    delivery_count: Limit = 10_000  # maximum number per project
-    notification_days: Days = 30  # records of mails that were sent or abandoned
+    # the limits of builds, logs and artifacts apply to each project that has no limits of its own
+    build_days: Days = 0  # how long finished builds are kept
+    build_count: Limit = 0  # number of finished builds to keep
+    log_days: Days = 0  # how long logs of finished builds are kept
+    log_count: Limit = 0  # number of finished builds whose logs are kept
+    artifact_days: Days = 0  # how long artifacts are kept that do not expire earlier by `expire_in`
+    artifact_count: Limit = 0  # number of finished builds whose artifacts are kept
+    delivery_days: Days = 30  # how long records of webhook deliveries are kept
+    delivery_count: Limit = 10_000  # number of webhook deliveries to keep per project
+    notification_days: Days = 30  # how long records of sent or abandoned mails are kept
     notification_count: Limit = 10_000
-    event_days: Days = 7  # events in NATS; the event log keeps all
+    event_days: Days = 7  # how long events are kept in NATS; the event log keeps them
     event_megabytes: Limit = 2048  # MiB of events in NATS per service; 0: no limit
     deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 7  # time until events of deleted objects leave the log
 
@@ -75,14 +75,14 @@ class OidcSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    issuer: IssuerUrl = ""  # empty: off
+    issuer: IssuerUrl = ""  # empty: users cannot sign in with a provider
     client_id: str = ""
     client_secret: Secret = ""  # empty: a public client, which PKCE alone protects
     scopes: Scopes = ("openid", "profile", "email")
-    name: Annotated[str, Field(max_length=40)] = "OpenID Connect"  # of the provider, on the button
+    name: Annotated[str, Field(max_length=40)] = "OpenID Connect"  # the provider's name on the sign-in button
     username_claim: str = "preferred_username"
     groups_claim: str = "groups"
-    admin_group: str = ""  # empty: administrators are appointed here
+    admin_group: str = ""  # empty: the provider's groups do not change who is an administrator
     developer_group: str = ""  # empty: all new users are developers
     create_users: bool = False
     password_sign_in: bool = True  # whether the console accepts passwords, too

@@ -40,14 +40,14 @@ class SettingsError(ValueError):
 
 def _default_url(values: dict[str, Any]) -> str:
     """Return the URL for a client on this host: a wildcard address becomes the loopback address."""
-    host, port = values.get("host", ""), values.get("port")  # absent if invalid
+    host, port = values.get("host", ""), values.get("port")  # both are absent if they are invalid
     host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     scheme = "https" if values.get("tls_certificate") else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class Settings(BaseSettings):
-    """All settings. The repr has no secrets, and not the URLs of MongoDB and NATS, which may contain a login."""
+    """All settings. The repr leaves out secrets and the URLs of MongoDB and NATS, which may contain a login."""
 
     model_config = SettingsConfigDict(
         env_prefix="HEADRACE_",
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     mail: MailSettings = MailSettings()
     registration_token: Secret = ""  # initial token for runners; empty: generated
     replicas: Annotated[int, Field(ge=1, le=32)] = 1
-    nodes: Nodes | None = None  # embedded servers of each kind; None: as at the first start of the stack, or 1
+    nodes: Nodes | None = None  # embedded servers of each kind; None: as many as at the first start, or 1
     stream_replicas: Annotated[int, Field(ge=1, le=5)] = 1  # replicas of each JetStream stream
     instance: str = Field("local", validation_alias=AliasChoices("HEADRACE_INSTANCE", "HOSTNAME"))
     health_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: any free port
@@ -203,9 +203,9 @@ def _describe_problems(error: ValidationError) -> Iterator[str]:
         location, reason = problem["loc"], problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
         if not location:  # variables that do not fit together; the reason contains their names
             yield f"{reason}."
-        elif problem["type"] == "value_error":  # one of ours, which never contains a secret
+        elif problem["type"] == "value_error":  # an error of this package, whose message never contains a secret
             yield f"{_variable('HEADRACE', *location)} {reason}."
-        elif problem["type"] != "default_factory_not_called":  # that one follows from another problem
+        elif problem["type"] != "default_factory_not_called":  # a default that depends on an invalid setting
             yield f"{_variable('HEADRACE', *location)} {reason}, not {problem['input']!r}."
 
 

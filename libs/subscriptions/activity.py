@@ -21,7 +21,7 @@ from libs.subscriptions.event_log import find_removed_streams
 
 MAX_EXAMINED_COMMITS = 10_000
 MAX_EVENT_BYTES = 4096  # longer data of an event is left out of the list
-MAX_ENTRIES_BYTES = 512 * 1024  # of the entries in one answer; NATS limits messages to 1 MiB by default
+MAX_ENTRIES_BYTES = 512 * 1024  # size of the entries in one answer; NATS limits messages to 1 MiB by default
 NEWEST_FIRST = [(name, DESCENDING) for name, _ in LOG_ORDER]
 FIELDS = {name: 1 for name, _ in LOG_ORDER}
 
@@ -62,7 +62,7 @@ class ActivityLog:
         return Activity(entries=tuple(named), reached=reached)
 
     async def _find_bound(self, query: GetActivity) -> CommitPosition | None:
-        """Return the position of the last commit that this query examines. None: the beginning of the log."""
+        """Return the position of the last commit that this query examines. None: the log ends before the limit."""
         cursor = self._commits.find({}, FIELDS, skip=MAX_EXAMINED_COMMITS - 1, limit=1)
         found = await cursor.sort(NEWEST_FIRST).hint(LOG_ORDER).max(_upper_bound(query)).to_list()
         return _position(found[0]) if found else None

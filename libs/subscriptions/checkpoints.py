@@ -1,7 +1,7 @@
 """Checkpoints: how far a subscription has handled the events of a stream, stored in the subscriber's database.
 
-Each write replaces the checkpoint that was read before. A second subscription of the same name therefore detects that
-the checkpoint has moved, and stops.
+A subscription moves only the checkpoint that it stored before. If a second subscription of the same name has changed
+the checkpoint, the first one detects this and stops.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class CheckpointStore:
         return fence
 
     async def replace(self, fence: Checkpoint, started: Checkpoint) -> None:
-        """Replace the fence. Raises CheckpointConflict."""
+        """Replace the fence. Raises CheckpointConflict if another subscription has replaced it."""
         fenced = {"_id": self._name, "incarnation": fence.incarnation}
         result = await self._checkpoints.replace_one(fenced, started.to_document())
         if result.matched_count == 0:

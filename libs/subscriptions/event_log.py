@@ -1,7 +1,7 @@
-"""Reads the event log of a service in pages, for projections that are filled from the first event.
+"""The event log of a service, read in pages, for projections that are filled from the first event.
 
 A stream contains recent events only. The log is read up to MAX_CLOCK_SKEW before the present, in the order of the
-commits' times: from then on no event with an earlier time is recorded. Events since that time are read from the stream.
+commits' times: commits with an earlier time are not expected anymore. Events since that time are read from the stream.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ from libs.retention.removal_hold import hold_removal
 from libs.service.connections import get_server_time
 from libs.service.leader_election import LeadershipLost
 
-MAX_COMMITS = 500  # in one page
-MAX_PAGE_BYTES = 256 * 1024  # of commits in one page; NATS limits messages to 1 MiB by default
+MAX_COMMITS = 500  # per page
+MAX_PAGE_BYTES = 256 * 1024  # size of the events in one page; NATS limits messages to 1 MiB by default
 QUERY_TIMEOUT_SECONDS = 10.0
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 5.0
 
@@ -37,7 +37,7 @@ MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 5.0
 class EventPage:
     events: Sequence[AnyEvent]
     next: str  # where the next page starts
-    end: datetime | None  # of the last page: all events before this time have been read
+    end: datetime | None  # set in the last page: all events before this time have been read
 
 
 class OnFailure(Protocol):
@@ -71,7 +71,7 @@ class DatabaseLog:
         size, is_last = 0, True
         async for document in cursor:
             if document["_id"] == last_id:
-                continue  # the position includes it
+                continue  # the previous page ended with this commit
             size += len(str(document["events"]))
             if documents and (len(documents) == MAX_COMMITS or size > MAX_PAGE_BYTES):
                 is_last = False
@@ -111,9 +111,10 @@ class RemoteLog:
 async def handle_log(
     log: LogReader, handle: Callable[[Sequence[AnyEvent]], Awaitable[None]], on_failure: OnFailure
 ) -> datetime:
-    """Handle the events of all pages. A page that fails is read and handled again, without limit.
+    """Handle the events of all pages. Returns the time before which the log had all events.
 
-    Returns the time before which the log had all events. Raises LeadershipLost, and errors of NATS and MongoDB.
+    Raises LeadershipLost, and errors of NATS and MongoDB. After any other error, the page is read and handled again,
+    without limit.
     """
     position, pause = "", MIN_RETRY_SECONDS
     while True:

@@ -2,9 +2,9 @@
 
 An event that fails blocks the events after it. A subscription with `park` parks it after MAX_TRIES failures.
 
-The checkpoint is stored in the same transaction as the handler's writes. A batch is therefore applied completely or not
-at all. A subscription with a `log` that starts with the first event reads the log until shortly before the present, and
-then the stream.
+A transactional subscription stores the checkpoint together with the handler's writes, so that a batch is applied either
+completely or not at all. A subscription with a `log` that starts with the first event reads the log until shortly
+before the present, and then the stream.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from libs.subscriptions.event_log import LogReader, handle_log
 log = logging.getLogger("headrace.subscription")
 
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 5.0
-CHECKPOINT_INTERVAL_SECONDS = 5.0  # for subscriptions without a transaction
+CHECKPOINT_INTERVAL_SECONDS = 5.0  # at most so often, unless the handler's transaction contains it
 
 
 class CheckpointLost(Exception):
@@ -49,7 +49,7 @@ class CheckpointLost(Exception):
 
 
 class BatchHandler(Protocol):
-    """Handles a batch of events. Writes within the session commit together with the checkpoint."""
+    """Handles a batch of events. Writes in `session` commit together with the checkpoint; None: no transaction."""
 
     async def __call__(self, batch: Sequence[DeliveredEvent], session: AsyncClientSession | None) -> None: ...
 
@@ -109,7 +109,7 @@ class CatchUpSubscription:
     async def run(self) -> None:
         """Run until canceled. Raises CheckpointConflict.
 
-        Errors of the handler, of NATS and of MongoDB are retried without limit.
+        Retries after errors of NATS, MongoDB and the handler. An event is retried without limit unless `park` is given.
         """
         while True:
             try:
@@ -143,7 +143,7 @@ class CatchUpSubscription:
             raise CheckpointLost("its consumer was removed") from error
 
     async def _handle_until_done(self, checkpoint: Checkpoint, messages: Sequence[Msg]) -> Checkpoint:
-        """Handle a batch. If that fails, handle its events one by one, and retry each until it succeeds."""
+        """Handle a batch. If that fails, handle its events one by one, retrying each until it succeeds or is parked."""
         pending = messages[-1].metadata.num_pending
         batch_size, pause, tries = len(messages), MIN_RETRY_SECONDS, 0
         while messages:
