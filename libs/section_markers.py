@@ -41,7 +41,7 @@ def compile_marker_pattern(nonces: Iterable[str]) -> re.Pattern[bytes] | None:
 
 
 def incomplete_marker_length(data: bytes) -> int:
-    """Return the length of an incomplete marker at the end of the data; 0 if there is none.
+    """Return the length of an incomplete marker at the end of the data; 0 without one.
 
     The caller prepends the incomplete marker to the next chunk.
     """

@@ -25,8 +25,8 @@ class NatsAddress:
         """Parse `nats://user:password@a:4222,b:4222,...`.
 
         The first server must have a scheme, which also applies to servers without a scheme. A login that is given for
-        any server applies to all; without a password it is a token. Logins are percent-encoded (RFC 3986), a comma as
-        `%2C`. Raises InvalidNatsAddress.
+        any server applies to all. A login without a password is a token. Logins are percent-encoded (RFC 3986), a comma
+        as `%2C`. Raises InvalidNatsAddress.
         """
         parts = [part.strip() for part in text.split(",") if part.strip()]
         scheme = parts[0].partition("://")[0] if parts else ""

@@ -119,8 +119,8 @@ class RateLimitFilter(logging.Filter):
 def configure_logging(service: str, instance: str, environ: Mapping[str, str] = os.environ) -> None:
     """Send the log messages, warnings and uncaught exceptions of the process to one handler on stderr.
 
-    Messages of NOISY_LOGGERS below the level WARNING are dropped. A library that adds a handler to its
-    logger when it is imported afterwards needs `adopt_library_logger`.
+    Messages of NOISY_LOGGERS below the level WARNING are dropped. A library that adds a handler to its logger
+    when it is imported afterwards needs `adopt_library_logger`.
     """
     form = TextFormatter if environ.get("HEADRACE_LOG_FORMAT") == "text" else JsonFormatter
     handler = logging.StreamHandler(sys.stderr)

@@ -184,7 +184,7 @@ async def rebuild_projection(
 ) -> int:
     """Rebuild a projection in a staging collection and swap it in. Returns the number of rows.
 
-    The rebuild starts over if the stream loses events meanwhile, at most MAX_RESTARTS times. Raises EventsRemoved after
+    The rebuild starts over if the stream loses events during it, at most MAX_RESTARTS times. Raises EventsRemoved after
     that, and TimeoutError if the stream delivers no events. `log`: the event log of the projection's source, for events
     that were trimmed from the stream.
     """

@@ -18,7 +18,7 @@ def create_client_context(
 ) -> ssl.SSLContext:
     """Return a client context that trusts the CAs of `ca_file` instead of the system's.
 
-    With `keep_system_authorities` it trusts both, without `ca_file` the system's. Raises CertificateError.
+    With `keep_system_authorities` it trusts both. Without `ca_file` it trusts the system's. Raises CertificateError.
     """
     try:
         context = ssl.create_default_context(cafile=None if keep_system_authorities else ca_file)

@@ -53,7 +53,7 @@ class RetentionSettings(BaseModel):
     delivery_count: Limit = 10_000  # number of webhook deliveries to keep per project
     notification_days: Days = 30  # how long records of sent or abandoned mails are kept
     notification_count: Limit = 10_000
-    event_days: Days = 7  # how long events are kept in NATS; the event log keeps them
+    event_days: Days = 7  # how long events are kept in NATS; they stay in the event log
     event_megabytes: Limit = 2048  # MiB of events in NATS per service; 0: no limit
     deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 7  # time until events of deleted objects leave the log
 

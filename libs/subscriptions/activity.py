@@ -62,7 +62,7 @@ class ActivityLog:
         return Activity(entries=tuple(named), reached=reached)
 
     async def _find_bound(self, query: GetActivity) -> CommitPosition | None:
-        """Return the position of the last commit that this query examines. None: the log ends before the limit."""
+        """Return the position of the last commit that the query examines. None: the first commit of the log."""
         cursor = self._commits.find({}, FIELDS, skip=MAX_EXAMINED_COMMITS - 1, limit=1)
         found = await cursor.sort(NEWEST_FIRST).hint(LOG_ORDER).max(_upper_bound(query)).to_list()
         return _position(found[0]) if found else None

@@ -1,7 +1,7 @@
 """The event log of a service, read in pages, for projections that are filled from the first event.
 
 A stream contains recent events only. The log is read up to MAX_CLOCK_SKEW before the present, in the order of the
-commits' times: commits with an earlier time are not expected anymore. Events since that time are read from the stream.
+commits' times: no more commits with an earlier time are expected. Events since that time are read from the stream.
 """
 
 import asyncio

@@ -2,9 +2,8 @@
 
 An event that fails blocks the events after it. A subscription with `park` parks it after MAX_TRIES failures.
 
-A transactional subscription stores the checkpoint together with the handler's writes, so that a batch is applied either
-completely or not at all. A subscription with a `log` that starts with the first event reads the log until shortly
-before the present, and then the stream.
+With a transaction, the checkpoint is stored together with the handler's writes, so a batch is applied completely or not
+at all. A subscription with a `log` that starts with the first event reads the log first, and then the stream.
 """
 
 import asyncio
