@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 20.0  # maximum time to receive a request's head
 BODY_SECONDS = 60.0  # interval of checks while a body is received
-BODY_PACE = 4096  # minimum of body bytes in each interval
+BODY_PACE = 4096  # minimum number of body bytes per BODY_SECONDS
 ANSWER_SECONDS = 300.0  # the connection is aborted if the client does not read the response for this time
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n"

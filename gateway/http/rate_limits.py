@@ -22,7 +22,7 @@ class RateLimit:
 
     def __init__(self, per_minute: int) -> None:
         """`per_minute`: 0 disables the limit."""
-        self._interval = 60 / max(per_minute, 1)  # seconds
+        self._interval = 60 / max(per_minute, 1)  # seconds per request
         self._limiter = (
             Throttled(
                 using=RateLimiterType.GCRA.value,

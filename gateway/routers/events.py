@@ -55,9 +55,9 @@ async def stream_events(
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events with id, event name, and one line of JSON.
 
-    The stream ends when the token becomes invalid, and when the client is 1,000 events behind; its last line is then a
-    comment that begins with `closed`. Resume it with the id of the last event. If events since then are no longer
-    stored, the answer is 410: load the current state, and start without an id.
+    The stream ends when the token becomes invalid, when the gateway stops, and when the client is 1,000 events behind;
+    only in the last case it ends with a comment that begins with `closed`. Resume it with the id of the last event. If
+    events since then are no longer stored, the answer is 410: load the current state, and start without an id.
     """
     async for event in events.iterate(lambda: any_user.is_allowed(request, state, SCOPE)):
         yield event

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from contracts.builds import JobQueued, JobRequirements, RunnerDescription
 
-MAX_MISSED_JOBS = 10  # limit per request, which finds other jobs when it looks for jobs again
+MAX_MISSED_JOBS = 10  # limit per request; further jobs are found by its next claim
 
 
 def can_run(runner: RunnerDescription, job: JobQueued) -> bool:

@@ -16,7 +16,7 @@ http: "0.0.0.0:8222"
 max_payload: 8MB
 jetstream { store_dir: "/data" }
 """
-MAX_CONSUMERS = 1000  # per stream of the account EVENTS; limits the memory that external users can occupy
+MAX_CONSUMERS = 1000  # limit per stream of the account EVENTS, and so of the memory that external users can occupy
 
 
 def render(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> str:

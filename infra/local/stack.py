@@ -171,7 +171,7 @@ def reserve_gateway_port(settings: Settings) -> Iterator[None]:
             f"Stop that program, or select another port: HEADRACE_PORT={port + 1} headrace server up"
         )
     with bind_reuse_port(host, port) as ours:  # receives no connections, because it does not listen
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # else Linux lets other programs listen
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # otherwise Linux lets other programs listen on it
         yield
 
 
