@@ -33,7 +33,7 @@ WRITE_ERRORS = (*READ_ERRORS, *COOKIES, *WRITES, *IDEMPOTENCY)
 
 
 class ErrorBody(BaseModel):
-    """The body of an error response."""
+    """The body of an error response, except to runners."""
 
     timestamp: datetime = Field(description="time of the error")
     status: int = Field(description="HTTP status of the response")

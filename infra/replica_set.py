@@ -14,7 +14,7 @@ from infra.local.process import OperatorError
 NOT_YET_INITIALIZED = 94
 ELECTION_TIMEOUT_SECONDS = 60.0
 STATE_CHANGE_TIMEOUT_SECONDS = 1.0
-ELECTION_TIMEOUT_MS = 4000  # with several members; a busy machine must not cause elections
+ELECTION_TIMEOUT_MS = 4000  # used with several members; a busy machine must not cause elections
 
 
 def wait_until_primary(ports: Sequence[int]) -> None:

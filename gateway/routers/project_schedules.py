@@ -1,4 +1,4 @@
-"""Routes of the schedules of a project."""
+"""Routes that list, create, change, delete and run the schedules of a project."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Routes of webhooks and their deliveries."""
+"""The route that receives webhooks, and routes that list their deliveries and approve builds of forks."""
 
 from typing import Annotated
 

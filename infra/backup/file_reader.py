@@ -1,4 +1,4 @@
-"""Reader of backup files."""
+"""Reader of backup files, which decrypts and decompresses the body and verifies all digests."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Writer of backup files."""
+"""Writer of backup files, which computes the digests and compresses and encrypts the body."""
 
 import json
 import os

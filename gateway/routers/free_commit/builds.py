@@ -1,4 +1,4 @@
-"""Routes of builds and the queue."""
+"""Routes of builds in Free Commit's API: launch, lists, cancellation, priority and deletion."""
 
 import asyncio
 import contextlib

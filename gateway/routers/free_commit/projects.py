@@ -1,4 +1,4 @@
-"""Routes of projects."""
+"""Routes of projects in Free Commit's API. `gateway/routers/project_settings.py` has most routes that change one."""
 
 from functools import partial
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Routes of secrets."""
+"""Routes of secrets in Free Commit's API. Only administrators can read values."""
 
 from typing import Annotated
 

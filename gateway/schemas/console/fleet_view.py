@@ -1,4 +1,4 @@
-"""The response model of the fleet."""
+"""The response model of the fleet: the runners with their current jobs."""
 
 from typing import Annotated
 
