@@ -34,7 +34,7 @@ def serve_runners(
 ) -> None:
     """Run jobs for the runners until SIGTERM or SIGINT. A second signal exits without waiting for jobs.
 
-    `health`: host and port of the health endpoint.
+    `once`: return after one job. `health`: host and port of the health endpoint.
     """
 
     async def serve(registry: CollectorRegistry) -> None:

@@ -15,7 +15,7 @@ from agent.executors.kubernetes.settings import KubernetesSettings
 from agent.processes.control_groups import CPU_PERIOD_MICROSECONDS
 
 EXECUTORS = ("docker", "kubernetes", "shell")
-OLD_EXECUTORS = {"auto": "docker"}  # `auto` could fall back to the shell, which must now be chosen explicitly
+OLD_EXECUTORS = {"auto": "docker"}  # `auto` of older files could choose the shell, which needs an explicit choice
 PULL_POLICIES = ("always", "if-not-present", "never")
 SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -37,8 +37,8 @@ class DockerSettings:
     # capabilities of containers; all others are dropped
     cap_add: tuple[str, ...] = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID")
     volumes: tuple[str, ...] = ()  # as host:container[:ro]; mounting the Docker socket is refused
-    # image with bash and iproute2, which keeps jobs from private networks; default: that of the agent's container, if
-    # it runs in one, else jobs reach every network that this machine reaches
+    # image, with bash and iproute2, of the containers that keep jobs from private networks; default: the image of the
+    # agent's container; an agent outside of containers has no default: jobs reach all networks of this machine
     sandbox_image: str = ""
     allowed_networks: tuple[str, ...] = ()  # private networks that jobs may reach, such as 10.1.2.3/32
 
@@ -84,7 +84,7 @@ class ProcessLimits:
     """Limits (setrlimit) of the processes of shell jobs and of git; 0: those of the agent."""
 
     memory_megabytes: int = 0  # address space of each process
-    processes: int = 0  # processes and threads of the agent's user, for new processes of jobs; no effect on root
+    processes: int = 0  # processes and threads of the user who runs the program; no effect on root
     cpu_seconds: int = 0  # CPU time of each process
     open_files: int = 0  # limit of each process
     file_megabytes: int = 0  # size of each file
@@ -150,14 +150,14 @@ class Config:
     concurrency: int = 1
     job_users: tuple[str, ...] = ()  # users that run the jobs of the executor shell, one for each concurrent job
     shell: str = ""  # runs the scripts; default: bash, else sh
-    grace_seconds: float = 5.0  # for running jobs to finish after SIGTERM
+    grace_seconds: float = 5.0  # time in which running jobs can finish after SIGTERM
     docker: DockerSettings = DockerSettings()
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
     archives: ArchiveLimits = ArchiveLimits()
     limits: ProcessLimits = ProcessLimits()
     job_limits: JobLimits = JobLimits()
     cache_megabytes: int = 2048  # limit of all caches on this machine; 0: no caches
-    git_config: tuple[str, ...] = field(default=(), repr=False)  # key=value, of the agent's git commands
+    git_config: tuple[str, ...] = field(default=(), repr=False)  # settings (key=value) of the agent's git commands
     mirror_megabytes: int = 8192  # limit of the mirrors of repositories on this machine; 0: no mirrors
     ca_file: str = ""  # CA certificates to trust; default: the system's
 
@@ -213,7 +213,7 @@ def _check_types(kind: type[Config | SettingsGroup], values: Mapping[str, Any]) 
 def load(path: Path) -> tuple[Config, ...]:
     """Return the runners in the file, at least one. Raises ConfigError.
 
-    Files of early releases have a single runner instead of a list.
+    A file may also consist of the settings of a single runner.
     """
     try:
         content = json.loads(path.read_text())

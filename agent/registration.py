@@ -40,7 +40,7 @@ def register(
     """Register a runner at the server and add it to the configuration file. Return the runner's configuration.
 
     `settings`: further settings, in the form of the configuration file. `retry_seconds`: how long to retry while the
-    server is unreachable. Raises RequestFailed, ConfigError, OSError.
+    server is unreachable. Raises RequestFailed, ConfigError, CertificateError, OSError.
     """
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{url!r} is not a valid URL: it must begin with http:// or https://")
@@ -99,7 +99,7 @@ def register(
 
 
 def verify(config: Config, retry_seconds: float = 0.0) -> bool:
-    """Return whether the server knows this runner. Raises RequestFailed."""
+    """Return whether the server knows this runner. Raises RequestFailed and CertificateError."""
 
     async def send() -> bool:
         async with ProtocolClient(config.url, config.executor, config.ca_file, retry_seconds) as protocol:
@@ -115,7 +115,10 @@ def verify(config: Config, retry_seconds: float = 0.0) -> bool:
 
 
 def unregister(config: Config, path: Path) -> None:
-    """Delete the runner at the server, then remove it from the configuration file. Raises RequestFailed."""
+    """Delete the runner at the server, then remove it from the configuration file.
+
+    Raises RequestFailed, CertificateError, ConfigError, OSError.
+    """
 
     async def send() -> None:
         async with ProtocolClient(config.url, ca_file=config.ca_file) as protocol:

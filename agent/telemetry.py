@@ -19,7 +19,7 @@ ENDPOINT_VARIABLES = (
 
 @contextmanager
 def agent_telemetry(instance: str) -> Iterator[CollectorRegistry]:
-    """Export telemetry during the block and flush it at the end. Yield the registry for `/metrics`."""
+    """Yield the registry for `/metrics`. If an endpoint is set, export telemetry and flush it at the end."""
     if not any(os.environ.get(name, "").strip() for name in ENDPOINT_VARIABLES):
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)

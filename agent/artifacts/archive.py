@@ -77,7 +77,7 @@ def find_files(
 ) -> list[str]:
     """Return the sorted paths below the folder that match `paths` but not `exclude`.
 
-    `extra_names`: paths that count as matched by `paths`.
+    `extra_names`: paths that count as matched by `paths`. Raises ValueError for an invalid pattern.
     """
     included = compile_patterns(folder, paths, include_contents=True)
     excluded = compile_patterns(folder, exclude, include_contents=False)
@@ -99,7 +99,7 @@ def _is_unicode(name: str) -> bool:
 
 
 def _walk_names(folder: Path) -> Iterator[str]:
-    """Yield the paths of all files and folders below the folder, except `.git`. Links are not followed.
+    """Yield the paths of all files and folders below the folder, except its folder `.git`. Links are not followed.
 
     Yields nothing if the folder itself is a link.
     """
@@ -115,8 +115,9 @@ def _walk_names(folder: Path) -> Iterator[str]:
 def pack(
     folder: Path, names: Iterable[str], archive: Path | BinaryIO, stop: Event, *, level: int | None = None
 ) -> list[str]:
-    """Write the archive. Return the names that are skipped, such as sockets, pipes, and links out of the folder.
+    """Write a zip archive of the files and folders with these names, which are relative to `folder`.
 
+    Return the names that are skipped, such as those of sockets, pipes, and links out of the folder.
     Raises ArchiveCanceled once `stop` is set.
     """
     skipped = []
@@ -140,8 +141,8 @@ def pack(
 def compress(folder: Path, names: Iterable[str], archive: BinaryIO, stop: Event) -> list[str]:
     """Write the files one after the other as gzip members, as GitLab's runner does for reports.
 
-    Return the names that are skipped because they are no regular files. Folders are left out. Raises ArchiveCanceled
-    once `stop` is set.
+    Return the names of links and special files, which are skipped. Folders are skipped too, but not returned. Raises
+    ArchiveCanceled once `stop` is set.
     """
     skipped = []
     for name in names:

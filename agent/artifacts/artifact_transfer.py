@@ -19,7 +19,7 @@ from agent.protocol.job import Artifacts, Job
 from agent.protocol.responses import RequestFailed
 
 PERMANENT_STATUSES = frozenset({400, 401, 403, 404, 409, 413, 422})  # a retry cannot succeed
-EXTENSIONS = {"zip": "zip", "gzip": "gz"}  # by format
+EXTENSIONS = {"zip": "zip", "gzip": "gz"}  # file name extension by format of the artifacts
 MAX_LISTED_NAMES = 5  # file names in one line of the log
 
 

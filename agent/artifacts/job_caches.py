@@ -42,7 +42,7 @@ class JobCaches:
         self._transfer = transfer
         self._root = Path(config.builds_dir, CACHE_DIRECTORY)
         server = hashlib.sha256(config.url.encode()).hexdigest()[:12]
-        # `git_info` is from the server, whereas the spec file of the repository can set variables
+        # `source.protected` is set by the server. A variable would not be safe: the spec file can set variables.
         kind = "protected" if job.source and job.source.protected else "open"
         self._folder = self._root / (server if job.separate_caches else f"{server}-{job.project_id}-{kind}")
 

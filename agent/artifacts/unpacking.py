@@ -16,9 +16,9 @@ MAX_LINK_TARGET_BYTES = 4096
 # limits the size of the archive's directory, which zipfile reads into memory before entries are counted
 DIRECTORY_BYTES_PER_ENTRY = 128
 MIN_RATIO_BYTES = 64 * 1024 * 1024  # unpacked size below which the compression ratio is not checked
-# zipfile unpacks other methods in steps of unlimited size
+# zipfile unpacks other compression methods in steps of unlimited size
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-FILE_TYPES = (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)  # 0: the archive has no types
+FILE_TYPES = (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)  # 0: the entry does not state its type
 
 
 class _LimitedFile(io.BufferedReader):
@@ -61,7 +61,10 @@ def unpack(
 
 
 def _check_limits(entries: list[zipfile.ZipInfo], packed: int, limits: ArchiveLimits) -> None:
-    """Raise ValueError if the archive exceeds a limit. zipfile never reads more of an entry than its stated size."""
+    """Raise ValueError if the archive exceeds a limit or has an entry with an unsupported compression method.
+
+    The stated size of an entry can be trusted, because zipfile never reads more of the entry.
+    """
     unpacked = sum(entry.file_size for entry in entries)
     if limits.entries and len(entries) > limits.entries:
         raise ValueError(f"the archive has {len(entries)} entries, the agent's limit is {limits.entries}")
@@ -77,7 +80,10 @@ def _check_limits(entries: list[zipfile.ZipInfo], packed: int, limits: ArchiveLi
 
 
 def _extract_entry(source: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, stop: Event) -> bool:
-    """Extract an entry and return True. Return False if it would leave the folder, change `.git`, or is a device."""
+    """Extract an entry and return True. Return False for an entry that is skipped.
+
+    Skipped are special files, and entries that would leave the folder or change its `.git`.
+    """
     if stop.is_set():
         raise ArchiveCanceled
     parts = PurePosixPath(entry.filename).parts

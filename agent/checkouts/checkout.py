@@ -29,7 +29,8 @@ class Checkout:
     async def create(self, source: Source) -> None:
         """Check out the planned commit, with the history and submodules that the job requests. Raises CheckoutError.
 
-        Only the commands that fetch have the credentials of the repository in their environment.
+        Does nothing if the job's variable GIT_STRATEGY is `none` or `empty`. Only the commands that fetch have the
+        credentials of the repository in their environment.
         """
         if self._variables.get("GIT_STRATEGY") in ("none", "empty"):
             return
@@ -53,7 +54,7 @@ class Checkout:
             new = self._workspace.transfers / "git"
             new.mkdir()
             git = GitCommands(self._spawner.as_agent(), new, self._log)
-            # no templates of this machine, because they can contain hooks; older git versions know only SHA-1
+            # Templates of this machine can contain hooks. Older versions of git do not know `--object-format`.
             options = ["--object-format=sha256"] if object_format == "sha256" else []
             await git.require(
                 "the checkout could not be created", environment, "init", "--quiet", "--template=", *options
@@ -74,7 +75,7 @@ class Checkout:
         source: Source,
         environment: Mapping[str, str],
     ) -> bool:
-        """Check out the commit with the objects of the mirror. Return False if the mirror is damaged.
+        """Check out the commit with the objects of the mirror. If it is damaged, remove it and return False.
 
         A commit that an earlier job of this project has fetched is not fetched again. That grants no additional access,
         because the server has found the commit in the repository when it planned this job. Raises CheckoutError if the
@@ -132,7 +133,8 @@ class Checkout:
     ) -> None:
         """Replace the pointers of Git LFS by their files, if git-lfs is installed and the commit uses it.
 
-        The filters of Git LFS are configured only in such a checkout. Only the command that fetches has credentials.
+        The job's variable GIT_LFS_SKIP_SMUDGE prevents this. The filters of Git LFS are configured only in such
+        a checkout. Only the command that fetches has credentials.
         """
         uses_lfs = ["grep", "--quiet", "filter=lfs", "--", ":(glob)**/.gitattributes"]
         is_skipped = self._variables.get("GIT_LFS_SKIP_SMUDGE", "") not in ("", "0", "false")

@@ -25,7 +25,7 @@ MAX_MIRRORS = 1000
 MAX_UNUSED_SECONDS = 30 * 24 * 3600
 MAX_PACKS = 16  # each fetch adds one; above this number, they are combined, and only the newest commits are kept
 LOCK_POLL_SECONDS = 0.05
-COMPLETE = "HEAD"  # below refs/jobs/<commit>: the commit was fetched completely
+COMPLETE = "HEAD"  # the ref refs/jobs/<commit>/HEAD exists if the commit was fetched completely
 SIMPLE_REFSPEC = re.compile(r"\+?([^:*+]+):refs/([^:*]+)")
 
 
@@ -61,7 +61,7 @@ class RepositoryMirror:
 
     @contextmanager
     def try_lock(self) -> Iterator[bool]:
-        """Lock the mirror for its removal, if no job uses it."""
+        """Lock the mirror for its removal, without waiting. Yield False if a job uses it."""
         handle = _lock_file(self._lock_path, exclusive=True)
         try:
             yield handle is not None
@@ -84,9 +84,10 @@ class RepositoryMirror:
         self._lock_path.unlink(missing_ok=True)
 
     async def fetch(self, git: GitCommands, environment: Mapping[str, str], source: Source) -> bool:
-        """Fetch the commit, into a new mirror if this one cannot be used. Call it with the exclusive lock.
+        """Fetch the commit, and return whether that succeeded. Call it with the exclusive lock.
 
-        An existing mirror is replaced only when the new one is complete.
+        If the fetch into the existing mirror fails, fetch into a new mirror, which replaces the old one when it is
+        complete.
         """
         if self.folder.is_dir():
             self._remove_remains(source.sha)
@@ -144,7 +145,7 @@ class RepositoryMirror:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def copy_to(self, git_directory: Path, sha: str, *, link: bool) -> None:
-        """Put the packs and the refs of a commit into a new repository. `link` creates hard links instead of copies."""
+        """Put the packs and the refs of a commit into a new repository. `link` prefers hard links to copies."""
         packs = git_directory / "objects/pack"
         packs.mkdir(parents=True, exist_ok=True)
         for pack in self._packs():
@@ -162,7 +163,7 @@ class RepositoryMirror:
         return list((self.folder / "objects/pack").glob("pack-*"))
 
     def _remove_remains(self, sha: str) -> None:
-        """Remove lock files and incomplete packs of a git command that was killed."""
+        """Remove the commit's refs, and lock files and incomplete packs of a git command that was killed."""
         shutil.rmtree(self.folder / "refs/jobs" / sha, ignore_errors=True)
         for path in (*self.folder.glob("*.lock"), *(self.folder / "objects/pack").glob("tmp_*")):
             path.unlink(missing_ok=True)
@@ -185,7 +186,7 @@ class RepositoryMirrors:
         self._server = config.url
 
     def select(self, job: Job, source: Source, depth: int) -> RepositoryMirror | None:
-        """Return the mirror for a job, or None if its commits cannot be kept in one."""
+        """Return the mirror for a job, or None if mirrors are disabled or cannot serve this job."""
         if not (self._max_bytes and job.project_id and all(map(SIMPLE_REFSPEC.fullmatch, source.refspecs))):
             return None
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -29,14 +29,14 @@ class JobLog:
         self._masked = masked
         self._limit = limit
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by __exit__
-        self._disk_length: int | None = None  # bytes of the log on disk; None: the disk is not full
+        self._disk_length: int | None = None  # bytes on disk when the disk became full; None: it is not full
         self._in_memory = b""  # the rest of the log after the disk became full
         self._checksum = 0
         self._is_truncated = False
         self._dropped_tail = b""  # end of the dropped output, which may contain the beginning of a marker
         self._marker_count = 0
         self.length = 0
-        self.grown = asyncio.Event()  # set when content is added; reset by the reader
+        self.grown = asyncio.Event()  # set when content is added or the log is closed; cleared by the reader
         self.closed = asyncio.Event()
 
     def __enter__(self) -> Self:

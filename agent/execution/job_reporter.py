@@ -14,9 +14,9 @@ from agent.protocol.responses import JobResponse
 from libs.backoff import backoff_delays
 
 CHUNK_BYTES = 1024 * 1024
-MAX_LOG_END_BYTES = 64 * 1024  # of the rest of the log that is sent with the result
+MAX_LOG_END_BYTES = 64 * 1024  # maximum length of the rest of the log that is sent with the result
 COALESCE_SECONDS = 0.25  # wait after new output, so that further output is sent with it
-HEARTBEAT_SECONDS = 3.0  # between heartbeats without output, which extend the lease and detect a cancellation
+HEARTBEAT_SECONDS = 3.0  # interval of heartbeats without output; they extend the lease and detect a cancellation
 MAX_LOG_RESENDS = 3  # how often the whole log is sent again because of a checksum mismatch
 
 
@@ -59,7 +59,7 @@ class JobReporter:
         self.accepted = asyncio.Event()  # set when the server has confirmed that the job runs here
 
     async def send_log(self) -> None:
-        """Send the log as it grows, until it is closed and the server has it or gets the rest with the result.
+        """Send the log as it grows. Return when the log is closed, and its unsent rest fits into the result.
 
         Raises JobAborted.
         """
@@ -98,7 +98,7 @@ class JobReporter:
             if answer.status == 200:
                 return
             self._handle_response(answer)
-            self._sends_log_end = False  # during an upgrade, an older process may have handled the report
+            self._sends_log_end = False  # during an upgrade, an older server may have ignored `log_end`
             if answer.status == 412:
                 mismatches += 1
                 self._acknowledged = 0

@@ -1,6 +1,7 @@
 """The folder of one job: the checkout, HOME, temporary files, and a private folder for scripts and file variables.
 
-On Linux, an SSH key is kept in memory (memfd) and passed as a path below /proc/PID/fd of the agent.
+On Linux, an SSH key is kept in memory (memfd) and passed as a path below /proc/PID/fd of the agent. If jobs run as
+another user than the agent, it is in the private folder.
 """
 
 import os
@@ -57,7 +58,7 @@ class Workspace:
     def __init__(
         self, folder: Path, job: Job, user: JobUser | None = None, git_settings: Mapping[str, str] | None = None
     ) -> None:
-        """Create the folders.
+        """Create the folders of the job and the files of its file variables.
 
         `user` owns the folders that the job can change, and the files that only the job may read. `git_settings` apply
         to the agent's git commands.
@@ -116,7 +117,7 @@ class Workspace:
         return path
 
     def make_readable(self, *, writable: bool) -> None:
-        """Let any user in the container read the files and, if `writable`, write to the checkout.
+        """Let any user in the container read the private folder and, if `writable`, write to the checkout.
 
         The parent folder is private, so other users of this machine still have no access.
         """
@@ -132,7 +133,7 @@ class Workspace:
     def own_checkout(self) -> None:
         """Make the job's user the owner of the new checkout, except of packs that are linked from a mirror.
 
-        Call it before the first program of the job: afterwards, the folder may have links of the job.
+        Call it before the first program of the job, which can create links in the checkout.
         """
         if self._user is None:
             return

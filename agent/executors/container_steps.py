@@ -1,4 +1,4 @@
-"""Steps in containers, for all executors: their environment, and their termination when they are canceled."""
+"""Steps in containers of Docker and Kubernetes: their environment, and their termination when they are canceled."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping

@@ -57,7 +57,8 @@ async def _read_frames(response: httpx.Response) -> AsyncIterator[bytes]:
 class DockerClient:
     """The operations on Docker that the agent needs. A failed request raises DockerError, except in `ping`.
 
-    In `has_image`, `kill` and the `remove_` methods, a missing image, container or network is no failure.
+    In `has_image`, `find_container`, `kill` and the `remove_` methods, a missing image, container or network is no
+    failure.
     """
 
     def __init__(self, socket: str) -> None:
@@ -130,7 +131,10 @@ class DockerClient:
         return await self._request("GET", f"/containers/{quote(name)}/json", missing_ok=True)
 
     async def logs(self, container: str, *, since: float = 0, follow: bool = False) -> AsyncIterator[bytes]:
-        """Yield the output of the container's main process so far or, with `follow`, until the process exits."""
+        """Yield the output of the container's main process so far or, with `follow`, until the process exits.
+
+        `since`: Unix time in seconds.
+        """
         parameters = f"stdout=1&stderr=1&since={since:.9f}" + "&follow=1" * follow
         try:
             async with self._http.stream(
@@ -153,7 +157,10 @@ class DockerClient:
         cwd: str = "/",
         user: str = "",
     ) -> int:
-        """Run a program in a container and return its exit status. The environment is sent over the socket only."""
+        """Run a program in a container and return its exit status.
+
+        The environment is not stored in the container's configuration.
+        """
         request = {
             "AttachStdout": True,
             "AttachStderr": True,

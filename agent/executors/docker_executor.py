@@ -218,7 +218,7 @@ class DockerExecutor:
         }
 
     async def _reclaim_checkout(self) -> None:
-        """Make the agent's user the owner of the checkout, which it must be able to read and remove."""
+        """Make the agent's user the owner of the checkout, so that it can read and remove all files."""
         checkout = str(self._workspace.checkout)
         if os.getuid() != 0 and not await reclaim_ownership(
             self._client, self._image, checkout, self._labels, self._own

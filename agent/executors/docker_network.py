@@ -1,8 +1,9 @@
 """The network of one job: its containers reach each other and the internet, but no private network.
 
-Every container of the job joins the network namespace of a sandbox, a container of the agent's own image. The sandbox
-sets up routing rules before code of the job runs; only it has the capability that changes them. Services keep their own
-addresses and names. Without such an image the containers are attached to the network directly, without the rules.
+Each container of the job joins the network namespace of a sandbox, a container that the agent starts for it. The
+sandbox sets up routing rules before code of the job runs; only it has the capability that changes them. Each service
+has its own address and names. Without an image for sandboxes, the containers are attached to the network directly,
+without the rules.
 """
 
 import asyncio
@@ -18,8 +19,9 @@ PRIVATE_NETWORKS = (
     *("fc00::/7", "fe80::/10"),
 )
 READY_LINE = b"headrace: network ready\n"
-# Packets for other addresses still pass the gateway, whose own address is that of the engine's machine. Requests to DNS
-# servers are allowed anywhere: Docker forwards them from this namespace to the servers of the machine.
+# The rules deny the address of the network's gateway, which is the engine's machine. The gateway still forwards packets
+# for other addresses. DNS servers may have any address: Docker forwards requests from this namespace to the servers of
+# the machine.
 RULES_SCRIPT = f"""
 set -eu
 family() {{ case $1 in *:*) [ ! -s /proc/net/if_inet6 ] || echo -6;; *) echo -4;; esac; }}
@@ -59,7 +61,10 @@ class JobNetwork:
         await self._client.create_network(self._name, self._labels)
 
     async def endpoint(self, name: str, aliases: list[str]) -> dict[str, Any]:
-        """Return the network part of the description of the container `name`, which is reachable by its aliases."""
+        """Return the network part of the description of the container `name`, which is reachable by its aliases.
+
+        Starts the container's sandbox if an image for sandboxes is set.
+        """
         attached = {
             "HostConfig": {"NetworkMode": self._name},
             "NetworkingConfig": {"EndpointsConfig": {self._name: {"Aliases": aliases}}},

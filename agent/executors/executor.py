@@ -27,7 +27,7 @@ class Executor(Protocol):
         """Make the files that the steps changed available in the workspace. Called after the last step."""
 
     async def close(self) -> None:
-        """Remove everything that `prepare` and the steps created."""
+        """Remove the containers or the pod of the job. Called even if `prepare` failed."""
 
 
 async def choose_executor(config: Config, job: Job, workspace: Workspace, spawner: JobSpawner, log: JobLog) -> Executor:

@@ -1,4 +1,4 @@
-"""The Docker container in which the agent itself runs, if it does."""
+"""The Docker container in which the agent itself runs, if it runs in one."""
 
 import platform
 from dataclasses import dataclass

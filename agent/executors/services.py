@@ -1,4 +1,4 @@
-"""The service containers of a job: their host names and environments, the same for all executors."""
+"""The service containers of a job: their host names and environments, the same for Docker and Kubernetes."""
 
 import re
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent.processes.process_cleanup import KILL_TIMEOUT_SECONDS
 
-AGENT_GROUP = "headrace-agent"  # the agent's processes; a group with limited subgroups must not contain any itself
+AGENT_GROUP = "headrace-agent"  # subgroup for the agent; a group with limited subgroups cannot have processes
 JOB_PREFIX = "headrace-job-"
 CPU_PERIOD_MICROSECONDS = 100_000
 MOUNT = re.compile(r"^\S+ \S+ \S+ (?P<root>\S+) (?P<folder>\S+) .* - cgroup2 ", re.MULTILINE)
@@ -42,7 +42,7 @@ class ControlGroups:
             if missing:
                 raise OSError(f"the controllers {', '.join(sorted(missing))} are not available")
             for stale in own.glob(f"{JOB_PREFIX}*"):
-                with suppress(OSError):  # a group of another agent that is still running
+                with suppress(OSError):  # the group has processes, such as those of another agent
                     stale.rmdir()
             if (own / "cgroup.type").exists():  # not the root group, which may have processes
                 self._move_processes(own / AGENT_GROUP)

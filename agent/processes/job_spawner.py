@@ -27,7 +27,7 @@ class JobSpawner:
         self._spawner = spawner
         self.user = user
         self.group = group
-        self.may_have_processes = True  # until kill_all() has ended them, also those of an earlier job
+        self.may_have_processes = True  # True at first, because the user may have processes of an earlier job
 
     @property
     def ancestor(self) -> int | None:

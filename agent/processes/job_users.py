@@ -14,12 +14,12 @@ from pathlib import Path
 from agent.processes.process_cleanup import IS_LINUX
 
 SHARED_FOLDERS = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - writable for all users
-codecs.lookup("cp437")  # for zipfile; loaded now, because a job's user may not be able to read Python's files
+codecs.lookup("cp437")  # for zipfile; loaded at import, because a job's user may not be able to read Python's files
 CURRENT_USER = ctypes.c_uint(0xFFFFFFFF)  # setfsuid(-1) changes nothing and returns the current user
 
 
 class JobUserError(Exception):
-    """A configured job user does not exist, or would not separate jobs from the agent."""
+    """The configured job users cannot run jobs, or would not separate jobs from each other and from the agent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def find_session_members(sessions: set[str]) -> list[int]:
 
 
 def _make_removable(_function: object, path: str, _error: object) -> None:
-    """Add write permission to a folder and its parent. Some tools remove it, such as Go for its module cache."""
+    """Add write permission to a folder and its parent. Some tools remove it, for example Go from its module cache."""
     for part in (os.path.dirname(path), path):
         if os.path.isdir(part) and not os.path.islink(part):
             os.chmod(part, stat.S_IRWXU)

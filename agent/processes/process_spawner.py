@@ -33,7 +33,7 @@ from agent.processes.process_cleanup import (
 PR_SET_CHILD_SUBREAPER = 36  # from <linux/prctl.h>
 PR_SET_NO_NEW_PRIVS = 38
 INTEGER_BYTES = 8
-SIGNAL_TIMEOUT_SECONDS = 1.0  # for the process that signals all processes of a user, which these can stop
+SIGNAL_TIMEOUT_SECONDS = 1.0  # limit for the process that signals all processes of a user, because they can stop it
 PACKAGE_ROOT = Path(__file__).parents[2]  # the folder that contains the package `agent`
 # run with -I -S, so the modules imported here can use only the standard library
 SPAWNER_PROGRAM = (
@@ -128,7 +128,10 @@ class ProcessSpawner:
 
 
 def serve(folder: str) -> None:
-    """Run the helper process: start programs on request until the agent exits or dies, then kill them all."""
+    """Run the helper process: start programs and send signals on request until the agent exits or dies.
+
+    Then kill all programs and remove the folder.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps children automatically
     _become_subreaper()
     users: set[tuple[int, int]] = set()
@@ -169,7 +172,8 @@ def _receive(agent: socket.socket, size: int) -> bytes:
 def _signal_user(uid: int, gid: int, number: int) -> None:
     """Send a signal to all processes of a user, from a child process with its uid.
 
-    The kernel sends it in one step: no process can fork faster. The child can be signaled by these processes too.
+    The kernel signals them in one step, so that no process can escape by forking. They can also stop or kill the child.
+    Therefore a failed attempt is repeated, for up to KILL_TIMEOUT_SECONDS.
     """
     deadline = time.monotonic() + KILL_TIMEOUT_SECONDS
     is_sent = False

@@ -33,10 +33,10 @@ from libs.version import VERSION
 logger = logging.getLogger("headrace.agent")
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-LONG_POLL_TIMEOUT_SECONDS = 75.0  # of a job request; longer than servers hold a request
+LONG_POLL_TIMEOUT_SECONDS = 75.0  # limit for a response; longer than servers hold a job request
 MAX_INTERACTIVE_BACKOFF_SECONDS = 2.0  # maximum pause between retries of a command for which a person waits
 TOKEN_HEADERS = ("JOB-TOKEN", "RUNNER-TOKEN")
-MAX_FILE_ATTEMPTS = 6  # of an upload or download; other requests about jobs are retried without limit
+MAX_FILE_ATTEMPTS = 6  # attempts of an upload or download; other requests about jobs are retried without limit
 KEEP_ALIVE_SECONDS = 4  # idle connections are closed after this time, because many servers close them after 5 seconds
 FEATURES = {
     "variables": True,
@@ -135,7 +135,10 @@ class ProtocolClient:
             raise to_error(response)
 
     async def request_job(self, token: str, system_id: str, last_update: str | None) -> JobOffer:
-        """Request a job. The server holds the request until it has a job for this runner or its own timeout passes."""
+        """Request a job. The server holds the request until it has a job for this runner or its own timeout passes.
+
+        Raises RequestFailed if the job is not valid JSON.
+        """
         body = {"token": token, "system_id": system_id, "info": self._info}
         if last_update:
             body["last_update"] = last_update
@@ -240,8 +243,8 @@ class ProtocolClient:
     ) -> httpx.Response:
         """Send a request. Retry while the server is unreachable or busy.
 
-        With `attempts`, give up after that many attempts and `retry_seconds`. Without, retry until there is a response.
-        Raises RequestFailed.
+        With `attempts`, give up after that many attempts, but not before `retry_seconds` have passed. Without, retry
+        without limit. Return the last response, or raise RequestFailed if the server could not be reached.
         """
         all_headers = {**(headers or {}), "X-Request-Id": uuid.uuid4().hex}
         if traceparent := inject():

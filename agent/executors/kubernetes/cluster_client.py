@@ -1,6 +1,6 @@
 """Client of the Kubernetes API: the pods of one namespace, and programs in their containers.
 
-It uses httpx and websockets instead of a generated client, because the agent needs only five requests. Source:
+It uses httpx and websockets instead of a generated client, because the agent needs only six requests. Source:
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/.
 """
 
@@ -32,13 +32,16 @@ class KubernetesError(ExecutorError):
 
 class KubernetesClient:
     def __init__(self, namespace: str, server: str) -> None:
-        """Use the account of the agent's pod, whose token is renewed. Raises KubernetesError."""
+        """Use the service account of the agent's pod. Raises KubernetesError if there is none.
+
+        The token is read for each request, because Kubernetes renews it.
+        """
         self._path = f"/api/v1/namespaces/{quote(namespace)}/pods"
         self._server = server
         self._token_file = ACCOUNT_FOLDER / "token"
         try:
             self._ssl = ssl.create_default_context(cafile=ACCOUNT_FOLDER / "ca.crt")
-            # authorities of clusters often lack the extensions that Python 3.13 requires by default
+            # CA certificates of clusters often lack the extensions that Python 3.13 requires by default
             self._ssl.verify_flags &= ~ssl.VERIFY_X509_STRICT
             self._token_file.read_bytes()
         except OSError as error:

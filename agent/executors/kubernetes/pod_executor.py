@@ -1,8 +1,8 @@
 """Runs the steps of a job in a pod of its own, which the agent creates through the Kubernetes API.
 
 The agent checks out the commit and copies it into the pod; after the last step it copies the files back if the job has
-artifacts or caches. Scripts and environments contain secrets, and are therefore sent to the running container: they are
-in no object of the cluster and in no audit log of its API.
+artifacts or caches. Scripts and environments of steps contain secrets, and are therefore sent to the running container:
+they are in no object of the cluster and in no audit log of its API.
 """
 
 import asyncio
@@ -43,14 +43,14 @@ TERMINAL_PHASES = ("Succeeded", "Failed")
 PULL_FAILURES = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
 START_FAILURES = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 # The environment arrives on stdin, as $1 bytes of assignments. The step's output goes to stdout, its exit status to
-# stderr, because the output can stay open: a process that the step leaves behind keeps it.
+# stderr, because the output can stay open: a process that the step leaves behind inherits it.
 STEP_SCRIPT = 'eval "$(head -c "$1")"; cd "$2"; shift 2; ("$@") 2>&1 </dev/null; echo $? >&2'
 UNPACK_SCRIPT = 'head -c "$1" | tar -xof - -C "$2"'
 SEND_SCRIPT = 'cd "$1" && tar -cf - --exclude=./.git .'
 
 
 async def remove_orphans(client: KubernetesClient, config: Config) -> None:
-    """Delete pods of earlier runs of this agent, and finished pods of agents that are gone."""
+    """Delete pods of earlier runs of this agent, and finished pods of all agents."""
     selector = ",".join(f"{key}={value}" for key, value in MANAGER_LABEL.items())
     for pod in await client.list_pods(selector):
         is_own = pod["metadata"]["labels"].get(AGENT_LABEL) == config.system_id
@@ -95,7 +95,7 @@ class KubernetesExecutor:
         self._log.write_line(f"Starting pod {self._name} with image {image.name}")
         await self._client.create_pod(pod)
         await self._wait_until_running()
-        self._workspace.make_readable(writable=True)  # the user of the image may be any
+        self._workspace.make_readable(writable=True)  # the image determines the user, which the agent does not know
         await self._send(self._workspace.checkout, self._workspace.private)
 
     async def run(self, number: int, script: str, extra_environment: Mapping[str, str]) -> int:
@@ -135,7 +135,10 @@ class KubernetesExecutor:
         return replace(image, name=Template(image.name).safe_substitute(self._variables))
 
     async def _wait_until_running(self) -> None:
-        """Wait until all containers run. Raises KubernetesError."""
+        """Wait until all containers have started. Log a warning for services that have already ended.
+
+        Raises KubernetesError if the pod does not start in time or the build container has ended.
+        """
         deadline = asyncio.get_running_loop().time() + self._config.kubernetes.start_seconds
         reason = "it was not scheduled"
         while asyncio.get_running_loop().time() < deadline:
