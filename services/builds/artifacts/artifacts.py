@@ -79,7 +79,9 @@ class Artifacts:
         return upload
 
     async def append_upload(self, ctx: Context, command: AppendArtifactUpload) -> ArtifactUpload:
-        """Store one chunk. Raises ARTIFACT_TOO_LARGE, and JOB_TOKEN if the upload is closed or lacks earlier bytes.
+        """Store one chunk. Raises ARTIFACT_TOO_LARGE, ARTIFACT_STORE_UNAVAILABLE and JOB_TOKEN.
+
+        JOB_TOKEN means that the upload is closed or lacks earlier bytes.
 
         The upload's document is checked before and after the write. If the upload is purged in between, `_reconcile`
         deletes the chunk later.
@@ -118,7 +120,7 @@ class Artifacts:
         complete = {"_id": id_, "job_id": job.id, "length": command.size, "gone": False}
         fields: Document = {"touched_at": ctx.clock.database_time(), "expire_at": artifact.expire_at}
         if artifact.artifact_type == JUNIT_TYPE:
-            # needed when the report is read: until then, the attempt may have ended
+            # stored with the upload, because the attempt may have ended when the report is read
             fields |= {"masks": await find_masked_values(ctx, job)}
         if await uploads.find_one_and_update(complete, {"$set": fields}) is None:
             raise RequestRejected("ARTIFACT_INCOMPLETE")
@@ -147,7 +149,7 @@ class Artifacts:
         raise RequestRejected("ARTIFACT_NOT_FOUND")
 
     async def get_artifact_chunk(self, ctx: Context, query: GetArtifactChunk) -> bytes:
-        """Return the chunk that starts at the offset. Raises ARTIFACT_NOT_FOUND."""
+        """Return the chunk that starts at the offset. Raises ARTIFACT_NOT_FOUND and ARTIFACT_STORE_UNAVAILABLE."""
         chunk = await self._blobs(ctx.settings).read(ctx, query.artifact_id, query.offset)
         if chunk is None:
             raise RequestRejected("ARTIFACT_NOT_FOUND")
@@ -251,7 +253,10 @@ def is_expired(artifact: Artifact, now: datetime) -> bool:
 
 
 def parse_expiry(text: str, now: datetime) -> datetime | None:
-    """Parse `expire_in` and return when the artifact expires, or None for never. Raises ARTIFACT_EXPIRE_IN_INVALID."""
+    """Parse `expire_in` and return when the artifact expires, or None for never. Raises ARTIFACT_EXPIRE_IN_INVALID.
+
+    An empty text means DEFAULT_EXPIRY.
+    """
     duration = text.strip()
     if not duration:
         return now + DEFAULT_EXPIRY

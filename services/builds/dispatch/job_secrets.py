@@ -12,15 +12,15 @@ class ProjectDeletedError(Exception):
 
 
 def with_owner(project: LaunchedProject, secrets: JobSecrets) -> LaunchedProject:
-    """Return the project with the name of its owner, which was removed if the owner was erased."""
+    """Return the project with its owner's name: the current one if the name at the launch was erased."""
     return project if project.owner_alias else project.replace(owner_alias=secrets.owner_alias)
 
 
 def is_trusted(build: BuildRow, ref: str) -> bool:
     """Return whether jobs of the build may have the project's secrets.
 
-    A commit of a fork may not. Neither may one of a pull request about which nothing is known, for example because the
-    build was deleted.
+    Jobs of a commit from a fork may not. Neither may those of a pull request if the build does not say whether it comes
+    from a fork, for example because the build was deleted.
     """
     if build.pull_request is None:
         return not is_pull_request_ref(ref)
@@ -28,7 +28,7 @@ def is_trusted(build: BuildRow, ref: str) -> bool:
 
 
 def without_secrets(secrets: JobSecrets) -> JobSecrets:
-    """Return what is needed to fetch the repository."""
+    """Return a copy without secret values. It has only what is needed to fetch the repository."""
     return secrets.replace(secrets=())
 
 

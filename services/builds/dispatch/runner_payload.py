@@ -58,7 +58,7 @@ def with_pipeline_config(
         services=tuple(_expand_image(service, values) for service in planned.services),
         artifacts=_expand_artifacts(planned.artifacts, values) if planned.artifacts else None,
         reports=_expand_reports(planned.reports, values) if planned.reports else None,
-        # other builds would take what a commit of a fork has put into a cache
+        # untrusted builds have no caches, because other builds would restore the files that a fork has saved
         caches=tuple(_expand_cache(cache, values) for cache in planned.caches) if is_trusted(build, job.ref) else (),
     )
 

@@ -20,7 +20,7 @@ INDEX_ORDER = [("demand", 1), ("project_id", 1), *JOB_ORDER]
 GROUP_FIELDS = ("demand", "project_id", "priority", "queued_at")
 SMALL_QUEUE_SIZE = 8  # reading this many jobs is cheaper than a second round trip
 NEVER = datetime.fromtimestamp(0, UTC)
-CONCURRENT_OFFERS = timedelta(seconds=5)  # jobs queued within this time are claimed by different runners
+CONCURRENT_OFFERS = timedelta(seconds=5)  # jobs queued within this time were offered to different runners
 
 
 class JobGroup(NamedTuple):
@@ -89,8 +89,8 @@ def _is_next(job: JobRow, groups: Sequence[JobGroup]) -> bool:
 class FairScheduler:
     """Selects the next job for a runner.
 
-    The service time of a project is when one of its jobs was last assigned. Service times of other processes come from
-    the database, with some delay.
+    The service time of a project is when one of its jobs was last selected while jobs of other projects waited. Service
+    times that other processes recorded come from the database, with some delay.
     """
 
     def __init__(self) -> None:

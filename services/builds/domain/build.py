@@ -133,7 +133,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
 
 
 def _is_current_round(build: Build, command: StartBuild | RecordJobResult) -> bool:
-    """Return whether a command is about the round of its job that the build queued last."""
+    """Return whether a command is about the round of its job that the build queued last, or names no round."""
     job = build.graph.jobs.get(command.job_id)
     return job is not None and command.round in (None, job.round)
 
@@ -168,7 +168,7 @@ def _on_job_finished(build: Build, command: RecordJobResult) -> list[BuildEvent]
         finished = finished_by_jobs_event(build, graph, failures, command.duration_ms)
     else:
         return [advanced]
-    # the result of a build with one job says what became of the job, unless the job was canceled or may fail
+    # the result of a build with one job implies that of the job, unless only the job was canceled or it may fail
     is_implied = canceling or final_statuses(build.graph.statuses, finished.status) == graph.statuses
     return [finished] if is_implied and len(graph.jobs) == 1 else [advanced, finished]
 
@@ -198,7 +198,11 @@ def _stop_job(build: Build, job_id: int) -> list[BuildEvent]:
 
 
 def rerun_jobs(build: Build, command: PlayBuildJob | RerunBuildJob | RetryBuild) -> Iterator[BuildEvent]:
-    """Yield the events that queue the jobs that a user plays or retries. A finished build is resumed first."""
+    """Yield the events that queue the jobs that a user plays or retries. A finished build is resumed first.
+
+    If the build needs a concurrency slot to resume, ContinueBuild queues the jobs later. Raises BUILD_STATUS,
+    JOB_NOT_FOUND and JOB_STATUS.
+    """
     queued, statuses = build.launch, build.graph.statuses
     if isinstance(command, RetryBuild):
         job_ids = [job_id for job_id, status in statuses.items() if status in FAILED]

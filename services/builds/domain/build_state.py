@@ -47,7 +47,7 @@ class Build:
     ever_queued: frozenset[int] = frozenset()  # ids of jobs that have been queued at least once
     failures: tuple[BuildJobsChanged, ...] = ()  # failed jobs that have not been run again since, in order of failure
     duration_ms: int = 0  # total duration in the build's earlier BuildFinished events
-    rerun_job_ids: tuple[int, ...] = ()  # jobs to run again once the concurrency group allows it
+    rerun_job_ids: tuple[int, ...] = ()  # jobs for which a user resumed the build last
     was_started: bool = False
     superseded_by: int | None = None  # number of the newer build because of which the build was killed
     priority: int = 0
@@ -59,7 +59,10 @@ class Build:
         return any(self.graph.jobs[job_id].has_cleanup for job_id in self.graph.queued)
 
     def can_be_superseded(self, ref: str, newer_build_id: int, *, running: bool) -> bool:
-        """Whether a newer push of the ref may kill the build: never one that a user launched or resumed."""
+        """Whether a newer build of the ref may kill this one, which is limited to builds that a webhook launched.
+
+        A build that a user has resumed is not superseded. `running`: builds that have started can be superseded too.
+        """
         if self.queued is None or self.queued.delivery_id is None or self.rerun_job_ids:
             return False
         is_started = self.phase not in (Phase.QUEUED, Phase.PLANNED)

@@ -3,9 +3,9 @@
 Only projects that forbid concurrent builds have a concurrency group. In the names of streams and on the wire, it has
 its former name `lane`.
 
-Commands may arrive late and in any order. A build that was resumed requests the slot again, at a higher version of its
-stream; `build_version` tells apart what belongs to which request. A request that arrives after its build has finished
-is granted like others: the planner then returns the slot.
+Commands may arrive late and in any order. A build that was resumed requests the slot again. Its commands have a higher
+`build_version`, the version of the build's stream, so that a late release cannot end a newer request. A request that
+arrives after its build has finished is granted like others: the planner then returns the slot.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ ConcurrencyGroupCommand = RequestConcurrencySlot | ReleaseConcurrencySlot
 
 @dataclass(frozen=True, slots=True)
 class SlotRequest:
-    """A build that was launched or resumed at a version of its stream. 0: a version that is not known."""
+    """A build's request for the slot. `build_version`: the stream's version at the launch or resumption; 0: unknown."""
 
     build_id: int
     build_version: int = 0

@@ -1,4 +1,4 @@
-"""Internal commands of the builds service: what its policies, workers and handlers give to its deciders."""
+"""Internal commands of the builds service: those that its policies, workers and handlers send to its deciders."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,7 +64,7 @@ class StartBuild(InternalCommand):
     build_id: int
     runner_name: str
     job_id: int
-    round: int | None = None  # as in EndJobOfBuild
+    round: int | None = None  # round of the job; None: unknown
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class FailBuild(InternalCommand):
 
 @dataclass(frozen=True)
 class EndJobOfBuild(InternalCommand):
-    """Report the result of a job to its build. The result of a round that the build has canceled has no effect."""
+    """Report the result of a job to its build. A result of an earlier round of the job has no effect."""
 
     build_id: int
     job_id: int
@@ -107,7 +107,10 @@ class StopBuild(InternalCommand, wire_name="KillBuild"):
 
 @dataclass(frozen=True)
 class SupersedeBuild(InternalCommand):
-    """Kill a build of a push because of a newer one of the same ref. Other builds stay as they are."""
+    """Kill a build that a webhook launched, because of a newer one of the same ref.
+
+    Has no effect on builds that users launched or resumed.
+    """
 
     build_id: int
     ref: str
@@ -207,7 +210,7 @@ class FinishJob(InternalCommand):
 
 @dataclass(frozen=True)
 class CancelJob(InternalCommand):
-    """Cancel a job: immediately, or if `graceful` after its runner has run the cleanup steps, if any."""
+    """Cancel a job immediately or, if `graceful`, after its runner has run the cleanup steps, if there are any."""
 
     job_id: int
     graceful: bool = False
@@ -237,7 +240,7 @@ class MarkJobLost(InternalCommand, wire_name="LoseJob"):
     attempt: int
     reason: str
     delivered: bool = True  # False: the runner never received the job; without effect if the attempt has started
-    steps: tuple[Section, ...] = ()  # as in RecordSteps
+    steps: tuple[Section, ...] = ()  # all sections of the log, as in RecordSteps
 
 
 @dataclass(frozen=True)
@@ -258,7 +261,7 @@ class RemoveArtifact(InternalCommand):
 
 @dataclass(frozen=True)
 class RequestConcurrencySlot(InternalCommand, wire_name="RequestLane"):
-    """Request the slot for a build that was launched or resumed. Its earlier rounds have ended."""
+    """Request the slot for a build that was launched or resumed. This ends its earlier request, if there is one."""
 
     project_id: int
     build_id: int
@@ -267,7 +270,7 @@ class RequestConcurrencySlot(InternalCommand, wire_name="RequestLane"):
 
 @dataclass(frozen=True)
 class ReleaseConcurrencySlot(InternalCommand, wire_name="ReleaseLane"):
-    """Release the slot, or withdraw the request, of a build: that of `build_version`, or an earlier one."""
+    """Release the slot of a build or withdraw its request, unless the request is newer than `build_version`."""
 
     project_id: int
     build_id: int

@@ -156,7 +156,7 @@ def lost_event(job: Job, reason: str, *, retried: bool) -> JobLost:
 
 
 def duration_ms_of_steps(steps: Sequence[Section]) -> int | None:
-    """Return the total duration of the closed sections of a log. None: there are none."""
+    """Return the total duration of the closed sections of a log, in milliseconds. None: there are none."""
     closed = [(section.start_at, section.closed_at) for section in steps]
     durations = [max(end - start, timedelta()) for start, end in closed if start and end]
     return sum(durations, timedelta()) // timedelta(milliseconds=1) if durations else None

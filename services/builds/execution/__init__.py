@@ -1,1 +1,1 @@
-"""Execution of jobs: leases, reports, results, retention."""
+"""Execution of jobs: scripts, attempts, leases, reports of runners, results."""

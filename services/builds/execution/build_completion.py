@@ -1,4 +1,4 @@
-"""Preparation of commands that may finish a build: look up the build, its duration and the time of its end."""
+"""Preparation of commands that may finish a build: look up the build and its duration, and record its end."""
 
 from contracts.builds import BuildRow, KillBuild
 from contracts.errors import RequestRejected

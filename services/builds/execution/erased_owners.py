@@ -8,12 +8,12 @@ from libs.privacy.redaction import update_commits
 from libs.service.declaration import Context, RetryLater
 from services.builds.projections import build_category, job_category
 
-RETRY_SECONDS = 10.0  # between attempts while the project has unfinished builds
+RETRY_SECONDS = 10.0  # pause before the next attempt while the project has unfinished builds
 HAS_TEXT = {"$gt": ""}
 
 
 async def erase_owner_name(ctx: Context, recorded: RecordedEvent[ProjectMoved]) -> None:
-    """Remove the name if the owner of the project was erased. Jobs get the owner's current name with their secrets."""
+    """Remove the name if the owner of the project was erased. Runners get the current owner's name with the secrets."""
     user_id, project_id = recorded.event.owner_user_id, recorded.event.project_id
     if user_id is None or (await ctx.query(GetUsernames(user_ids=(user_id,)), Usernames)).names:
         return

@@ -33,7 +33,7 @@ async def prepare_build_retry(ctx: Context, command: RetryBuild) -> RetryBuild:
 
 
 async def _find_build_id(ctx: Context, job_id: int) -> int:
-    """Return the build of a job. Raises JOB_NOT_FOUND, and LAUNCH_BUILD_NOT_ALLOWED if the caller may not launch it."""
+    """Return the id of the job's build. Raises JOB_NOT_FOUND and, without permission, LAUNCH_BUILD_NOT_ALLOWED."""
     build = await ctx.read_model(BuildRow).find_one({"job_ids": job_id})
     if build is None:
         raise RequestRejected("JOB_NOT_FOUND")

@@ -59,7 +59,8 @@ class Leases:
     async def enforce_timeouts(self, ctx: Context) -> None:
         """End jobs that exceed their time limit, and jobs whose attempt was finished without a result.
 
-        A job has no attempt if a process of release 0.2.0 was interrupted while it assigned the job.
+        A job has no attempt if a process of release 0.2.0 was interrupted while it assigned the job. Such a job is
+        declared lost after one lease period.
         """
         lease = timedelta(seconds=ctx.settings.job_lease_seconds)
         async for job in ctx.read_model(JobRow).walk({"status": AT_RUNNER}):

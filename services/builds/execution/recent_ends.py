@@ -15,7 +15,7 @@ READABLE_SECONDS = 10
 async def record_end(ctx: Context, build_id: int) -> None:
     """Record that the build may finish now.
 
-    After a command that may be a duplicate, a finished build is ignored, because a repetition can come much later.
+    If the command may be a duplicate, a finished build is ignored, because a client can repeat a command much later.
     """
     unfinished = {"_id": f"build-{build_id}", "finished": False}
     if ctx.metadata.may_be_duplicate and not await ctx.read_model(BuildRow).find_values(unfinished, "id"):

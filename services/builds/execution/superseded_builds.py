@@ -19,7 +19,8 @@ async def cancel_superseded(ctx: Context, queued: BuildQueued, find_head: FindHe
     """Cancel the builds of earlier pushes of the ref, unless the ref has another commit by now.
 
     Webhooks may arrive in another order than the pushes, and this reaction may be late. If the ref has the build's
-    commit, no build that was launched before it can be of a newer push. Otherwise, a newer push cancels earlier ones.
+    commit, no build that was launched before it can be of a newer push. Otherwise, the build of the newer push cancels
+    the earlier ones.
     """
     if queued.supersedes is SupersededBuilds.KEEP or queued.ref is None:
         return
