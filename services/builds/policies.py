@@ -77,10 +77,11 @@ def on_build_event(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
 
 
 def on_slot_granted(granted: ConcurrencySlotGranted, build: BuildRow | None) -> AnyCommand | None:
-    """Return the command for a build that got the slot of its concurrency group. None: it is to be planned, or runs.
+    """Return the command for a build that got the slot of its concurrency group, or None if it needs none.
 
-    A build that has finished, or was resumed since, does not need the slot. It may have finished before its request for
-    the slot arrived. Releases up to 0.2.0 recorded no version of the build.
+    A build needs no command if it is not planned yet, or already runs. A build that has finished or was resumed since
+    its request returns the slot: it may have finished before its request arrived. Releases up to 0.2.0 recorded no
+    version of the build.
     """
     if build is None or build.finished or 0 < granted.build_version < build.round_version:
         return ReleaseConcurrencySlot(granted.project_id, granted.build_id, granted.build_version)

@@ -16,14 +16,14 @@ MAX_NAME_LENGTH = 255
 
 
 class BuildDayRow(ReadModelRow):
-    """Builds of one project that ended on one day (UTC), and how long those waited that started on it."""
+    """Builds of one project that ended on one day (UTC), and the wait times of those that started on that day."""
 
     project_id: int = 0
     day: str = ""  # ISO 8601
     succeeded: int = 0
     failed: int = 0
     killed: int = 0
-    milliseconds: int = 0  # on runners
+    milliseconds: int = 0  # total time on runners
     run_times: dict[str, int] = Field(default_factory=dict)  # histogram of the time on runners of each build
     wait_times: dict[str, int] = Field(
         default_factory=dict
@@ -31,14 +31,14 @@ class BuildDayRow(ReadModelRow):
 
 
 class JobMonthRow(ReadModelRow):
-    """Attempts of the jobs with one name in one project that ended in one month (UTC)."""
+    """Attempts of all jobs of one name in one project that passed or failed in one month (UTC)."""
 
     project_id: int = 0
     month: str = ""  # ISO 8601, without a day
     name: str = ""
     runs: int = 0
     failed: int = 0
-    flaky: int = 0  # passed after an earlier attempt had failed or lost its runner
+    flaky: int = 0  # passed at the second attempt or later
     run_times: dict[str, int] = Field(default_factory=dict)
 
 

@@ -62,6 +62,6 @@ async def find_coverage(ctx: Context, job: JobRow, attempt_id: str) -> float | N
 
 
 def mean_coverage(jobs: Iterable[JobRow]) -> float | None:
-    """Return the coverage of a build: the mean of its jobs that have one, as at GitLab."""
+    """Return the coverage of a build in percent: the mean of its jobs, as in GitLab. None if no job has a coverage."""
     known = [job.coverage for job in jobs if job.coverage is not None]
     return round(sum(known) / len(known), 2) if known else None

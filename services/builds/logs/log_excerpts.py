@@ -23,7 +23,10 @@ ATTEMPT_FIELDS = {"number": 1, "sections": 1, "lines": 1, "finished": 1}
 
 
 async def get_log_lines(ctx: Context, query: GetLogLines) -> LogExcerpt:
-    """Return lines of a log, as many as fit into a message. Raises JOB_NOT_FOUND or LOG_NOT_FOUND."""
+    """Return lines of a log, up to the limit of the query and the size of a message.
+
+    The excerpt is empty if no runner has had the job. Raises JOB_NOT_FOUND, and LOG_NOT_FOUND for an unknown attempt.
+    """
     of_job = {"job_id": query.job_id, **({"number": query.attempt} if query.attempt else {})}
     attempt = await ctx.collection("attempts").find_one(of_job, ATTEMPT_FIELDS, sort=[("number", -1)])
     if attempt is None or not query.job_id:

@@ -33,8 +33,8 @@ async def read_lines_after(
 ) -> LogLines:
     """Return the lines of a section after `line_number`.
 
-    The last, incomplete line is left out unless the section is closed. With fewer `max_bytes` than a message has, there
-    may be no line that fits.
+    The last, incomplete line is left out unless the section is closed. If `max_bytes` is less than MAX_RESPONSE_BYTES,
+    the result can be empty because the first line does not fit.
 
     Each chunk stores how many lines of the section end in it or before it. The query thus skips the chunks that the
     reader already has.

@@ -96,7 +96,7 @@ async def get_log_section(ctx: Context, query: GetLogSection) -> LogSection:
 
 
 def _synthetic_parts(build: BuildRow, recorded: Sequence[LogPart]) -> list[LogPart]:
-    """Return the sections that the server adds: why a build was killed, or failed before a job ran."""
+    """Return the section that the server adds, if any: why a build was killed, or the output of one that ran no job."""
     end = build.completed_at
     text = build.output or build.exit_message or ""
     if build.status is BuildStatus.KILLED:

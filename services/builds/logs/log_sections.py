@@ -36,7 +36,7 @@ def split_sections(
     now: datetime,
     runner_start_ms: int | None = None,
 ) -> SplitLog:
-    """Split log bytes into the texts of sections. Markers of other programs are removed from the text.
+    """Split log bytes into the texts of sections. Markers of other programs are removed, and start no section.
 
     Sections get the times of their markers, relative to the start of the job, which is the start of the first section.
     """

@@ -154,7 +154,7 @@ def _expand_jobs(
 
 
 def _expand_tags(job: PlannedJob, context: PipelineContext) -> PlannedJob:
-    """Expand variables in the job's tags, including those of its matrix."""
+    """Expand variables in the job's tags. Variables of the job's matrix are known here, too."""
     if not any("$" in tag for tag in job.tags):
         return job
     values = context_values(context, job.variables, {"CI_JOB_NAME": job.name, "CI_JOB_STAGE": job.stage})

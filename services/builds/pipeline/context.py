@@ -39,7 +39,7 @@ class PipelineContext:
 
     @property
     def ref_name(self) -> str:
-        """The name of the branch or tag, for a pull request of its source branch."""
+        """The name of the branch or tag; for a pull request, the name of its source branch."""
         if self.pull_request is not None:
             return self.pull_request.source_branch
         return self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")

@@ -127,7 +127,7 @@ def _merge_request_variables(request: PullRequest, ref: str) -> dict[str, str]:
 
 
 def launch_variables(given: Iterable[LaunchVariable], *, expand: bool = True) -> Iterator[PlannedVariable]:
-    """Yield the variables of a launch. Placed behind those of the file, they override them, as in GitLab."""
+    """Yield the variables of a launch. Callers add them after those of the file, which they override, as in GitLab."""
     return (PlannedVariable(key=variable.name, value=variable.value, expand=expand) for variable in given)
 
 

@@ -37,7 +37,11 @@ class DryPlanner:
         self._running = 0
 
     async def plan_project(self, ctx: Context, query: PlanProject) -> ProjectPlan:
-        """Return the plan of the newest commit of a branch for a user who may launch it."""
+        """Return the plan of the newest commit of a branch. Errors in the repository are part of the plan.
+
+        Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND, BUILD_REF_INVALID, TOO_MANY_REQUESTS, and the errors of the
+        variables.
+        """
         check_variables(query.variables)
         settings = await ctx.query(GetLaunchSettings(project_id=query.project_id), LaunchSettings)
         if not settings.allowed:

@@ -95,7 +95,10 @@ class GitMirrors:
         return content
 
     async def peel(self, url: str, resolved: ResolvedRef, ssh_key: str | None = None) -> ResolvedRef:
-        """Return the ref with its commit if it has the hash of an annotated tag. Raises as `read_file`."""
+        """Return the ref with the hash of its commit. `resolved` may have the hash of an annotated tag instead.
+
+        Raises NoSuchRef and RepositoryUnreachable.
+        """
         async with self._mirror_with_commit(url, resolved, ssh_key) as mirror:
             output = await run_local_git(mirror, "rev-parse", "--verify", f"{resolved.sha}^{{commit}}")
         return ResolvedRef(output.decode().strip(), resolved.ref)

@@ -19,7 +19,8 @@ MAX_JOB_ATTEMPTS = 3
 async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
     """Return the launch with the settings of the project, if the user may launch builds, and with new ids.
 
-    Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND, BUILD_REF_INVALID, and the errors of its variables.
+    Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND, BUILD_REF_INVALID, the errors of the variables, and
+    SERVICE_UNAVAILABLE if the permissions of a private project are not known yet.
     """
     project_id = command.project_id
     check_variables(command.variables)

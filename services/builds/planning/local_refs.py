@@ -18,7 +18,7 @@ class NoSuchRef(Exception):
 @dataclass(frozen=True, slots=True)
 class ResolvedRef:
     sha: str
-    ref: str  # refs/heads/...
+    ref: str  # full name, such as refs/heads/main
 
 
 async def resolve_local(path: str, ref_name: str) -> ResolvedRef:

@@ -1,7 +1,7 @@
 """Runs git against the servers of repositories.
 
 A server may redirect to another path of its host, as after a rename, but not to another host. If the operator names
-networks, the server's addresses must be in them, and git connects to no other address.
+networks, the server's addresses must be in them. With HTTP, git then connects only to the addresses that were checked.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class RemoteGit:
                     f"The address {refused} of {host} is not in the networks that this installation allows for "
                     "repositories (HEADRACE_REPOSITORY_NETWORKS)."
                 )
-            # git connects to the checked addresses, whatever the name resolves to by then; ssh resolves it again
+            # git connects to the checked addresses even if the name resolves to others by then; ssh resolves it again
             settings["http.curloptResolve"] = f"{host}:{port}:{','.join(map(str, addresses))}"
         return settings
 

@@ -19,7 +19,10 @@ class OwnedRow(ReadModelRow):
 
 
 async def check_build(ctx: Context, build_id: int, action: ProjectAction) -> None:
-    """Check the project of a build. If there is no such build, the handler rejects the message."""
+    """Check that the actor may do `action` in the build's project. The handler rejects unknown builds.
+
+    Raises BUILD_NOT_FOUND or FORBIDDEN.
+    """
     if build := await ctx.read_model(contract.BuildRow).select(OwnedRow).get(f"build-{build_id}"):
         await require_project_action(ctx, build.project_id, action, "BUILD_NOT_FOUND")
 
@@ -51,7 +54,10 @@ async def read_job(ctx: Context, message: contract.GetJob | contract.GetTrace | 
 
 
 async def read_artifact(ctx: Context, query: contract.GetArtifactChunk) -> None:
-    """Check the job of an artifact. Without a record of its upload, the artifact is not found."""
+    """Check that the actor may read the job of an artifact.
+
+    Raises ARTIFACT_NOT_FOUND, also if the artifact does not exist.
+    """
     upload = await ctx.collection("artifacts").find_one({"_id": query.artifact_id}, {"job_id": 1})
     if upload is None:
         raise RequestRejected("ARTIFACT_NOT_FOUND")

@@ -54,7 +54,10 @@ async def get_job(ctx: Context, query: GetJob) -> JobRow:
 
 
 async def get_previous_result(ctx: Context, query: GetPreviousResult) -> PreviousResult:
-    """Return the result before that of a build, on the same branch. Raises BUILD_NOT_FOUND."""
+    """Return the result before that of a build: of its earlier rounds, else of older builds of the same ref.
+
+    Only success and failure count. Raises BUILD_NOT_FOUND.
+    """
     build = await get_build(ctx, GetBuild(build_id=query.build_id))
     if build.round:
         finished = {"name": BuildFinished.wire_name, "data.status": {"$in": list(RESULTS)}}
@@ -79,7 +82,7 @@ async def get_previous_result(ctx: Context, query: GetPreviousResult) -> Previou
 
 
 async def list_running_builds(ctx: Context, query: ListRunningBuilds) -> Page:
-    """Return running builds, oldest first."""
+    """Return the builds that run or are being canceled and that the actor may see, oldest first."""
     running = {"finished": False, "status": {"$in": [BuildStatus.RUNNING, BuildStatus.CANCELING]}}
     running |= without_projects(await list_hidden_projects(ctx))
     builds = ctx.read_model(BuildRow).select(BuildSummary)

@@ -20,7 +20,10 @@ R = TypeVar("R", bound=ReadModelRow)
 
 
 async def get_build_statistics(ctx: Context, query: GetBuildStatistics) -> BuildStatistics:
-    """Return the numbers of the projects that the user may see."""
+    """Return the statistics of one project, or of all projects that the user may see.
+
+    Raises REQUEST_INVALID for a period that is too long or has too many builds.
+    """
     if not 0 <= (query.last_day - query.first_day).days < MAX_DAYS:
         raise RequestRejected("REQUEST_INVALID", f"The period must have 1 to {MAX_DAYS} days.")
     if query.project_id is None:

@@ -86,7 +86,10 @@ def _to_job(job: AssignedJobRow, hidden: Collection[int]) -> RunnerJob:
 
 
 async def _count_recent_ends(ctx: Context) -> Mapping[str | None, Counter[str]]:
-    """Return how many jobs of each runner ended in the last 24 hours, by status."""
+    """Return how many jobs of each runner ended in the last 24 hours, by status.
+
+    Only the last MAX_COUNTED_ENDS jobs are counted.
+    """
     day = {"$gte": ctx.clock.database_time() - timedelta(hours=24), "$lt": UNFINISHED_TIME}
     ended = await ctx.read_model(JobRow).find_values(
         {"listed_at": day}, "runner_uuid", "status", order=[("listed_at", -1), ("id", -1)], limit=MAX_COUNTED_ENDS

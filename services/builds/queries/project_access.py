@@ -38,7 +38,7 @@ async def find_access(ctx: Context, project_id: int) -> ProjectAccess | None:
 async def require_project_action(
     ctx: Context, project_id: int, action: ProjectAction, not_found: str, denied: str = "FORBIDDEN"
 ) -> None:
-    """Raise RequestRejected unless the actor may do this in the project. See `require_action`."""
+    """Raise RequestRejected unless the actor may do `action` in the project. See `require_action` for the codes."""
     actor = ctx.metadata.actor
     if is_unrestricted(actor):
         return

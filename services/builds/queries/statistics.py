@@ -1,4 +1,4 @@
-"""Total build duration by month. Deleting builds or projects does not change it."""
+"""Total build duration by month. Deleting builds or projects does not change the stored totals."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ class MonthRow(ReadModelRow):
     """Total duration of the builds that finished in one month."""
 
     date: str = ""  # year and month without a leading zero, for example 2024-3
-    months: int = 0  # since year 0, as the sort key
+    months: int = 0  # number of months since year 0; the sort key
     duration: int = 0  # seconds
     milliseconds: int = 0
 
 
 def month_key(recorded: RecordedEvent[Event]) -> str | None:
-    """Return the key of the row that an event changes: its year and month."""
+    """Return the key of the row that an event changes: its year and month. None for other events than BuildFinished."""
     return f"{recorded.at.year}-{recorded.at.month}" if isinstance(recorded.event, BuildFinished) else None
 
 

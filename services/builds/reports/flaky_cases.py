@@ -28,7 +28,7 @@ class ReportRun:
 class CaseHistory:
     """Results of one test, oldest first."""
 
-    failed_run: ReportRun  # the latest one
+    failed_run: ReportRun  # the latest report in which the test failed
     results: list[bool] = field(default_factory=list)  # True: passed
     passed_shas: set[str] = field(default_factory=set)
     failed_shas: set[str] = field(default_factory=set)
@@ -61,7 +61,7 @@ def find_suspects(runs: Iterable[ReportRun], limit: int) -> dict[str, set[int]]:
 
 
 def find_flaky(runs: Sequence[ReportRun], suspects: Mapping[str, set[int]]) -> list[tuple[CaseId, CaseHistory]]:
-    """Return the flaky tests among the suspects: first those with different results of one commit."""
+    """Return the flaky tests among the suspects. Tests with different results for one commit come first."""
     histories: dict[CaseId, CaseHistory] = {}
     for run in sorted(runs, key=lambda run: (run.build_id, run.job_id, run.attempt)):
         for key, has_passed in _iterate_results(run, suspects.get(run.job_name, set())):

@@ -1,7 +1,7 @@
 """Streaming parser for JUnit XML with limits on everything that a report can have too much of.
 
-Document types are refused, so that there are no entities to expand or to load. Counts cover all tests; only so many are
-kept with their names, and fewer with their messages.
+Document types are refused, so that there are no entities to expand or to load. All tests are counted, but the parser
+keeps only a limited number of tests, and of their messages.
 """
 
 import math
@@ -13,11 +13,11 @@ from contracts.builds import CaseCounts, CaseStatus, ReportedCase
 MAX_CASES = 200_000  # counted in one report
 MAX_ELEMENTS = 2_000_000
 MAX_DEPTH = 100
-MAX_TOKEN_BYTES = 1024 * 1024  # of a tag with its attributes, which expat parses again for each chunk
+MAX_TOKEN_BYTES = 1024 * 1024  # longest tag with its attributes; expat parses an incomplete tag again for each chunk
 MAX_KEPT_FAILURES = 1000
-MAX_KEPT_CASES = 20_000  # that passed or were skipped
-MAX_KEPT_NAME_BYTES = 4 * 1024 * 1024  # of all names and paths
-MAX_KEPT_TEXT_BYTES = 4 * 1024 * 1024  # of all messages and details
+MAX_KEPT_CASES = 20_000  # tests that passed or were skipped
+MAX_KEPT_NAME_BYTES = 4 * 1024 * 1024  # size of all names and paths together
+MAX_KEPT_TEXT_BYTES = 4 * 1024 * 1024  # size of all messages and details together
 MAX_NAME_LENGTH, MAX_MESSAGE_LENGTH, MAX_DETAILS_LENGTH = 500, 2000, 16_000
 MAX_SUITES = 50
 MAX_WARNINGS = 20
@@ -57,7 +57,7 @@ class Tally:
 
 @dataclass(slots=True)
 class ParsedReport:
-    """What a report says. Its texts are truncated to the limits above, and may contain secrets."""
+    """The tests of a report. Their texts are truncated to the limits of this module, and may contain secrets."""
 
     totals: Tally = field(default_factory=Tally)
     suites: dict[str, Tally] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class JUnitParser:
         self._elements = 0
         self._received = 0
         self._case: ReportedCase | None = None
-        self._result: CaseStatus | None = None  # of the element in a test that is being read
+        self._result: CaseStatus | None = None  # status of the result element that is being read
         self._text: list[str] = []
         self._text_length = 0
         self._parser = expat.ParserCreate()
@@ -199,7 +199,7 @@ def _shorten(text: str | None) -> str:
 
 
 def _parse_duration(seconds: str) -> int:
-    """Return milliseconds, or 0 for anything that is no duration."""
+    """Return the duration in milliseconds, or 0 if the text is not a positive number of seconds."""
     try:
         value = float(seconds.replace(",", "")[:40])
     except ValueError:

@@ -25,7 +25,7 @@ STORE_RETRY_SECONDS = 10.0
 
 
 class ReportImport:
-    """The worker's handler."""
+    """Handler of the worker `test_reports`."""
 
     def __init__(self, artifacts: Artifacts) -> None:
         self._artifacts = artifacts
@@ -63,7 +63,10 @@ class ReportImport:
         await uploads.update_one(upload_id, {"$unset": {"masks": ""}})
 
     async def _read(self, ctx: Context, uploaded: ArtifactUploaded) -> ParsedReport | None:
-        """Read and parse the report, with other work of the process in between. Return None if it was removed."""
+        """Read and parse the report in small steps, between which the process does other work.
+
+        Return None if the report was removed.
+        """
         reader, offset = ReportReader(uploaded.artifact_format), 0
         while offset < uploaded.size and not reader.has_ended:
             query = GetArtifactChunk(artifact_id=uploaded.artifact_id, offset=offset)

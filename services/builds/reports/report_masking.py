@@ -1,6 +1,6 @@
 """Masking of secrets in the texts of a report, before anything of it is stored.
 
-A text that was truncated may end within a secret. Whatever could be the beginning of one is cut off.
+A text that was truncated may end within a secret. If its end could be the beginning of a secret, that end is cut off.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ def mask_text(masker: SecretMasker, text: str, max_length: int) -> str:
 def mask_cases(masker: SecretMasker, cases: Sequence[ReportedCase]) -> Iterator[list[ReportedCase]]:
     """Yield the masked tests in batches. The caller can do other work between them.
 
-    Most batches contain no secret, which one search through all texts of the batch shows.
+    Only a batch in whose texts a secret is found, and truncated texts, are masked one by one.
     """
     for offset in range(0, len(cases), BATCH_SIZE):
         batch = cases[offset : offset + BATCH_SIZE]

@@ -9,7 +9,7 @@ from libs.service.declaration import Context
 from services.builds.queries.build_queries import get_build
 from services.builds.reports.report_store import GROUPS, load_cases, load_summaries, summarize
 
-MAX_PAGE_BYTES = 2 * 1024 * 1024  # of the texts of a page's tests
+MAX_PAGE_BYTES = 2 * 1024 * 1024  # length of all messages and details of a page together, in characters
 Position = tuple[int, int, int]  # group, job id, and place in the list of this group
 
 
@@ -56,7 +56,7 @@ async def _iterate_cases(
     summaries: Mapping[int, JobTests],
     after: Position,
 ) -> AsyncIterator[tuple[Position, ReportedCase]]:
-    """Iterate over the tests after a position. Reports are read when the list arrives at them."""
+    """Yield the tests after a position, with their positions. A report is loaded when its first test is needed."""
     for group_number, (group, statuses) in enumerate(GROUPS.items()):
         wanted = set(statuses) & set(query.statuses or CaseStatus)
         for job_id, summary in summaries.items():

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from services.builds.reports.junit_parser import JUnitParser, ParsedReport, ReportRejected
 
-MAX_REPORT_BYTES = 50 * 1024 * 1024  # of all files in a report, compressed and decompressed
+MAX_REPORT_BYTES = 50 * 1024 * 1024  # limit for all files of a report together, compressed as well as decompressed
 STEP_BYTES = 64 * 1024
 GZIP_WINDOW = 31  # zlib's value for gzip
 MAX_FILES = 5000
@@ -20,7 +20,7 @@ class ReportReader:
         self.report = ParsedReport()
         self._is_compressed = artifact_format == "gzip"
         self._received = 0
-        self._size = 0  # decompressed
+        self._size = 0  # decompressed bytes
         self._file_number = 0
         self._is_rejected = False  # the rest of the current file is skipped
         self._parser: JUnitParser | None = None
@@ -30,7 +30,7 @@ class ReportReader:
             self.report.warn(f"Reports of format {artifact_format} are not supported.")
 
     def feed(self, chunk: bytes) -> Iterator[None]:
-        """Parse a chunk of the content. The caller can do other work between the steps."""
+        """Parse a chunk of the content in small steps. The caller can do other work after each step."""
         self._received += len(chunk)
         if self._received > MAX_REPORT_BYTES:
             self._end(TOO_LARGE)

@@ -1,4 +1,4 @@
-"""Statistics of tests: the flaky and the slowest ones of a project's latest builds."""
+"""Statistics of tests: the flaky tests and the slowest tests of a project's latest builds."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ RUN_FIELDS = ("build_id", "job_id", "attempt", "job_name", "ref", "sha")
 
 
 async def get_test_statistics(ctx: Context, query: GetTestStatistics) -> CaseStatistics:
-    """Return the statistics of the latest builds with reports, at most of MAX_REPORTS reports."""
+    """Return the statistics of the latest builds that have reports. At most MAX_REPORTS reports are read."""
     newest = await _load_newest(ctx, query)
     runs = [_to_run(document) for document in newest]
     suspects = find_suspects(runs, MAX_SUSPECTS)
@@ -61,7 +61,10 @@ def _to_run(document: Document, passed: frozenset[int] = frozenset()) -> ReportR
 
 
 async def _name_cases(ctx: Context, flaky: Sequence[tuple[CaseId, CaseHistory]]) -> list[FlakyCase]:
-    """Return the flaky tests with their names, which the report of the latest failure contains."""
+    """Return the flaky tests with their names, from the report of the latest failure.
+
+    Tests are left out if that report is deleted or does not list them.
+    """
     by_run: dict[tuple[int, int], dict[int, ReportedCase]] = {}
     named = []
     for (job_name, key), history in flaky:

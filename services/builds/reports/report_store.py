@@ -1,4 +1,4 @@
-"""Stored reports: one document for each attempt of a job that uploaded one, with all that is kept of its tests.
+"""Stored reports: one document for each attempt of a job that uploaded a report, with counts and a list of its tests.
 
 Tests are stored as compressed JSON by result, so that the failed tests of a build are read without the others. A report
 is deleted with its job.
@@ -20,7 +20,7 @@ from libs.documents import Document
 from libs.service.declaration import Context
 
 REPORTS = "test_reports"
-SLOWEST_CASES = 20  # kept for statistics with their names
+SLOWEST_CASES = 20  # tests of a report that are stored with names and durations for statistics
 GROUPS: Mapping[str, tuple[CaseStatus, ...]] = {
     "failed": (CaseStatus.FAILED, CaseStatus.ERROR),
     "skipped": (CaseStatus.SKIPPED,),

@@ -17,7 +17,7 @@ from services.builds.retention.limits import DataLimits, fetch_limits
 
 BATCH_SIZE = 100
 BATCH_PAUSE_SECONDS = 0.1
-# collections: up to which build of each project logs or artifacts were removed
+# collections with the last build of each project whose logs or artifacts were removed
 LOG_PROGRESS, ARTIFACT_PROGRESS = "log_retention", "artifact_retention"
 LOG_REMOVED_NOTICE = "The log was removed: logs are kept for {}.\n"
 

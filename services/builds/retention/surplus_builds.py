@@ -33,7 +33,10 @@ class Retention:
         self._purging_since: LRUCache[int, float] = LRUCache(BATCH_SIZE)
 
     async def enforce(self, ctx: Context, recorded: RecordedEvent[BuildFinished]) -> None:
-        """Delete surplus builds after a build has finished. A build that could not be planned deletes no other."""
+        """Delete surplus builds after a build has finished.
+
+        After a build that could not be planned, no builds are deleted. In a deleted project, all builds are surplus.
+        """
         project_id, build_id = recorded.event.project_id, recorded.event.build_id
         still_read: list[int] = []
         limits = await fetch_limits(ctx, project_id)

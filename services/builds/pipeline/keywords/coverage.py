@@ -5,7 +5,7 @@ from services.builds.pipeline.rules.patterns import PatternInvalid, compile_patt
 
 
 def parse_coverage(node: Node | None, label: str) -> str:
-    """Return the pattern, in slashes. Raises SpecInvalid if it is invalid."""
+    """Return the pattern in slashes, or an empty text if the job has none. Raises SpecInvalid if it is invalid."""
     if node is None:
         return ""
     literal = as_string(node, f"`coverage` of {label}")

@@ -1,4 +1,4 @@
-"""Keywords that configure the runner for a job: image, services, artifacts and caches."""
+"""Keywords that configure the runner for a job: image, services, artifacts, reports and caches."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -98,7 +98,7 @@ def parse_artifacts(node: Node | None, label: str, warn: Warn) -> PlannedArtifac
 
 
 def parse_reports(node: Node | None, label: str, warn: Warn) -> PlannedReports | None:
-    """Parse `reports` in `artifacts`."""
+    """Return the JUnit reports in `artifacts: reports`, or None if there are none. Raises SpecInvalid."""
     artifacts = as_mapping(node, f"`artifacts` of {label}") if node is not None else None
     reports = artifacts.get("reports") if artifacts else None
     if artifacts is None or reports is None:
@@ -145,7 +145,10 @@ def _parse_policy(node: Node, label: str) -> str:
 
 
 def _parse_cache_key(node: Node, label: str, tree: RepositoryTree | None, warn: Warn) -> str:
-    """Return the cache key: a text, or a hash of the content of `files`, or `default` if none of them exists."""
+    """Return the cache key: a text, or a hash of the content of `files`, or `default` if none of them exists.
+
+    `prefix` is put before the hash or `default`.
+    """
     if not isinstance(node, MappingNode):
         return as_string(node, f"the key of the cache of {label}")
     prefix, files = node.get("prefix"), as_strings(node.get("files"), f"`files` of the key of the cache of {label}")

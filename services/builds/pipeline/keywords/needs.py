@@ -46,7 +46,10 @@ def _needed_names(draft: JobDraft, needs: Sequence[Need], by_name: Mapping[str, 
 def _artifact_sources(
     draft: JobDraft, by_name: Mapping[str, Sequence[PlannedJob]], stage_places: Mapping[str, int]
 ) -> Iterator[str]:
-    """Yield the jobs whose artifacts are downloaded: `dependencies`, else `needs`, else all jobs of earlier stages."""
+    """Yield the names of the jobs whose artifacts are downloaded.
+
+    These are the jobs with artifacts in `dependencies`, else in `needs`, else in all earlier stages.
+    """
     planned = draft.planned
     if draft.dependencies is not None:
         for node in draft.dependencies:
