@@ -32,7 +32,7 @@ class KubernetesError(ExecutorError):
 
 class KubernetesClient:
     def __init__(self, namespace: str, server: str) -> None:
-        """Use the service account of the agent's pod. Raises KubernetesError if there is none.
+        """Use the service account of the agent's pod. Raises KubernetesError if the pod has no account.
 
         The token is read for each request, because Kubernetes renews it.
         """
