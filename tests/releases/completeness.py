@@ -1,4 +1,4 @@
-"""Check that a dump contains every event type, collection and durable consumer."""
+"""Check that a dump contains every type of event, collection and durable consumer, except those listed as absent."""
 
 import re
 from collections.abc import Iterator

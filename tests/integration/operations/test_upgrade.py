@@ -1,4 +1,7 @@
-"""The current code on data of earlier releases: responses equal the recorded ones, and pending work is finished."""
+"""The current code on data of earlier releases.
+
+Its responses equal the recorded ones, except for deliberate differences, and it finishes pending work.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,7 @@
-"""Every list is read in the order of an index: MongoDB sorts no rows in memory, on any page and in any order."""
+"""Lists are read in the order of an index, in every order that clients can request: MongoDB sorts no rows in memory.
+
+The lists in SORTED_IN_MEMORY are excluded.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,7 +68,7 @@ class ServiceList:
         return str(self.handler.message.wire_name)
 
     def list_requests(self) -> Iterator[PageRequest]:
-        """Yield requests for the first page, in every order and with every combination of parameters."""
+        """Yield requests for first pages, in every order and with each set of parameters in PARAMETERS."""
         message = self.handler.message
         orders: list[Payload] = [{}]
         if issubclass(message, FilteredPageRequest) and str(self) in COLUMNS:

@@ -1,4 +1,4 @@
-"""The declaration of the counter service. It uses each kind of part that a service can have."""
+"""The declaration of the counter service: a handler, a policy, a projection, a worker and a periodic task."""
 
 from dataclasses import replace
 

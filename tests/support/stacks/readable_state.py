@@ -1,4 +1,4 @@
-"""Everything that an administrator can read from a stack, so that two stacks can be compared."""
+"""Data that an administrator reads from a stack over HTTP, so that two stacks can be compared."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,10 @@ SECRET_PATHS = {"secret": "/admin/secrets/{id}", "credential": "/admin/credentia
 
 
 def read_everything(stack: RunningStack, streams: Sequence[str]) -> dict[str, Any]:
-    """Return the responses by path, without the histories of runners, memberships, registrations and notifications."""
+    """Return the responses by path: lists, resources, artifacts and histories, and the log sections of each build.
+
+    Histories of runners, memberships, registrations and notifications are left out.
+    """
     paths = [*LIST_PATHS, *(path for stream in streams for path in _paths_of_stream(stream))]
     responses = {path: _get(stack, path) for path in paths}
     for path, (_, body) in [item for item in responses.items() if item[0].endswith("/artifacts")]:

@@ -58,7 +58,7 @@ def test_the_openapi_document_is_valid() -> None:
 
 
 def test_the_document_is_small_enough_for_generators_and_viewers() -> None:
-    assert len(json.dumps(DOCUMENT, separators=(",", ":"))) < MAX_BYTES  # as the gateway sends it
+    assert len(json.dumps(DOCUMENT, separators=(",", ":"))) < MAX_BYTES  # without spaces, as the gateway sends it
 
 
 def test_every_operation_has_a_unique_id() -> None:

@@ -1,4 +1,4 @@
-"""Requests over a real nats-server: every failure becomes a reply, and a stopping replica loses no request."""
+"""Requests over a real nats-server: failures become replies, and a stopping replica finishes the requests it has."""
 
 import asyncio
 from collections.abc import Iterator

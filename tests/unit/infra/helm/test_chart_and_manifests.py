@@ -1,4 +1,4 @@
-"""The Helm chart and the kustomize manifests deploy the same objects. Their differences are listed here."""
+"""The Helm chart and the kustomize manifests deploy the same objects, except for the differences listed here."""
 
 import json
 import re
