@@ -83,7 +83,7 @@ class EventStore(Protocol):
     async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[AnyEvent]:
         """Return the events of versions above `after`, up to and including `until`, in order.
 
-        Empty if the stream was removed from the log.
+        With `after=0`, the result is empty for a stream that was removed from the log.
         """
         ...
 

@@ -13,7 +13,7 @@ class InvalidNatsAddress(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NatsAddress:
-    """`servers` are URLs without a login. The client uses the login for every server, also for discovered ones."""
+    """Servers as URLs without a login, and one login, which the client uses for every server, also discovered ones."""
 
     servers: tuple[str, ...]
     user: str | None = None

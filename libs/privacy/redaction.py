@@ -42,7 +42,7 @@ async def update_commits(
 
 
 def list_name_indexes(service: str) -> Iterator[Index]:
-    """Yield an index for each field in which an earlier release recorded names. It contains only these commits."""
+    """Yield an index for each field in which earlier releases recorded names. It has only commits with such names."""
     yield Index("commits", ("actor.name",), {"partialFilterExpression": NAMED_ACTORS})
     for condition in _omitted_conditions(service):
         yield Index("commits", tuple(condition), {"partialFilterExpression": condition})

@@ -1,4 +1,4 @@
-"""Names of users, which the event log does not contain. They are fetched from the identity service and cached."""
+"""Names of users, fetched from the identity service and cached. Recorded events refer to users by id."""
 
 import logging
 import time

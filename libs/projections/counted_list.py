@@ -62,7 +62,10 @@ class CountedList(Generic[R]):
     async def fetch_rows(
         self, rows: ReadModel[R], key: Hashable, condition: Filter, request: PageRequest
     ) -> RowPage[R]:
-        """Return a page and the number of rows of the list. `key` identifies the list in the cache."""
+        """Return a page. `key` identifies the list in the cache.
+
+        Numbered pages always have the total; a page after a known row has it only if the request asks for it.
+        """
         skip, limit = request.skip, request.limit
         condition = {**condition, self._order_field: HAS_TIME}
         cached = self._cache.get(key)

@@ -1,7 +1,7 @@
 """Pages of lists, read by key: a page starts after the last row of the previous one.
 
-Every order ends with a unique field. Rows that are added or deleted between two pages neither repeat nor hide others,
-and with an index on the fields of the order every page costs the same.
+Every order must end with a unique field. Rows that are added or deleted between two pages neither repeat nor hide
+others, and with an index on the fields of the order every page costs the same.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode

@@ -95,7 +95,7 @@ class ParkedEvents:
     async def retry_requested(self, run: RunReaction) -> None:
         """Retry the parked events whose retry is due. Delete an event if its reaction succeeds, else keep it parked.
 
-        During an outage, the retry is left to the next call.
+        After a temporary error, such as an outage, the next call retries.
         """
         async for parked in self._events.find({"retry_at": {"$lte": self._clock.database_time()}}):
             try:

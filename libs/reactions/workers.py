@@ -82,7 +82,7 @@ class WorkerPool:
         self._now: list[tuple[AnyWorker, EventHandler, asyncio.Semaphore]] = []
         self._now_tasks: set[asyncio.Task[None]] = set()
         self._consumer_tasks: set[asyncio.Task[object]] = set()  # tasks that handle messages of the durable consumers
-        self._in_progress: set[tuple[str, str]] = set()  # consumer names and ids of events that were started now
+        self._in_progress: set[tuple[str, str]] = set()  # consumer names and ids of the events that `start_now` handles
 
     def register(self, worker: AnyWorker, handler: EventHandler) -> None:
         name = worker.consumer_name(self._service)

@@ -1,1 +1,1 @@
-"""Retention of the event log: streams that are removed from it, and what remains of them."""
+"""Retention of events: removal of streams from the log, trimming of event streams, and sizes of stored data."""

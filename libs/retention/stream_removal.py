@@ -37,7 +37,7 @@ ROW_IS_DELETED = {"$type": "null"}  # a row that is missing, because an older re
 
 
 class StreamRemoval:
-    """Removes the deleted streams of one service. Only the leader runs it."""
+    """Removes deleted, expired and surplus streams of one service. Only the leader runs it."""
 
     def __init__(self, service: Service, database: AsyncDatabase[Document], vault: Encryption) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Trimming of a service's stream to recent events. The event log has all of them.
+"""Trimming of a service's stream to recent events. The event log keeps the trimmed events.
 
 An event is trimmed when it is older than the limit, or the stream is larger than its limit, and everything that reads
 the stream has handled it: the durable consumers of workers, the service's own subscriptions, and the mirror for

@@ -66,7 +66,7 @@ class Context(Protocol):
         ...
 
     async def get_usernames(self, user_ids: Iterable[int]) -> Mapping[int, str]:
-        """Return the current names of users by id. Events and rows contain ids only. Never raises RequestRejected."""
+        """Return the current names by user id. Events and rows refer to users by id. Never raises RequestRejected."""
         ...
 
     def as_system(self) -> "Context":
@@ -212,7 +212,7 @@ class Expiry:
 
 @dataclass(frozen=True)
 class PeriodicTask:
-    """Work that the leader repeats. The interval counts from the end of a run."""
+    """Work that a process repeats, usually the leader. The interval counts from the end of a run."""
 
     name: str
     interval_seconds: float

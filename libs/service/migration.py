@@ -35,7 +35,10 @@ async def migrate(
     *,
     replicas: int = 1,
 ) -> list[str]:
-    """Create everything that the services need. Returns a description of each change and of each consumer."""
+    """Create or update streams, consumers, collections and indexes of the services, and rebuild outdated rows.
+
+    Returns a description of each change and of each consumer.
+    """
     changes = []
     for service in services:  # all streams first: consumers of one service read the stream of another
         changes += await _ensure_stream(service, nats, replicas)
@@ -46,7 +49,7 @@ async def migrate(
 
 
 async def find_pending(service: Service, database: AsyncDatabase[Document], nats: Client) -> str | None:
-    """Return a description of what the service waits for, or None if it can start."""
+    """Return what the migration must create or rebuild before the service can start, or None if it can start."""
     js = nats.jetstream()
     try:
         await js.stream_info(service.name)

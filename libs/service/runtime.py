@@ -189,7 +189,7 @@ class Runtime:
         return await flow.answer(context, message, result) if flow and flow.answer else result
 
     async def execute(self, command: AnyCommand, metadata: CommandMetadata) -> CommandResult[ReadModelRow]:
-        """Execute a command: prepare it, decide, append the events and run the reactions."""
+        """Execute a command: prepare it, decide, append the events and run the reactions, once per command id."""
         with child_span(f"decide {command.wire_name}") as span:
             result = await self._execute_once(command, metadata)
             span.set_attributes({"headrace.stream": result.stream, "headrace.events": len(result.new_events)})

@@ -40,7 +40,7 @@ from libs.subscriptions.event_log import LogReader, handle_log
 log = logging.getLogger("headrace.subscription")
 
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 5.0
-CHECKPOINT_INTERVAL_SECONDS = 5.0  # at most so often, unless the handler's transaction contains it
+CHECKPOINT_INTERVAL_SECONDS = 5.0  # how often a busy subscription saves its checkpoint without a transaction
 
 
 class CheckpointLost(Exception):
@@ -222,7 +222,7 @@ class CatchUpSubscription:
         return self._saved
 
     async def _resume_or_reset(self) -> Checkpoint:
-        """Return the saved checkpoint if the stream still contains it; otherwise reset to the stream's first event."""
+        """Return the saved checkpoint if the stream still contains it; otherwise reset and start over."""
         saved = await self._checkpoints.find()
         while saved and saved["incarnation"] == REBUILDING:
             self._on_state(self.name, True, 0)
