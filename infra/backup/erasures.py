@@ -23,7 +23,7 @@ from libs.documents import Document
 from libs.messaging import cloudevents
 
 IDENTITY = "identity"
-ERASURES_COLLECTION = "erasures"  # read by the identity service when it starts
+ERASURES_COLLECTION = "erasures"  # read by the identity service at its start and every minute
 DELETED_SUBJECT = f"evt.{IDENTITY}.*.{UserDeleted.wire_name}"
 
 
