@@ -34,7 +34,10 @@ def is_local_url(url: str) -> bool:
 
 
 def split_credentials(url: str) -> tuple[str, str]:
-    """Return the URL without credentials, and `user:password` or an empty string. Only http(s) URLs are changed."""
+    """Return the URL without credentials, and the decoded `user:password`, or an empty string if there are none.
+
+    Only http(s) URLs are changed.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
         return url, ""

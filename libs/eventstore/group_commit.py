@@ -26,9 +26,9 @@ from libs.security.envelope_encryption import Encryption
 
 MAX_BATCH_SIZE = 500  # commits in one transaction
 TRANSACTION_TIMEOUT_SECONDS = 8.0  # limit of one transaction with its retries, also during a database failover
-LOOKUP_TIMEOUT_SECONDS = 3.0  # for finding out which commits of a failed transaction were written
+LOOKUP_TIMEOUT_SECONDS = 3.0  # limit for finding out which commits of a failed transaction were written
 MAX_BATCH_ATTEMPTS = 6
-MAX_INDIVIDUAL_TRANSACTIONS = 16  # running concurrently; leaves connections of the pool to other callers
+MAX_INDIVIDUAL_TRANSACTIONS = 16  # at the same time; other callers use the pool's other connections
 OUTAGE_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult")
 
 

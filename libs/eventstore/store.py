@@ -66,7 +66,7 @@ class Snapshot(NamedTuple):
     """The row of a stream, and the version of the stream that it reflects."""
 
     version: int
-    row: Any  # of the category's type
+    row: Any  # an instance of the category's row type
 
 
 class EventStore(Protocol):

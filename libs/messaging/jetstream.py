@@ -11,7 +11,7 @@ from nats.js.manager import JetStreamManager
 
 from libs.backoff import backoff_delays
 
-STREAM_STORE_FAILED = 10049  # JSStreamStoreFailed
+STREAM_STORE_FAILED = 10049  # JetStream error code JSStreamStoreFailed
 MAX_RETRIES = 5
 POSITION_HEADER = "Headrace-Position"  # header of each event: where the relay continues after it
 EMPTIED = "stream.Emptied"  # end of the subject of the marker that a relay publishes before it empties a stream

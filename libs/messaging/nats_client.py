@@ -111,7 +111,7 @@ class NatsTransport(Transport):
         closing.add_done_callback(lambda closed: closed.cancelled() or closed.exception())
         try:
             await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
-        finally:  # also when the caller's own timeout cancels this
+        finally:  # also abort when the caller's own timeout cancels the wait
             self._writer.transport.abort()  # no effect if the transport is closed already
         await closing
 

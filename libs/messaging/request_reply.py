@@ -23,7 +23,7 @@ FINGERPRINT_HEADER = "Headrace-Fingerprint"
 ACTOR_HEADER = "Headrace-Actor"
 TRACE_HEADER = "traceparent"
 FAILURE_HEADER = "Failure"
-REQUEST_TIMEOUT_SECONDS = 8.0  # allows for a busy machine, and for the election of a primary in the database
+REQUEST_TIMEOUT_SECONDS = 8.0  # long enough for a busy machine, and for the election of a database primary
 
 Headers = Mapping[str, str]
 

@@ -17,7 +17,7 @@ from libs.version import VERSION
 
 log = logging.getLogger("headrace.status")
 
-CHECK_TIMEOUT_SECONDS = 0.4  # below the time for which gateways wait
+CHECK_TIMEOUT_SECONDS = 0.4  # shorter than the time that gateways wait for a report
 MAX_PENDING_REQUESTS = 100  # further requests are dropped
 
 Report = Callable[[], Awaitable[ProcessStatus]]

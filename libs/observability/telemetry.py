@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from libs.observability.non_recording_tracer import NonRecordingTracerProvider
 
-FLUSH_TIMEOUT_SECONDS = 1.0  # to send buffered telemetry at shutdown
+FLUSH_TIMEOUT_SECONDS = 1.0  # limit for sending buffered telemetry at shutdown
 
 
 @dataclass(frozen=True)

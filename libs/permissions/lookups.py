@@ -1,4 +1,4 @@
-"""Queries to the services that own projects and companies, whose answers reflect changes of members at once."""
+"""Queries to the services that own projects and companies. Unlike projections, they reflect new members at once."""
 
 from collections.abc import Sequence
 

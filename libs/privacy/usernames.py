@@ -13,7 +13,7 @@ log = logging.getLogger("headrace.usernames")
 
 FRESH_SECONDS = 60.0
 STALE_SECONDS = 3600.0  # how long names are used while the identity service is unavailable
-RETRY_SECONDS = 10.0  # after a failure, so that a request does not wait for its timeout each time
+RETRY_SECONDS = 10.0  # pause after a failed request, so that not every caller waits for a timeout
 CACHE_SIZE = 10_000
 ERASED_USER = "erased user"
 

@@ -42,7 +42,7 @@ class FailedEvent:
 
     reaction: str  # name of the subscription or of the worker's consumer
     source: str  # the service that recorded the event
-    sequence: int  # in the stream of the source
+    sequence: int  # sequence number in the stream of the source
     headers: Mapping[str, str]
     body: bytes
     error: Exception

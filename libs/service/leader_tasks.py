@@ -33,12 +33,12 @@ from libs.tasks import run_until_first_exit
 
 log = logging.getLogger("headrace.leader")
 
-PARKED_INTERVAL_SECONDS = 2.0  # between searches for parked events to retry
-STORAGE_INTERVAL_SECONDS = 60.0  # between measurements of what is stored
+PARKED_INTERVAL_SECONDS = 2.0  # pause between searches for parked events to retry
+STORAGE_INTERVAL_SECONDS = 60.0  # pause between measurements of what is stored
 TRIMMING_INTERVAL_SECONDS = 600.0
-REMOVAL_INTERVAL_SECONDS = 60.0  # between searches for streams to remove from the log
-RECORDED_NAMES_SECONDS = 60.0  # between searches for commits of an earlier release that contain names of users
-REPLICA_CLEANUP_SECONDS = 600.0  # between removals of records of dead processes
+REMOVAL_INTERVAL_SECONDS = 60.0  # pause between searches for streams to remove from the log
+RECORDED_NAMES_SECONDS = 60.0  # pause between searches for commits of earlier releases that contain names of users
+REPLICA_CLEANUP_SECONDS = 600.0  # pause between removals of records of dead processes
 
 
 async def run_leader_tasks(runtime: Runtime, nats: Client, metrics: Metrics, gauges: GaugePoller) -> None:

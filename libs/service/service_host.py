@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("headrace.service")
 
-SHUTDOWN_TIMEOUT_SECONDS = 5.0  # to finish requests and events in progress after SIGTERM
+SHUTDOWN_TIMEOUT_SECONDS = 5.0  # limit for finishing requests and events in progress after SIGTERM
 # subject of probe messages; every login may publish to it, also with the NATS permissions of release 0.2.0
 PROBE_SUBJECT = "settled.probe"
-BACKFILL_INTERVAL_SECONDS = 2.0  # between searches for rows that replicas of an older release left behind
+BACKFILL_INTERVAL_SECONDS = 2.0  # pause between searches for rows that replicas of an older release did not write
 
 
 def run(service: Service, settings: Settings, clock: Clock | None = None) -> None:

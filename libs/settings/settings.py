@@ -87,9 +87,9 @@ class Settings(BaseSettings):
     job_lease_seconds: Seconds = 60.0
     runner_offline_seconds: Seconds = 90.0
     build_timeout_seconds: Count = 3600
-    mirror_megabytes: Count = 4096  # MiB for bare clones of repositories per builds replica
+    mirror_megabytes: Count = 4096  # MiB of bare clones of repositories that each replica of builds keeps
     artifact_megabytes: Annotated[int, Field(ge=1, le=100_000)] = 100  # MiB per artifact
-    s3: S3Settings = S3Settings()  # for artifacts; without a bucket, they are stored in the database
+    s3: S3Settings = S3Settings()  # stores artifacts; without a bucket, the database stores them
     retention: RetentionSettings = RetentionSettings()
     token_seconds: Count = 3600
     session_seconds: Count = 7 * 24 * 3600  # how long a session in a browser can be renewed after the sign-in
