@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 NODES = 3
 MEMBERS = [f"mongod-{number}" for number in range(1, NODES + 1)]
 BROKERS = [f"nats-server-{number}" for number in range(1, NODES + 1)]
-FROZEN_SECONDS = 12.0  # longer than an election, and than a client waits for a server that hangs
+FROZEN_SECONDS = 12.0  # longer than an election takes, and than a client waits for a server that hangs
 
 Fault = Callable[[RunningStack, ProcessKiller], Awaitable[None]]
 

@@ -36,18 +36,18 @@ SAMPLES = 20
 MAX_GROWTH = 1.25  # permitted growth from the second to the last quarter of the run
 DOCUMENT_SLACK = 1000  # documents whose removal is pending
 BYTES_SLACK = 16 * 2**20
-TOMBSTONE_BYTES = 1024  # with the index entries
+TOMBSTONE_BYTES = 1024  # size of a tombstone with its index entries
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Sample:
     builds: int
-    documents: Mapping[str, int]  # by collection, without tombstones
+    documents: Mapping[str, int]  # number of documents by collection, without tombstones
     tombstones: int
-    disk_bytes: int  # of the database
-    stream_bytes: int  # of JetStream
-    memory_bytes: int  # of this process
+    disk_bytes: int  # size of the database on disk
+    stream_bytes: int  # size of the JetStream streams
+    memory_bytes: int  # resident memory of this process
     database_bytes: int  # memory of mongod
 
     def __str__(self) -> str:

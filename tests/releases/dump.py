@@ -95,7 +95,7 @@ def _adapt_document(document: Document, created: Mapping[str, str]) -> Document:
 async def _restore_log(database: AsyncDatabase[Document], commits: list[Document], published: tuple[str, ...]) -> None:
     """Insert the published commits, store a resume token for the relay, then insert the unpublished commits."""
     commits.sort(key=lambda commit: (commit["at"], commit["version"], commit["_id"]))
-    published_versions = {event.rpartition(".")[0] for event in published}  # as stream@version
+    published_versions = {event.rpartition(".")[0] for event in published}  # entries are stream@version
     published_commits = [
         commit for commit in commits if f"{commit['stream']}@{commit['version']}" in published_versions
     ]

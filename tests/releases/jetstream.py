@@ -23,7 +23,7 @@ from infra.service_catalog import SERVICES
 API_PREFIX = "$JS.API"
 MIRROR_API_PREFIX = "$JS.EVENTS.API"  # JetStream API of the account for external consumers
 CHUNK_BYTES = 128 * 1024
-TIMEOUT_SECONDS = 10.0  # for each response of the JetStream API
+TIMEOUT_SECONDS = 10.0  # timeout of each request to the JetStream API
 Json = dict[str, Any]
 
 

@@ -29,7 +29,7 @@ def file_of(nodeid: str) -> str:
 
 @cache
 def shares_fixtures(folder: str) -> bool:
-    """Return whether the files of the folder share fixtures, which are then in its conftest.py."""
+    """Return whether the folder's conftest.py has fixtures of the scope `package`, which its files share."""
     conftest = ROOT / folder / "conftest.py"
     return conftest.exists() and 'scope="package"' in conftest.read_text()
 

@@ -185,7 +185,8 @@ async def raise_other_counter(events: Sequence[RecordedEvent[Any]]) -> Sequence[
 async def test_a_follow_up_on_an_existing_stream_is_recorded_in_the_same_commit(
     handler: CommandHandler, store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await store.append(make_commit("counter-other"))  # by another process: this handler has not cached it
+    # another process appends this commit: the handler has not cached the stream
+    await store.append(make_commit("counter-other"))
     appended: list[list[str]] = []
 
     async def append(*commits: PendingCommit) -> None:

@@ -22,7 +22,7 @@ steps:
   - {name: "@report", script: ci/report.sh}
   - {name: "@cleanup", script: /ci/cleanup.sh}
 """
-EVENTS = [  # in the order of their first occurrence
+EVENTS = [  # names of the expected events, in the order of their first occurrence
     "BuildQueued",
     "BuildPlanned",
     "JobQueued",

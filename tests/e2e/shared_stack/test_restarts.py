@@ -9,7 +9,7 @@ from tests.support.stacks.live_events import reading_live_events
 from tests.support.stacks.running_stack import SERVICES, RunningStack
 from tests.support.waiting import wait_until
 
-MAX_SHUTDOWN_SECONDS = 10.0  # from SIGTERM to the end of a process
+MAX_SHUTDOWN_SECONDS = 10.0  # maximum time from SIGTERM to the end of a process
 
 
 async def test_every_build_launched_during_restarts_of_leaders_and_gateways_finishes(

@@ -24,7 +24,7 @@ class NotificationReceiver:
     url: str = ""
     requests: list[ReceivedRequest] = field(default_factory=list)
     failures: list[int] = field(default_factory=list)  # statuses of the next responses
-    location: str = ""  # header of the responses
+    location: str = ""  # header Location of the responses; empty: no such header
 
     def texts(self) -> list[str]:
         """Return the texts of the chat messages."""

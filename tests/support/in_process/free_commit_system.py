@@ -21,8 +21,8 @@ Json = dict[str, Any]
 class FreeCommitSystem:
     url: str
     stage: ServiceStage
-    admin: httpx.AsyncClient  # with the roles ROLE_ADMIN and ROLE_DEVELOPER
-    developer: httpx.AsyncClient  # with the role ROLE_DEVELOPER only
+    admin: httpx.AsyncClient  # client of a user with the roles ROLE_ADMIN and ROLE_DEVELOPER
+    developer: httpx.AsyncClient  # client of a user with the role ROLE_DEVELOPER only
     defaults: Json
     numbers: "count[int]" = field(default_factory=count)
 

@@ -120,7 +120,7 @@ class GatewayStage:
     users: FakeUsers
     gateway: Gateway
     server: Server
-    client: Client  # for publishing events
+    client: Client  # connection with which tests publish events
 
     def bearer(self, user_id: int, **more: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.users.token(user_id, **more)}"}

@@ -1,7 +1,7 @@
 """Fake services, gateway and agent, which start faster than the real ones in tests of the local stack.
 
-The stack runs this module in place of `headrace`, with the same arguments. `supervise`, `up` and `connected` run the
-real code.
+The stack runs this module in place of `headrace`, with the same arguments. These commands run the real code: `up`,
+`supervise`, `connected`, `fork-server`, and `migrate --embedded-mongodb`.
 """
 
 import json

@@ -34,7 +34,7 @@ ACCEPTED, IGNORED = "accepted", "ignored"  # verdicts on a command; the third on
 CLOCK_OFFSETS = (timedelta(), timedelta(seconds=-30))  # one replica for each; their clocks differ
 START = datetime(2030, 5, 1, tzinfo=UTC)
 EXAMPLES_SHARE = 5  # examples of the profile per sequence of commands, because a sequence takes longer than an example
-MAX_RULES = 25  # of one sequence; a rule sends up to five commands
+MAX_RULES = 25  # maximum number of rules in a sequence; a rule sends up to five commands
 
 
 def seldom(rare: st.SearchStrategy[Any], usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -108,7 +108,7 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
         self.replicas = [CommandHandler(self.store) for _ in CLOCK_OFFSETS]
         self.by_command = {command: category for category in self.categories for command in category.decider.commands}
         self.model: M = self.new_model()
-        self.answers: list[Answer] = []  # to all commands, without repetitions
+        self.answers: list[Answer] = []  # answers to all commands, without those to repetitions
         self.followed: dict[str, Followed] = {}
         self.followed_commits = 0
         self.changed: set[str] = set()  # streams that the last rule changed

@@ -13,7 +13,7 @@ from tests.support.stacks.running_stack import RunningStack
 class FuzzingTarget:
     stack: RunningStack
     known_values: Mapping[str, Any]  # valid values by path parameter, such as the id of an existing resource
-    headers: Mapping[str, str]  # with the administrator's token
+    headers: Mapping[str, str]  # request headers with the administrator's token
 
     def replace_path_parameters(self, captured: Mapping[str, Any] | None) -> dict[str, Any]:
         """Replace about half of the generated path parameters by known values."""

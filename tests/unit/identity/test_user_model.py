@@ -137,7 +137,7 @@ def roles_problem(roles: tuple[str, ...] | None) -> str:
 
 @dataclass(frozen=True)
 class UsersModel:
-    users: Mapping[int, UserModel] = field(default_factory=dict)  # by id
+    users: Mapping[int, UserModel] = field(default_factory=dict)  # users by id
 
     def send(self, command: UserCommand) -> tuple["UsersModel", str]:
         before = self.users.get(command.user_id)

@@ -159,7 +159,7 @@ def values_of(command: ProjectCommand) -> dict[str, object] | str:
 
 @dataclass(frozen=True)
 class ProjectsModel:
-    projects: Mapping[int, ProjectModel] = field(default_factory=dict)  # by id
+    projects: Mapping[int, ProjectModel] = field(default_factory=dict)  # projects by id
 
     def send(self, command: ProjectCommand) -> tuple["ProjectsModel", str]:
         before = self.projects.get(command.project_id)

@@ -95,7 +95,7 @@ class RunnerModel:
 
 @dataclass(frozen=True)
 class Fleet:
-    runners: Mapping[str, RunnerModel] = field(default_factory=dict)  # by UUID
+    runners: Mapping[str, RunnerModel] = field(default_factory=dict)  # runners by UUID
 
     def send(self, command: RunnerCommand) -> tuple["Fleet", str]:
         uuid = command.runner_uuid

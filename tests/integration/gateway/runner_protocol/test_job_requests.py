@@ -149,7 +149,7 @@ async def test_a_request_with_the_current_last_update_sends_no_claim(stage: Gate
 
 
 async def test_a_job_offered_when_the_hold_ends_is_claimed_by_the_next_request(stage: GatewayStage) -> None:
-    """The gateway must not mistake the cursor of the queue at the end of the request for that of its last claim."""
+    """The first response must not contain the offered job's cursor, or the next request would wait for another job."""
     acceptances = await stage.client.subscribe("slow")
     stage.services.received.clear()
     ended = start_job_request(stage)

@@ -63,7 +63,7 @@ class SkewedSystem:
     client: AsyncMongoClient[Document]
     folder: Path
     skew: float
-    health_ports: dict[str, Mapping[str, int]] = field(default_factory=dict)  # by process and service
+    health_ports: dict[str, Mapping[str, int]] = field(default_factory=dict)  # health ports by process and service
 
     def database(self, service: str) -> AsyncDatabase[Document]:
         return get_database(self.client, self.stage.settings, service)

@@ -21,7 +21,7 @@ from tests.support.stacks.running_stack import SERVICES
 
 KEY, OTHER_KEY = "A" * 43 + "=", "B" * 42 + "A="
 LONG_AGO = datetime(2026, 1, 31, 12, tzinfo=UTC)
-Documents = dict[str, list[dict[str, Any]]]  # by service and collection, such as "builds.attempts"
+Documents = dict[str, list[dict[str, Any]]]  # documents by service and collection, such as "builds.attempts"
 
 
 @dataclass(frozen=True)

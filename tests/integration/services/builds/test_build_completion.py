@@ -64,7 +64,7 @@ async def test_a_build_finishes_in_the_commit_of_its_last_job(
 ) -> None:
     async with dispatch_replicas(settings, database, bus, replicas=replica_count) as replicas:
         await start_build(replicas[0], [1, 2])
-        finishing = replicas[-1]  # with two replicas, it has not seen the build before
+        finishing = replicas[-1]  # with two replicas, the last one has not seen the build before
         ends = [
             await execute(finishing, FinishJob(job_id=id_, attempt=1, status=JobStatus.SUCCESS, exit_code=0))
             for id_ in (1, 2)

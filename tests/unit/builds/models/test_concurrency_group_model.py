@@ -22,7 +22,7 @@ Line = tuple[tuple[int, int], ...]  # builds, with the versions at which they re
 
 @dataclass(frozen=True)
 class GroupModel:
-    lines: Mapping[int, Line] = field(default_factory=dict)  # by project
+    lines: Mapping[int, Line] = field(default_factory=dict)  # lines by project
 
     def send(self, command: ConcurrencyGroupCommand) -> tuple["GroupModel", str]:
         line, version = self.lines.get(command.project_id, ()), command.build_version

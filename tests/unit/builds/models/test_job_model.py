@@ -68,10 +68,10 @@ class JobModel:
     can_clean_up: bool = False
     reports_late: bool = False
     priority: int = 0
-    losses: int = 0  # in this round
-    retries: int = 0  # in this round
-    steps: frozenset[tuple[str, bool]] = frozenset()  # (name, whether it ended), of this attempt
-    artifacts: Mapping[str, str] = field(default_factory=dict)  # type -> id, of this attempt
+    losses: int = 0  # losses of the runner in this round
+    retries: int = 0  # retries after failures in this round
+    steps: frozenset[tuple[str, bool]] = frozenset()  # steps of this attempt: name, and whether the step has ended
+    artifacts: Mapping[str, str] = field(default_factory=dict)  # artifacts of this attempt: type -> id
     is_deleted: bool = False
 
     def send(self, command: JobCommand) -> tuple["JobModel", str]:

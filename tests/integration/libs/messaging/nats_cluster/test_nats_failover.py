@@ -65,7 +65,8 @@ async def test_requests_are_not_routed_to_a_replica_behind_a_hanging_nats_server
 
             async def are_all_answered() -> bool:
                 answers.append(await is_answered(MessageClient(requester)))
-                return len(answers) >= 20 and all(answers[-20:])  # by chance true too early in one of a million runs
+                # by chance, this is true too early in one of a million runs
+                return len(answers) >= 20 and all(answers[-20:])
 
             await eventually(are_all_answered, within=DETECTION_SECONDS + 10)
 

@@ -89,7 +89,7 @@ async def test_an_outage_postpones_the_run(stage: ScheduleStage) -> None:
     stage.launch_error = UNAVAILABLE
     with pytest.raises(RequestRejected):
         await stage.run_due("02 13:00")
-    await stage.run_due("02 13:00")  # not before RETRY_DELAY
+    await stage.run_due("02 13:00")  # does nothing: the retry is due after RETRY_DELAY
     assert (await stage.view(schedule_id)).next_run_at == at("02 13:00")
     stage.launch_error = None
     await stage.run_due("02 16:10")
@@ -129,7 +129,7 @@ async def test_without_its_owner_a_schedule_launches_builds_of_the_system(stage:
 async def test_a_paused_schedule_does_not_run_and_makes_up_for_nothing(stage: ScheduleStage) -> None:
     schedule_id = await stage.create()
     await stage.send(ChangeSchedule(project_id=PROJECT_ID, schedule_id=schedule_id, active=False))
-    await stage.run_due("02 13:00")  # also before the worker has set the timer
+    await stage.run_due("02 13:00")  # does nothing, although the worker has not updated the timer yet
     await stage.set_timer(schedule_id)
     await stage.run_due("02 15:10")
     assert (await stage.view(schedule_id)).next_run_at is None
