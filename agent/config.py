@@ -27,16 +27,16 @@ class ConfigError(Exception):
 @dataclass(frozen=True, slots=True)
 class DockerSettings:
     socket: str = ""  # path of the Docker socket; default: DOCKER_HOST, else /var/run/docker.sock
-    image: str = ""  # for jobs without an image
-    pull_policy: str = "if-not-present"  # for jobs without a pull policy
+    image: str = ""  # default image of jobs
+    pull_policy: str = "if-not-present"  # default pull policy of jobs
     auth_file: str = ""  # file with registry logins, in the format of Docker's config.json
-    user: str = ""  # default: the user of the image
+    user: str = ""  # user that runs the steps; default: the user of the image
     memory: str = "4g"  # limit of each container, such as 512m or 2g; empty: no limit
     cpus: float = 2.0  # limit of each container; 0: no limit
     pids: int = 4096  # maximum number of processes in each container
     # capabilities of containers; all others are dropped
     cap_add: tuple[str, ...] = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID")
-    volumes: tuple[str, ...] = ()  # as host:container[:ro]; mounting the Docker socket is refused
+    volumes: tuple[str, ...] = ()  # mounts, as host:container[:ro]; mounting the Docker socket is refused
     # image, with bash and iproute2, of the containers that keep jobs from private networks; default: the image of the
     # agent's container; an agent outside of containers has no default: jobs reach all networks of this machine
     sandbox_image: str = ""
@@ -86,7 +86,7 @@ class ProcessLimits:
     memory_megabytes: int = 0  # address space of each process
     processes: int = 0  # processes and threads of the user who runs the program; no effect on root
     cpu_seconds: int = 0  # CPU time of each process
-    open_files: int = 0  # limit of each process
+    open_files: int = 0  # open files of each process
     file_megabytes: int = 0  # size of each file
 
     @property

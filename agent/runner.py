@@ -31,7 +31,7 @@ from libs.backoff import backoff_delays
 logger = logging.getLogger("headrace.agent")
 
 DISK_FULL_DELAY_SECONDS = 5.0  # pause before the next job request while the disk is full
-REPORT_TIMEOUT_SECONDS = 4.0  # for interrupting and reporting the jobs that still run after the grace period
+REPORT_TIMEOUT_SECONDS = 4.0  # limit for reporting the jobs that are interrupted after the grace period
 
 
 class Runner:

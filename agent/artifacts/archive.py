@@ -26,7 +26,7 @@ class ArchiveCanceled(Exception):
 
 
 async def run_stoppable(work: Callable[[Event], T]) -> T:
-    """Run `work` in a thread and return its result. If canceled, set the event and wait until the thread has ended."""
+    """Run `work` in a thread and return its result. If canceled, set its event and wait until the thread has ended."""
     stop = Event()
     thread = asyncio.create_task(asyncio.to_thread(work, stop))
     try:

@@ -23,7 +23,7 @@ CACHE_DIRECTORY = "cache"
 ZIP_SUFFIX = ".zip"
 FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"
 MAX_LOGGED_KEY_LENGTH = 200  # characters of a cache key that the job's log shows
-SAVE_TIMEOUT_SECONDS = 300  # for all caches of a job together
+SAVE_TIMEOUT_SECONDS = 300  # limit for all caches of a job together
 ZIP_LEVEL = 1  # the fastest level: local caches need little compression
 
 
@@ -31,7 +31,7 @@ class JobCaches:
     """The caches of one job. A failure becomes a warning in the log and never fails the job.
 
     Each project has its own caches, separate for protected and other branches. Servers that announce `separate_caches`
-    send different keys for them. For other servers (GitLab, Headrace before 0.3), the agent uses different folders.
+    send different cache keys. For other servers (GitLab, Headrace before 0.3), the agent uses different folders.
     """
 
     def __init__(self, config: Config, job: Job, log: JobLog, transfer: ArtifactTransfer) -> None:

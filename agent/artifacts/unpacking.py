@@ -43,7 +43,7 @@ def unpack(
     stop: Event,
     access: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - can be reused
 ) -> list[str]:
-    """Extract into the folder, overwriting files. Return the names of skipped entries.
+    """Extract an archive into the folder, and replace existing files. Return the names of skipped entries.
 
     `access`: entered once the list of entries is read; determines the permissions with which files are written.
 

@@ -23,7 +23,7 @@ from libs.git_env import split_credentials, upload_pack_args
 MIRROR_DIRECTORY = "mirrors"
 MAX_MIRRORS = 1000
 MAX_UNUSED_SECONDS = 30 * 24 * 3600
-MAX_PACKS = 16  # each fetch adds one; above this number, they are combined, and only the newest commits are kept
+MAX_PACKS = 16  # each fetch adds a pack; more packs are combined to one, which has only the newest commits
 LOCK_POLL_SECONDS = 0.05
 COMPLETE = "HEAD"  # the ref refs/jobs/<commit>/HEAD exists if the commit was fetched completely
 SIMPLE_REFSPEC = re.compile(r"\+?([^:*+]+):refs/([^:*]+)")

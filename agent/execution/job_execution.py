@@ -30,7 +30,7 @@ logger = logging.getLogger("headrace.agent")
 
 SUCCESS = Outcome("success")
 AFTER_SCRIPT_SECONDS = 300  # limit of the after-script
-UPLOAD_TIMEOUT_SECONDS = 900  # for saving caches and uploading artifacts together
+UPLOAD_TIMEOUT_SECONDS = 900  # limit for saving caches and uploading artifacts together
 CANCELED = "job_canceled"
 INTERRUPTED = "runner_interrupted"
 TIMED_OUT = "job_execution_timeout"
@@ -49,7 +49,7 @@ class JobExecution:
         self._log = JobLog(MaskedStream(create_masker(job)))
         self._reporter = JobReporter(protocol, job, self._log, on_cancel=lambda: self.interrupt(CANCELED))
         self._interruption: str | None = None
-        self._executor: Executor | None = None  # None until the checkout is complete
+        self._executor: Executor | None = None  # None before the executor is prepared, and after it is closed
         self._script_started = False
         self._script_finished = False
         self._timeout: asyncio.Timeout | None = None
@@ -130,7 +130,7 @@ class JobExecution:
         except ExecutorError as error:
             log.write_line(f"ERROR: {error}")
             outcome = Outcome("failed", error.reason)
-        except (OSError, ValueError) as error:  # full disk, missing git, variable too large for a process
+        except (OSError, ValueError) as error:  # such as a full disk, or a variable that is too large
             log.write_line(f"ERROR: {error}")
             outcome = Outcome("failed", SYSTEM_FAILURE)
         finally:

@@ -17,7 +17,7 @@ from agent.executors.errors import PULL_FAILURE, ExecutorError
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 FRAME_HEADER_BYTES = 8  # header of each frame of output: stream type and length
-POLL_SECONDS = 1.0  # between checks for the exit of a program, whose children may keep its output open
+POLL_SECONDS = 1.0  # interval of checks whether a program has exited, whose children may keep its output open
 DRAIN_SECONDS = 0.2  # time in which the last output of a program arrives after its exit
 EXIT_POLL_SECONDS = 0.02
 

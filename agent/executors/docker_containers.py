@@ -14,7 +14,7 @@ from agent.processes.run_directories import is_abandoned
 
 logger = logging.getLogger("headrace.agent")
 
-AGENT_LABEL = "headrace.agent"  # on all containers and networks of an agent
+AGENT_LABEL = "headrace.agent"  # label of all containers and networks of an agent
 RUN_LABEL = "headrace.run"
 JOB_FOLDER_LABEL = "headrace.folder"
 CHECKOUT_LABEL = "headrace.checkout"

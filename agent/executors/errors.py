@@ -1,4 +1,4 @@
-"""The error of executors."""
+"""The error that executors raise, and failure reasons of GitLab's protocol."""
 
 SYSTEM_FAILURE = "runner_system_failure"
 PULL_FAILURE = "image_pull_failure"

@@ -19,7 +19,7 @@ from agent.processes.process_cleanup import (
 )
 from agent.processes.process_spawner import ProcessSpawner
 
-KILL_DELAY_SECONDS = 2.5  # between SIGTERM and SIGKILL
+KILL_DELAY_SECONDS = 2.5  # delay between SIGTERM and SIGKILL
 
 
 class JobSpawner:

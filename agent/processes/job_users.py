@@ -1,4 +1,4 @@
-"""The operating system's users that run jobs of the shell executor, one per concurrent job."""
+"""Users of the operating system that run the jobs of the shell executor, one per concurrent job."""
 
 import codecs
 import ctypes

@@ -90,7 +90,7 @@ def kill_tree(supervisor: int) -> None:
 
 
 def find_sessions(folder: Path, ancestor: int | None = None) -> set[str]:
-    """Return the ids of the sessions of jobs in this folder, with `ancestor` only among its descendants.
+    """Return the ids of the sessions of jobs in this folder. With `ancestor`, search only its descendants.
 
     The sessions are identified by the environment of their processes, because a stored id may belong to another process
     by now.

@@ -6,7 +6,7 @@ from typing import Any
 
 DEFAULT_TIMEOUT_SECONDS = 7200
 BASE_FAILURE_REASONS = frozenset({"script_failure", "runner_system_failure", "job_execution_timeout"})
-FALLBACK_REASONS = {  # for failure reasons that a server does not support
+FALLBACK_REASONS = {  # sent instead of failure reasons that a server does not support
     "runner_interrupted": "runner_system_failure",
     "runner_external_dependency_failure": "runner_system_failure",
     "image_pull_failure": "runner_system_failure",

@@ -1,4 +1,4 @@
-"""The declaration of the builds service."""
+"""The declaration of the builds service: its messages, workers, projections, periodic tasks and indexes."""
 
 from contracts import builds as contract
 from contracts.identity import GetUsernames

@@ -1,4 +1,7 @@
-"""Histograms of durations: counts by geometric ranges, from which percentiles are estimated within 10 %."""
+"""Histograms of durations: counts by geometric ranges, from which percentiles are estimated.
+
+The error is less than 10 % for durations of one second to twelve days.
+"""
 
 import math
 from collections.abc import Iterable, Mapping

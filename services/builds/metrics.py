@@ -31,10 +31,10 @@ async def count_waiting_builds(ctx: Context) -> float:
 
 
 async def measure_queue_age(ctx: Context) -> float:
-    """Return for how many seconds the oldest queued job has waited."""
+    """Return for how many seconds the oldest queued job has waited; 0 if no job is queued."""
     oldest = await ctx.read_model(JobRow).find_values(WAITING_JOBS, "queued_at", order=[("queued_at", 1)], limit=1)
     age: float = max(((ctx.clock.database_time() - at).total_seconds() for (at,) in oldest), default=0.0)
-    return max(age, 0.0)  # the clock of the replica that queued it may be ahead
+    return max(age, 0.0)  # the clock of the replica that queued the job may be ahead
 
 
 async def count_running_jobs(ctx: Context) -> float:

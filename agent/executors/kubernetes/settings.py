@@ -9,7 +9,7 @@ QUANTITY = re.compile(r"(\d+([kMGT]i?)?)?")
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
     namespace: str = "headrace-jobs"  # namespace of the jobs' pods
-    image: str = ""  # for jobs without an image
+    image: str = ""  # default image of jobs
     user: str = ""  # user id of the containers, not 0; default: the user of the image, which may be root
     memory: str = "4Gi"  # limit of each container; empty: no limit
     cpus: float = 2.0  # limit of each container; 0: no limit

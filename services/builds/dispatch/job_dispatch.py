@@ -51,9 +51,10 @@ class JobDispatcher:
         self._scheduler = FairScheduler()
 
     async def claim(self, ctx: Context, command: ClaimJob) -> ClaimResult:
-        """Assign a queued job to the runner. The result has no assignment if no job fits. Raises CONFLICT.
+        """Assign a queued job to the runner. The result has no assignment if no job fits.
 
-        A repeated claim gets the same job again, as long as the runner has not reported anything about it.
+        A repeated claim gets the same job again, as long as the runner has not reported anything about it. Raises
+        CONFLICT if the claim is returned, or its job starts, while the claim is handled.
         """
         token = await ctx.derive_token(TOKEN_PREFIX)
         if (
@@ -111,7 +112,7 @@ class JobDispatcher:
             attempt_document=await self._attempts.new_document(ctx, attempt_id, job, nonce, masked_values),
         )
         try:
-            # a random step: with one derived from the job, two replicas that handle this claim would both succeed
+            # `step` is random: with equal command ids, two replicas that handle this claim would both succeed
             await asyncio.gather(ctx.send(assign, step=nonce), self._scheduler.record_service_time(ctx, job))
         except RequestRejected:
             claimed_job_id = await self._attempts.job_of(ctx, attempt_id)

@@ -15,7 +15,7 @@ from contracts.runners import (
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Projection
 
-MAX_NAMED_RUNNERS = 3  # named in the reason why a job waits
+MAX_NAMED_RUNNERS = 3  # runners named in the reason why a job waits
 
 
 class QueueRunnerRow(RunnerCapabilities, ReadModelRow):

@@ -34,7 +34,7 @@ class JobGroup(NamedTuple):
 
 
 async def list_waiting_groups(ctx: Context, runner: RunnerCapabilities | None = None) -> list[JobGroup]:
-    """Return the groups of waiting jobs: all groups, or those that a runner may take. `served_at` is not set yet."""
+    """Return the groups of waiting jobs: all groups, or those that a runner may take. Their `served_at` is NEVER."""
     jobs = ctx.read_model(JobRow)
     only = {"project_id": runner.owner_id} if runner and runner.owner_type == "PROJECT" else {}
     project_id = runner.owner_id or 0 if runner else 0  # matters for project runners only

@@ -127,7 +127,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             | StopBuild()
             | SupersedeBuild()
         ):
-            return []  # already done, of an earlier round, or the build is finished
+            return []  # the command was handled already or is about an earlier round, or the build is finished
         case _:
             raise RequestRejected("BUILD_STATUS", f"{command.wire_name} while {build.phase}")
 

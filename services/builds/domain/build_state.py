@@ -47,7 +47,7 @@ class Build:
     ever_queued: frozenset[int] = frozenset()  # ids of jobs that have been queued at least once
     failures: tuple[BuildJobsChanged, ...] = ()  # failed jobs that have not been run again since, in order of failure
     duration_ms: int = 0  # total duration in the build's earlier BuildFinished events
-    rerun_job_ids: tuple[int, ...] = ()  # jobs for which a user resumed the build last
+    rerun_job_ids: tuple[int, ...] = ()  # ids of the jobs for which a user last resumed the build
     was_started: bool = False
     superseded_by: int | None = None  # number of the newer build because of which the build was killed
     priority: int = 0
@@ -59,9 +59,9 @@ class Build:
         return any(self.graph.jobs[job_id].has_cleanup for job_id in self.graph.queued)
 
     def can_be_superseded(self, ref: str, newer_build_id: int, *, running: bool) -> bool:
-        """Whether a newer build of the ref may kill this one, which is limited to builds that a webhook launched.
+        """Whether a newer build of the ref may kill this one. Only builds that a webhook launched can be superseded.
 
-        A build that a user has resumed is not superseded. `running`: builds that have started can be superseded too.
+        A build that a user has resumed cannot be superseded. `running`: a build that has started can be superseded too.
         """
         if self.queued is None or self.queued.delivery_id is None or self.rerun_job_ids:
             return False

@@ -32,7 +32,7 @@ class LaunchBuild(InternalCommand, wire_name="QueueBuild"):
     sha: str | None = None  # the pushed commit, if a webhook launched the build
     ref: str | None = None  # the pushed ref; None: the project's branch
     before_sha: str = ""  # commit of the ref before the push
-    source: str = "web"  # push, merge_request_event, web (after a login), api (with a personal token) or schedule
+    source: str = "web"  # push, merge_request_event, web (after a sign-in), api (with a personal token) or schedule
     delivery_id: str | None = None  # webhook delivery that launched the build
     variables: tuple[LaunchVariable, ...] = ()
     schedule: LaunchSchedule | None = None
@@ -99,7 +99,7 @@ class RecordJobResult(EndJobOfBuild):
 
 @dataclass(frozen=True)
 class StopBuild(InternalCommand, wire_name="KillBuild"):
-    """Kill a build, with its duration so far. Its cleanup steps run first. A second kill finishes it immediately."""
+    """Kill a build, with its duration so far. Cleanup steps, if any, run first. A second kill finishes it immediately."""
 
     build_id: int
     duration_ms: int = 0
@@ -202,7 +202,7 @@ class FinishJob(InternalCommand):
     status: JobStatus
     exit_code: int
     reason: str = ""  # stable code: script_failure, job_execution_timeout, ...
-    message: str | None = None  # readable text
+    message: str | None = None  # text for users
     output: str | None = None
     steps: tuple[Section, ...] = ()  # all sections of the log, as in RecordSteps
     coverage: float | None = None  # in percent

@@ -75,7 +75,7 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
         if command.round > spec.job.round:
             raise _just_being_queued()
         if command.round < spec.job.round:
-            return []  # that round has ended
+            return []  # the round to cancel has ended
     steps: list[JobEvent] = []
     if isinstance(command, FinishJob | MarkJobLost) and job.status in WITH_RUNNER and command.attempt == spec.attempt:
         steps += new_step_events(job, spec, command.steps)

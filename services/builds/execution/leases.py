@@ -124,7 +124,7 @@ class Leases:
             await ctx.send(command, step=f"{job.id}#{job.attempt}")
             record_run(job, ctx.metadata.at, command.wire_name)
         except RequestRejected as rejected:
-            if rejected.code != "JOB_STATUS":  # the job has ended in between
+            if rejected.code != "JOB_STATUS":  # JOB_STATUS: the job has ended in between
                 raise
 
     async def close_attempt(self, ctx: Context, recorded: RecordedEvent[JobFinished | JobLost | JobRetried]) -> None:

@@ -91,7 +91,7 @@ headrace_kin() {{
 }}
 trap 'exit {STEP_TIMEOUT_EXIT_CODE}' ALRM
 """
-# milliseconds, or seconds if `date` does not support fractions
+# the current time in milliseconds, or in seconds if `date` does not support fractions
 NOW_EXPRESSION = (
     '$(headrace_now=$(date +%s%3N); case $headrace_now in *[!0-9]*|"") date +%s ;; *) echo "$headrace_now" ;; esac)'
 )

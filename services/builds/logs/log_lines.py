@@ -8,7 +8,7 @@ from pydantic_core import to_json
 from contracts.builds import LineTime
 from libs.service.declaration import Context
 
-MAX_RESPONSE_BYTES = 700 * 1024  # JSON text of the lines in one response
+MAX_RESPONSE_BYTES = 700 * 1024  # limit for the JSON text of the lines in one response
 MAX_LINE_CHARACTERS = MAX_RESPONSE_BYTES // 8  # a longer line is cut if it does not fit into a message
 CUT_LINE_SUFFIX = " ... (the rest of this line is not shown)"
 

@@ -23,7 +23,7 @@ DEFAULT_STAGES = ("build", "test", "deploy")
 FIRST_STAGE, LAST_STAGE = ".pre", ".post"
 MAX_JOBS = 200
 MAX_WARNINGS = 100
-MAX_PLAN_BYTES = 512 * 1024  # for all jobs of a build as JSON, because one event carries them
+MAX_PLAN_BYTES = 512 * 1024  # limit for all jobs of a build as JSON, because one event contains them
 MAX_NAME_LENGTH = 255
 DEFAULT_SPELLINGS = {spelling for spellings in DEFAULT_KEYWORDS.values() for spelling in spellings}
 GLOBAL_KEYWORDS = {"stages", "variables", "default", "workflow", "types", *DEFAULT_SPELLINGS} - {
@@ -154,7 +154,7 @@ def _expand_jobs(
 
 
 def _expand_tags(job: PlannedJob, context: PipelineContext) -> PlannedJob:
-    """Expand variables in the job's tags. Variables of the job's matrix are known here, too."""
+    """Expand variables in the job's tags, among them the variables of the job's matrix."""
     if not any("$" in tag for tag in job.tags):
         return job
     values = context_values(context, job.variables, {"CI_JOB_NAME": job.name, "CI_JOB_STAGE": job.stage})

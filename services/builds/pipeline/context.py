@@ -29,7 +29,7 @@ class PipelineContext:
     before_sha: str = ""
     initiator_id: int = 0
     queued_at: datetime | None = None
-    variables: tuple[LaunchVariable, ...] = ()  # given at the launch
+    variables: tuple[LaunchVariable, ...] = ()  # variables of the launch
     schedule: LaunchSchedule | None = None  # the schedule that launched the build
     pull_request: PullRequest | None = None
     # secrets of the project; used only to evaluate conditions

@@ -31,7 +31,7 @@ from services.builds.planning.remote_git import RemoteGit
 UNLIMITED_DEPTH = 2**31 - 1  # git's own value for unlimited depth
 MAX_MESSAGE_BYTES = 16 * 1024
 MAX_CACHE_BYTES = 16 * 1024 * 1024  # cached spec files and included files together
-MAX_MIRROR_BYTES = 4 * 1024**3  # all mirrors together
+MAX_MIRROR_BYTES = 4 * 1024**3  # size of all mirrors together
 EVICTION_INTERVAL_SECONDS = 60.0
 SERVES_COMMITS_MARKER = "headrace-serves-commits"  # file in the mirror if the server serves commits by their hash
 

@@ -17,7 +17,7 @@ INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSH_AUTH_SOCK")
 
 
 class RepositoryUnreachable(Exception):
-    """Git could not read the repository. The message is git's, without credentials."""
+    """Git could not read the repository. The message says why, and contains no credentials."""
 
 
 async def run_git(

@@ -22,7 +22,10 @@ class ResolvedRef:
 
 
 async def resolve_local(path: str, ref_name: str) -> ResolvedRef:
-    """Resolve a branch of a local repository, without `ls-remote`, which starts two more processes."""
+    """Return the commit of a ref of a local repository. Raises NoSuchRef and RepositoryUnreachable.
+
+    It does not use `git ls-remote`, which starts two more processes.
+    """
     if sha := await asyncio.to_thread(_read_loose_ref, Path(path), ref_name):
         return ResolvedRef(sha, ref_name)
     if ref_name == "HEAD":

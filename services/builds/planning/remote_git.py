@@ -22,7 +22,7 @@ MAX_REDIRECTS = 3
 MAX_REMEMBERED_REDIRECTS = 1000
 DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
 REDIRECT_ERROR = re.compile(r"The requested URL returned error: 30[1278]\b")
-# matches the last of the headers
+# matches the last Location header of the trace
 LOCATION_HEADER = re.compile(r".*Recv header: location: (\S+)", re.IGNORECASE | re.DOTALL)
 LISTING_PATH = "/info/refs?service=git-upload-pack"  # path of git's first request, after the repository's URL
 SCP_LIKE_URL = re.compile(r"(?:[^@/:]+@)?(\[[^]]+\]|[^/:]+):")

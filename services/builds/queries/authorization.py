@@ -79,7 +79,10 @@ async def read_statistics(ctx: Context, query: contract.GetBuildStatistics) -> N
 
 
 async def get_project_access(ctx: Context, query: contract.GetProjectAccess) -> contract.ProjectAccessView:
-    """Return who may see a project. A deleted project is included, because its events can still be read."""
+    """Return who may see a project. A deleted project is included, because its events can still be read.
+
+    Raises PROJECT_NOT_FOUND.
+    """
     access = await find_access(ctx, query.project_id)
     if access is None:
         raise RequestRejected("PROJECT_NOT_FOUND")

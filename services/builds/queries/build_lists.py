@@ -26,7 +26,7 @@ from services.builds.queries.project_access import list_hidden_projects
 NEWEST_FIRST = (("id", -1),)
 FINISHED_STATUSES = frozenset({BuildStatus.SUCCESS, BuildStatus.FAILED, BuildStatus.KILLED})
 MAX_CONCURRENT_QUERIES = 10
-MAX_TITLE_LENGTH = 200  # characters of a commit message
+MAX_TITLE_LENGTH = 200  # characters of the first line of a commit message
 ID_DISORDER = 100  # ids are allocated before launches are recorded, so nearby ids can be out of order
 
 

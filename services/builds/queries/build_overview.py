@@ -1,4 +1,4 @@
-"""One build with its jobs, their attempts, steps, artifacts, and why they wait."""
+"""One build with its jobs, their attempts, steps and artifacts, and the reasons why jobs wait."""
 
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
@@ -31,7 +31,7 @@ from services.builds.queries.build_queries import get_build
 from services.builds.queries.queue_queries import NOT_STARTED, build_wait_reason, job_wait_reasons
 from services.builds.reports.report_store import load_summaries, summarize
 
-MAX_NAMED_JOBS = 3  # named in the reason why a job waits
+MAX_NAMED_JOBS = 3  # jobs named in the reason why a job waits
 UNFINISHED_UPSTREAM = frozenset({JobStatus.CREATED, JobStatus.MANUAL, JobStatus.QUEUED})
 MANUAL_JOB_REASON = "Waits until a user starts it."
 

@@ -28,7 +28,10 @@ POLL_SECONDS = 0.02
 
 
 async def find_access(ctx: Context, project_id: int) -> ProjectAccess | None:
-    """Return the access of a project, or None if it does not exist or the user may not see it."""
+    """Return who may access a project, or None if it does not exist.
+
+    If the projection cannot be used, the result is None also for a project that the actor may not see.
+    """
     row = await ctx.read_model(ProjectAccessRow).get(f"project-{project_id}")
     if row is not None and await is_complete(ctx, project_access_projection):
         return row

@@ -31,7 +31,7 @@ RUNNER_REASON = "Waits for a runner."  # default, for example while the job is b
 
 
 class QueuedBuildRow(ReadModelRow):
-    """Fields of BuildRow that are read for the list."""
+    """The fields of BuildRow that the list of queued builds needs."""
 
     id: int
     executor_id: str

@@ -1,1 +1,1 @@
-"""Results of tests: JUnit reports of jobs, and what follows from the reports of several builds."""
+"""Results of tests: JUnit reports of jobs, and statistics of the reports of several builds."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-MIN_CHANGES = 3  # a test that broke and was repaired changed twice
+MIN_CHANGES = 3  # changes of the result; a test that broke and was repaired has two
 
 CaseId = tuple[str, int]  # name of the job, and key of the test
 

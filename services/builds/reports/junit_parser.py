@@ -1,4 +1,4 @@
-"""Streaming parser for JUnit XML with limits on everything that a report can have too much of.
+"""Streaming parser for JUnit XML, with limits on depth, on sizes, and on the numbers of elements and tests.
 
 Document types are refused, so that there are no entities to expand or to load. All tests are counted, but the parser
 keeps only a limited number of tests, and of their messages.
@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 from contracts.builds import CaseCounts, CaseStatus, ReportedCase
 
-MAX_CASES = 200_000  # counted in one report
+MAX_CASES = 200_000  # tests in one report
 MAX_ELEMENTS = 2_000_000
 MAX_DEPTH = 100
 MAX_TOKEN_BYTES = 1024 * 1024  # longest tag with its attributes; expat parses an incomplete tag again for each chunk

@@ -25,8 +25,6 @@ STORE_RETRY_SECONDS = 10.0
 
 
 class ReportImport:
-    """Handler of the worker `test_reports`."""
-
     def __init__(self, artifacts: Artifacts) -> None:
         self._artifacts = artifacts
 
@@ -39,7 +37,7 @@ class ReportImport:
         upload = await uploads.find_one(upload_id, {"masks": 1})
         job = await ctx.read_model(JobRow).get(f"job-{uploaded.job_id}")
         if upload is None or not upload.get("masks") or job is None:
-            return  # imported already, or removed
+            return  # the report was imported already, or the artifact or the job was removed
         masker = await decrypt_masker(ctx, uploaded.project_id, upload["masks"])
         report = await self._read(ctx, uploaded)
         if report is None:

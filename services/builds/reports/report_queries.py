@@ -1,4 +1,4 @@
-"""The tests of a build: a page of its list, read from the reports of its jobs."""
+"""Pages of the tests of a build, read from the reports of its jobs."""
 
 from collections.abc import AsyncIterator, Mapping
 

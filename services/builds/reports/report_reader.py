@@ -25,7 +25,7 @@ class ReportReader:
         self._is_rejected = False  # the rest of the current file is skipped
         self._parser: JUnitParser | None = None
         self._member: zlib._Decompress | None = None
-        self.has_ended = artifact_format not in FORMATS  # nothing more is read
+        self.has_ended = artifact_format not in FORMATS  # True: the rest of the report is not read
         if self.has_ended:
             self.report.warn(f"Reports of format {artifact_format} are not supported.")
 
@@ -59,7 +59,7 @@ class ReportReader:
         while chunk and not self.has_ended:
             if self._member is None:
                 if not chunk.strip(b"\0"):
-                    return  # padding
+                    return  # padding behind the last member
                 self._member = zlib.decompressobj(GZIP_WINDOW)
             try:
                 piece = self._member.decompress(chunk, STEP_BYTES)

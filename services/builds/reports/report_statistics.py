@@ -91,7 +91,7 @@ async def _name_cases(ctx: Context, flaky: Sequence[tuple[CaseId, CaseHistory]])
 
 
 def _find_slowest(newest: Sequence[Document]) -> list[SlowCase]:
-    """Return the tests with the longest mean duration, from the slowest ones of each report."""
+    """Return the tests with the longest mean duration, among the slowest tests of each report."""
     found: dict[tuple[str, str], list[tuple[int, Document]]] = defaultdict(list)
     for document in newest:
         for case in document["slowest"]:

@@ -62,7 +62,10 @@ async def _delete(ctx: Context, build_id: int) -> None:
     try:
         await ctx.send(DeleteBuild(build_id=build_id), step=str(build_id), actor=SYSTEM)
     except RequestRejected as rejected:
-        if rejected.code not in {"BUILD_NOT_FOUND", "BUILD_STATUS"}:  # deleted or resumed at the same time
+        if rejected.code not in {
+            "BUILD_NOT_FOUND",
+            "BUILD_STATUS",
+        }:  # the build was deleted or resumed in between
             raise
 
 
@@ -133,7 +136,7 @@ async def _remove_artifacts(ctx: Context, builds: Sequence[BuildRow], _limits: D
         try:
             await ctx.send(remove, step=upload["_id"])
         except RequestRejected as rejected:
-            if rejected.code != "JOB_NOT_FOUND":  # deleted at the same time
+            if rejected.code != "JOB_NOT_FOUND":  # the job was deleted at the same time
                 raise
 
 

@@ -98,5 +98,5 @@ async def _delete(ctx: Context, build_id: int, actor: Actor | None) -> None:
     try:
         await ctx.send(DeleteBuild(build_id=build_id), step=str(build_id), actor=actor)
     except RequestRejected as rejected:
-        if rejected.code != "BUILD_NOT_FOUND":  # deleted at the same time
+        if rejected.code != "BUILD_NOT_FOUND":  # the build was deleted at the same time
             raise

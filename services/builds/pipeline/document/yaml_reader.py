@@ -19,7 +19,7 @@ from services.builds.planning.spec import SpecInvalid, SpecUnreadable
 MAX_FILE_BYTES = 1024 * 1024
 MAX_DEPTH = 50
 MAX_ALIASES = 1000
-MAX_NODES = 100_000  # after expansion of aliases and references
+MAX_NODES = 100_000  # number of values after expansion of aliases and references
 MAX_REFERENCE_CHAIN = 10  # longest chain of references to references
 PLAIN_TYPES = {f"tag:yaml.org,2002:{kind}": kind for kind in ("str", "int", "float", "bool", "null")}
 TEXT_TYPES = {"tag:yaml.org,2002:timestamp": "str", "tag:yaml.org,2002:value": "str", "tag:yaml.org,2002:merge": "str"}

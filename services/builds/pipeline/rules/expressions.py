@@ -63,7 +63,7 @@ Expression = Literal | Pattern | Variable | Operation
 class Token:
     kind: str
     text: str
-    position: int  # character, from 1
+    position: int  # number of the first character, from 1
 
 
 def evaluate(source: str, variables: Mapping[str, str]) -> bool:

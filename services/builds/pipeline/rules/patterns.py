@@ -5,7 +5,7 @@ from functools import lru_cache
 import re2
 
 MAX_PATTERN_LENGTH = 1000
-MAX_PATTERN_MEMORY_BYTES = 256 * 1024  # for one compiled pattern
+MAX_PATTERN_MEMORY_BYTES = 256 * 1024  # limit for one compiled pattern
 FLAGS = {"i": "i", "m": "m", "s": "s", "u": ""}
 
 

@@ -37,7 +37,7 @@ class RepositoryTree:
 
 
 def matches_any(globs: Sequence[str], paths: Iterable[str]) -> bool:
-    """Return whether any glob matches any path, in time linear to the paths. Raises GlobInvalid."""
+    """Return whether any glob matches any path, in linear time. Raises GlobInvalid."""
     if len(globs) > MAX_GLOBS:
         raise GlobInvalid(f"more than {MAX_GLOBS} paths")
     patterns = [_compile_glob(glob) for glob in globs]
