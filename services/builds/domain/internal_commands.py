@@ -99,7 +99,7 @@ class RecordJobResult(EndJobOfBuild):
 
 @dataclass(frozen=True)
 class StopBuild(InternalCommand, wire_name="KillBuild"):
-    """Kill a build, with its duration so far. Cleanup steps, if any, run first. A second kill finishes it immediately."""
+    """Kill a build, with its duration so far. Cleanup steps, if any, run first. A second kill finishes it at once."""
 
     build_id: int
     duration_ms: int = 0
