@@ -16,7 +16,7 @@ from tests.integration.agent.test_agent_docker import container_job, docker_conf
 from tests.support.hostile_script import FILES, connect, hostile_script, results, start_processes, take_memory
 from tests.support.in_process.fake_gitlab import FakeGitLabServer
 
-__all__ = ["engine", "gitlab"]  # fixtures
+__all__ = ["engine", "gitlab"]  # imported fixtures
 
 SANDBOX_IMAGE = os.environ.get("HEADRACE_SANDBOX_IMAGE", "headrace:latest")
 PIDS = 128

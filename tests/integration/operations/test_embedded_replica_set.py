@@ -1,4 +1,4 @@
-"""The embedded MongoDB with three members: its first start, a start on other ports, and its data in between."""
+"""The embedded MongoDB with three members keeps its data when the members start on other ports."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

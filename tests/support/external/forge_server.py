@@ -34,7 +34,7 @@ class ForgeServer:
     kind: str
     url: str = ""
     statuses: list[Mapping[str, Any]] = field(default_factory=list)  # accepted bodies, with the commit as `sha`
-    failures: list[int] = field(default_factory=list)  # statuses of the next responses
+    failures: list[int] = field(default_factory=list)  # HTTP status codes of the next responses
     request_count: int = 0
 
     @property

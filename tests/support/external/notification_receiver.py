@@ -23,7 +23,7 @@ class ReceivedRequest:
 class NotificationReceiver:
     url: str = ""
     requests: list[ReceivedRequest] = field(default_factory=list)
-    failures: list[int] = field(default_factory=list)  # statuses of the next responses
+    failures: list[int] = field(default_factory=list)  # HTTP status codes of the next responses
     location: str = ""  # header Location of the responses; empty: no such header
 
     def texts(self) -> list[str]:

@@ -54,12 +54,12 @@ class FakeGitLabServer:
         self.job_request_count = 0
         self.job_status = "running"
         self.truncate_log_at: int | None = None  # cut the log to this length before the next chunk
-        self.final_state_statuses: list[int] = []  # responses to the next final job states, instead of 200
+        self.final_state_statuses: list[int] = []  # HTTP status codes of the responses to the next final job states
         self.artifacts: dict[int, bytes] = {}  # job id -> archive
         self.artifact_uploads: list[dict[str, Any]] = []  # token, file name and parameters of each accepted upload
         self.artifact_location = ""  # URL that downloads of artifacts are redirected to
         self.bucket_headers: list[dict[str, str]] = []  # headers of requests to /bucket, which serves artifacts
-        self.artifact_statuses: list[int] = []  # error responses to the next artifact requests
+        self.artifact_statuses: list[int] = []  # HTTP status codes of the responses to the next artifact requests
         self.served_repository = Path("/nonexistent")  # repository served over the dumb HTTP protocol
         self.login = ("", "")
         self.command_lines: list[str] = []  # command lines of all processes while the agent fetches

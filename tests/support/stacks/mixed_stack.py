@@ -62,7 +62,7 @@ class MixedStack(RunningStack):
             raise process.failure("failed")
 
     def stop(self, name: str) -> None:
-        """Stop a process with SIGTERM and wait until it has exited with status 0."""
+        """Stop a process with SIGTERM. Raises OperatorError if its exit status is not 0."""
         process = self.processes.pop(name)
         process.stop(SHUTDOWN_TIMEOUT)
         if (status := process.exit_status()) != 0:

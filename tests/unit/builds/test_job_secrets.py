@@ -1,4 +1,4 @@
-"""Which builds get the project's secrets."""
+"""The builds that get the project's secrets, and what the other builds get."""
 
 import pytest
 

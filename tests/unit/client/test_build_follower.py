@@ -33,7 +33,7 @@ class FakeClient(Client):
         return self._state
 
     def get(self, path: str, **params: Any) -> Any:
-        """Return the complete lines from a position on, two at a time."""
+        """Return the complete lines from a position on, at most two of them."""
         job_id = int(path.split("/")[3])
         text = self._logs[job_id, params["attempt"]]
         finished = any(job["id"] == job_id and job["status"] != "RUNNING" for job in self._state["jobs"])

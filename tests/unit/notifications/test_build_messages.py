@@ -1,4 +1,4 @@
-"""What receivers get: CloudEvents with a signature, and chat messages."""
+"""Requests to receivers: CloudEvents with a signature, and chat messages."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Which builds send an e-mail, and its text."""
+"""Builds that send an e-mail, and its text."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The projects service starts without an executor, also if the default one has left the event log."""
+"""A deleted default executor is not created again at the next start, even after its stream has left the event log."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""A schedule that is due launches one build, also if its leader dies before it has recorded the launch."""
+"""A due schedule launches one build, also if the leader dies before it has recorded the launch."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The state of the running system: each process reports its own state, leaders also that of streams and the queue."""
+"""The state of the running system: each process reports itself, and leaders also report their streams and the queue."""
 
 import asyncio
 

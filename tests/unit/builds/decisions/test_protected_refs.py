@@ -1,4 +1,4 @@
-"""Which branches and tags the patterns of a project protect."""
+"""Branches and tags that the patterns of a project protect."""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""The concurrency group in the data of release 0.2.0: its row and snapshot are those of a replay, and it goes on."""
+"""A concurrency group in the data of release 0.2.0.
+
+Its row and the state restored from it equal those of a replay, and the next build gets the slot.
+"""
 
 from functools import reduce
 from pathlib import Path

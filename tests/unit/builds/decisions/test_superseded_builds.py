@@ -1,4 +1,4 @@
-"""Which builds a newer push of their branch cancels."""
+"""Builds that a newer push to their branch cancels."""
 
 from datetime import UTC, datetime
 

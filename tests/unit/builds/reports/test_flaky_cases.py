@@ -1,4 +1,4 @@
-"""Which tests count as flaky."""
+"""The rules by which tests count as flaky."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The Helm chart: what it creates with which values. `helm lint` and `helm template` need no cluster."""
+"""The objects that the Helm chart creates for given values. `helm lint` and `helm template` need no cluster."""
 
 from typing import Any
 

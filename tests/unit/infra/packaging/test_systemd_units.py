@@ -1,4 +1,4 @@
-"""The systemd units: what they start, their timeouts and restrictions. systemd need not run."""
+"""The systemd units: programs, timeouts and restrictions. The tests need no running systemd."""
 
 import os
 import re

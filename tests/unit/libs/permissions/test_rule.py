@@ -1,4 +1,4 @@
-"""What each role allows in an internal and in a private project."""
+"""Permissions of each role in an internal and in a private project."""
 
 import pytest
 

@@ -1,1 +1,1 @@
-"""Tests of webhooks: their content, and what becomes of a delivery."""
+"""Tests of webhooks: signatures, contents, and decisions about deliveries."""

@@ -1,4 +1,4 @@
-"""Builds of earlier pushes of a branch that a newer push cancels."""
+"""A newer push to a branch cancels the builds of earlier pushes."""
 
 from contracts.builds import BuildRow, BuildStatus, QueueBuild
 from contracts.messages import CommandReply
