@@ -1,4 +1,4 @@
-"""TLS in the Kubernetes manifests."""
+"""TLS in the Kubernetes manifests: connections to NATS, MongoDB and the gateway, and the mounted certificates."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""Parsing of public SSH keys."""
+"""Public SSH keys: fingerprints, and the errors for weak, damaged and private keys."""
 
 import base64
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Signed access tokens, valid and hostile ones."""
+"""Signed access tokens, valid and hostile ones, and random tokens with their hashes."""
 
 import base64
 import json
