@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("headrace.builds.bucket")
 
-REQUEST_TIMEOUT = timedelta(seconds=4)  # less than the 5 s that the gateway waits for a chunk to be stored
+REQUEST_TIMEOUT = timedelta(seconds=4)  # less than the time for which the gateway waits for a reply
 CONNECT_TIMEOUT = timedelta(seconds=2)
 STORE_ERRORS = (BaseError, FileNotFoundError, PermissionError)
 RETRY_TIMEOUT = timedelta(seconds=1)  # enough to retry after errors that occur at once, such as a closed connection

@@ -1,8 +1,8 @@
 """SSH access to the repository in a job, for any runner that supports file variables.
 
 GitLab's runner writes file variables with mode 0644 or 0666 in every stage of a job, and ssh rejects such a key. The
-variable GIT_SSH_COMMAND therefore uses a temporary copy with mode 0600. Headrace's agent keeps the key in memory, so
-the variable uses the path of the key directly.
+variable GIT_SSH_COMMAND therefore uses a temporary copy with mode 0600. If Headrace's agent keeps the key in memory,
+the key has a path below /proc, which is used directly.
 """
 
 from collections.abc import Collection, Iterator

@@ -36,7 +36,8 @@ class Leases:
         """Settle attempts whose lease has expired.
 
         If the job is unfinished, it is declared lost. If it has ended, its log is closed. If the attempt belongs to no
-        job, or its job has another attempt by now, the attempt is deleted.
+        job, or its job has another attempt by now, the attempt is deleted. After an outage of the server, leases do not
+        expire during a grace period.
         """
         attempts, lease = ctx.collection("attempts"), timedelta(seconds=ctx.settings.job_lease_seconds)
         if await attempts.find_one({"finished": False}, {"_id": 1}) is None:
