@@ -1,4 +1,4 @@
-"""Labels, limits and mounts of all job containers, and the removal of containers that earlier runs left behind."""
+"""Labels, limits and mounts of job containers, and the removal of containers that earlier runs left behind."""
 
 import logging
 import os

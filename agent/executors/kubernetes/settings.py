@@ -13,8 +13,8 @@ class KubernetesSettings:
     user: str = ""  # user id of the containers, not 0; default: the user of the image, which may be root
     memory: str = "4Gi"  # limit of each container; empty: no limit
     cpus: float = 2.0  # limit of each container; 0: no limit
-    storage: str = "20Gi"  # limit of the disk space of each pod; empty: no limit
-    # capabilities of containers that run as root; all others are dropped
+    storage: str = "20Gi"  # disk space of each container and of each volume; empty: no limit
+    # capabilities of containers if `user` is not set; all others are dropped
     cap_add: tuple[str, ...] = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID")
     image_pull_secrets: tuple[str, ...] = ()  # names of secrets in the namespace of the jobs
     runtime_class: str = ""  # such as gvisor; empty: the cluster's default

@@ -62,7 +62,10 @@ class GitMirrors:
         return await self.resolve_ref(url, "HEAD" if branch == "*" else f"refs/heads/{branch}", ssh_key)
 
     async def resolve_ref(self, url: str, ref_name: str, ssh_key: str | None = None) -> ResolvedRef:
-        """Return the commit of a ref: `refs/...` or HEAD. Raises NoSuchRef and RepositoryUnreachable."""
+        """Return the hash to which a ref points: `refs/...` or HEAD. It can be the hash of an annotated tag.
+
+        Raises NoSuchRef and RepositoryUnreachable.
+        """
         bare_url, _ = git_env.split_credentials(url)
         if bare_url.startswith("/"):
             return await resolve_local(bare_url, ref_name)
