@@ -56,6 +56,21 @@ OPEN = """async (path) => {
 }"""
 
 
+def is_renderer(process: psutil.Process) -> bool:
+    try:
+        return "--type=renderer" in process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+
+
+def memory_of(process: psutil.Process) -> int:
+    """Return the bytes of memory of the process; 0 if it has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return 0
+
+
 class Figures:
     """Measures how CPU times, DOM nodes and memory change from one call of `measure` to the next."""
 
@@ -63,9 +78,7 @@ class Figures:
         self._page = page
         names = ("gateway-0", "builds-0", "mongod", "nats-server")
         self._processes = [psutil.Process(stack.wait_for_pid(name)) for name in names]
-        self._renderers = [
-            process for process in psutil.Process().children(recursive=True) if "--type=renderer" in process.cmdline()
-        ]
+        self._renderers = [process for process in psutil.Process().children(recursive=True) if is_renderer(process)]
         self._before: dict[str, float] = {}
 
     async def start(self) -> None:
@@ -80,7 +93,7 @@ class Figures:
             "page_cpu_s": values["TaskDuration"],
             "script_cpu_s": values["ScriptDuration"],
             "nodes": values["Nodes"],
-            "memory_mb": sum(process.memory_info().rss for process in self._renderers if process.is_running()) / 1e6,
+            "memory_mb": sum(map(memory_of, self._renderers)) / 1e6,
             "stack_cpu_s": sum(sum(process.cpu_times()[:2]) for process in self._processes),
         }
         used = {name: round(value - self._before.get(name, 0), 3) for name, value in now.items()}
