@@ -10,7 +10,7 @@ UNAVAILABLE_STATUSES = (502, 503, 504)
 
 
 class ClientError(Exception):
-    """An error that the user can fix. The message says how."""
+    """Base class of the client's errors. The message is for the user; `exit_code` is that of the command line."""
 
     exit_code = EXIT_FAILED
 
@@ -20,7 +20,7 @@ class UsageError(ClientError):
 
 
 class ServerUnreachable(ClientError):
-    """The server did not respond."""
+    """The server did not respond, or its URL is invalid."""
 
     exit_code = EXIT_NOT_REACHED
 
@@ -32,7 +32,10 @@ class SignedOut(ClientError):
 
 
 class ApiError(ClientError):
-    """The server rejected a request. `code` is a stable error code, like BUILD_NOT_FOUND."""
+    """The server rejected a request, or the client found no such object in a list.
+
+    `status` is the HTTP status. `code` is a stable error code such as BUILD_NOT_FOUND, or `HTTP_<status>` without one.
+    """
 
     def __init__(self, status: int, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}" if detail else code)

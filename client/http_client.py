@@ -1,4 +1,4 @@
-"""Client of the HTTP API. If a server that has responded before becomes unavailable, requests are retried."""
+"""Client of the HTTP API. Requests, but not streams, are retried while a server that has responded is unavailable."""
 
 import os
 import random
@@ -54,7 +54,7 @@ class Client:
 
     @classmethod
     def sign_in(cls, url: str, username: str, password: str) -> Self:
-        """Return a client with an access token, which is valid for about an hour."""
+        """Return a client with an access token. The server's settings say when the token expires; default: 1 hour."""
         with cls(url) as anonymous:
             auth = {"username": username, "password": password}
             return cls(url, anonymous.post("/auth/token", {"auth": auth})["access_token"])
@@ -94,7 +94,10 @@ class Client:
     def stream(
         self, path: str, params: Parameters | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
-        """Yield a response whose body is read in chunks. A read has a longer timeout than a request."""
+        """Yield a response whose body is read in chunks. A read has a longer timeout than a request.
+
+        The request is not retried. Raises ApiError and ServerUnreachable, also while the body is read.
+        """
         timeout = httpx.Timeout(TIMEOUT_SECONDS, read=2 * TIMEOUT_SECONDS)
         try:
             with self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as response:
@@ -140,7 +143,7 @@ def _is_loopback(url: str) -> bool:
 
 
 def _create_ssl_context() -> ssl.SSLContext:
-    """Trust the system's certificates, or those in the file HEADRACE_CA_FILE."""
+    """Return a context that trusts the certificates in the file HEADRACE_CA_FILE; without it, the system's."""
     return ssl.create_default_context(cafile=os.environ.get("HEADRACE_CA_FILE") or None)
 
 

@@ -1,4 +1,4 @@
-"""Heartbeats of gateways, by which a service knows that runners can reach it. The reply has the database's time."""
+"""Heartbeats of gateways, by which a service knows that runners can reach the service through them."""
 
 from datetime import datetime
 
@@ -7,7 +7,10 @@ from contracts.messages import Message
 
 
 class Heartbeat(PerServiceQuery):
-    """Report that a gateway is alive. Sent every few seconds to services with runner timeouts. Answer: DatabaseTime."""
+    """Report that a gateway is alive. Answer: DatabaseTime.
+
+    Gateways send it every few seconds to the services that detect lost runners.
+    """
 
     to: str  # the service that receives the heartbeat
     gateway: str  # instance name of the gateway

@@ -1,4 +1,4 @@
-"""History of an object and its state at a point in time. Every service answers these queries for its own streams."""
+"""Queries over the event log: histories, states and activity. Every service answers them for its own streams."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,7 +13,7 @@ from contracts.messages import Message, Payload, Query
 EVENT_SERVICES = ("identity", "projects", "builds", "runners", "notifications")
 MAX_VERSION = 2**63 - 1
 MAX_ACTIVITY = 200  # entries in an answer to GetActivity
-# kind -> other name under which it was released, in paths and stream names
+# name of an aggregate type in the contracts -> its released name, which paths and streams have
 RELEASED_KINDS = {"concurrencygroup": "lane"}
 
 
@@ -53,7 +53,11 @@ class GetCommandReply(PerServiceQuery, wire_name="GetAnswer"):
 
 
 class StreamQuery(PerServiceQuery, wire_name="AboutOne"):
-    """A query about one stream, by aggregate type and id. An object with a numeric id and a UUID is found by both."""
+    """A query about one stream, by aggregate type and id. Errors: HISTORY_KIND_UNKNOWN, HISTORY_NOT_FOUND.
+
+    A user or runner is found by its number and by its UUID. After its deletion, only the id in the name of the stream
+    finds it.
+    """
 
     kind: str
     id: str = Field(min_length=1, max_length=255)
@@ -65,7 +69,7 @@ class StreamQuery(PerServiceQuery, wire_name="AboutOne"):
 
 
 class GetHistory(StreamQuery):
-    """Get the commits of a stream. Answer: History. Errors: HISTORY_NOT_FOUND."""
+    """Get the commits of a stream, by default oldest first. Answer: History. Errors: those of StreamQuery."""
 
     newest_first: bool = False
     after: int = Field(default=0, ge=0, le=MAX_VERSION)  # continue after this version, in the requested order
@@ -73,7 +77,7 @@ class GetHistory(StreamQuery):
 
 
 class ReadEventLog(PerServiceQuery):
-    """Read the older part of a service's event log in the order of time, page by page. Answer: LogPage."""
+    """Read a service's event log, except the latest events, in the order of time, page by page. Answer: LogPage."""
 
     log_of: str  # the service
     after: str = ""  # `next` of the previous page
@@ -91,7 +95,10 @@ class CommitPosition(Message):
 
 
 class GetActivity(PerServiceQuery):
-    """List the commits of a service that match all filters that are set, newest first. Answer: Activity."""
+    """List the commits of a service that match all filters that are set, newest first. Answer: Activity.
+
+    One query examines a bounded part of the log. An answer without entries can therefore have a next page.
+    """
 
     log_of: str  # the service
     kind: str | None = None
@@ -106,7 +113,7 @@ class GetActivity(PerServiceQuery):
 
 
 class GetState(StreamQuery):
-    """Get the row of a stream at a time or version. Answer: StreamState. Errors: HISTORY_NOT_FOUND."""
+    """Get the row of a stream at a time or version. Answer: StreamState. Errors: those of StreamQuery."""
 
     at: datetime | None = None  # with a time zone; None: now
     version: int = Field(default=MAX_VERSION, ge=1, le=MAX_VERSION)  # the latest version to include
@@ -171,7 +178,7 @@ class StreamState(Message):
 
     kind: str
     id: str
-    at: datetime  # the requested time
+    at: datetime  # the requested time; without one, the time of the answer
     version: int
     changed_at: datetime  # when this version was recorded
     state: Payload | None  # the read model row without secrets; None: deleted
@@ -187,5 +194,5 @@ class LogEvent(Message):
 class LogPage(Message):
     events: tuple[LogEvent, ...]
     next: str  # `after` of the next page
-    # of the last page: all events before this time have been read; later ones are in the stream
+    # None except on the last page: the pages have all events before this time; later events are in the stream
     end: datetime | None

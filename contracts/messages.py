@@ -28,7 +28,7 @@ def _service_of(module: str) -> str:
 
 
 class Message(BaseModel):
-    """A frozen message. Unknown fields are ignored, because a later release may have added them.
+    """A frozen message. Unknown fields, which a later release may have added, are ignored by default.
 
     A class renamed after its release keeps the released name on the wire: `class New(Event, wire_name="Old")`.
     """
@@ -91,7 +91,7 @@ class Event(Message):
     """Text fields with names of users, which are always empty. Releases up to 0.2.0 recorded them."""
 
     def for_publication(self) -> Self:
-        """Return the event without the names of users: an erasure could not remove them from JetStream."""
+        """Return the event without the names of users, because an erasure could not remove them from JetStream."""
         return self.replace(**dict.fromkeys(self.erasable, "")) if self.erasable else self
 
     def for_hint(self) -> Self:
@@ -106,7 +106,10 @@ class Event(Message):
 
 
 class ChangedFields(Message):
-    """Base class of events with the fields that changed. Its JSON has no other fields: a missing one is unchanged."""
+    """Base class of events and commands with the fields that change.
+
+    The JSON of such a message has no other fields: a missing field is unchanged.
+    """
 
     @model_serializer(mode="wrap")
     def _omit_unchanged(self, serialize: SerializerFunctionWrapHandler) -> Payload:
@@ -127,7 +130,7 @@ class CommandReply(Message):
 
 class Page(Message):
     rows: tuple[Payload, ...]
-    total: int = 0  # rows of the whole list, if the request asked for it
+    total: int = 0  # number of rows in the whole list; 0 unless the request has `counted`
     next: str | None = None  # `after` of the next page; None: the list ends here
 
 
@@ -141,7 +144,7 @@ def parse_request(message_type: type[M], body: bytes) -> M:
 
 @cache
 def secret_fields(message: type[Message]) -> frozenset[str]:
-    """Return the fields that are never shown to clients: ciphertext, hashes, and fields excluded from the repr."""
+    """Return the fields that histories and states leave out: ciphertext, hashes, and fields excluded from the repr."""
     fields = message.model_fields.items()
     return frozenset(name for name, field in fields if SECRET_FIELD.fullmatch(name) or not field.repr)
 

@@ -26,8 +26,8 @@ Operator = Literal[
     "distancesup",
     "distanceinf",
 ]
-MAX_ROWS = 200_000  # in one list
-MAX_FILTER_VALUES = 100  # in all filters of a query together
+MAX_ROWS = 200_000  # maximum `limit` of a PageRequest
+MAX_FILTER_VALUES = 100  # maximum number of values in all filters of a query together
 
 
 class Filter(Message):
@@ -39,7 +39,7 @@ class Filter(Message):
 
 
 class PageRequest(Query):
-    """A request for rows of a list in a fixed order. Answer: Page, with at most as many rows as a message can hold."""
+    """A request for rows of a list. Answer: Page, with fewer rows than `limit` if they do not fit into a message."""
 
     after: str = ""  # `next` of the previous page; empty: start with the first row
     skip: int = Field(default=0, ge=0, le=2**63 - 1)  # rows to skip; skipping many takes long
@@ -62,7 +62,7 @@ class PageRequest(Query):
 
 
 class FilteredPageRequest(PageRequest):
-    """A request for the rows that match filters, in a chosen order. Unknown columns are ignored."""
+    """A request for the rows of a list that match filters, in a chosen order. Unknown columns are ignored."""
 
     filters: tuple[Filter, ...] = ()
     any_filter: bool = False  # True: filters are combined with OR instead of AND

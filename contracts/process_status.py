@@ -1,4 +1,4 @@
-"""Status of the running processes. Every replica of a service replies, so a request has several replies."""
+"""Status of the running processes. Each replica or gateway sends its own reply, so a query has several replies."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,7 +10,7 @@ GATEWAY = "gateway"
 
 
 class GetProcessStatus(PerServiceQuery):
-    """Get the status of each process of a service. Every replica answers. Answer: ProcessStatus."""
+    """Get the status of each process of a service, or of each gateway. Each process sends a ProcessStatus."""
 
     of: str  # the service, or GATEWAY
 
@@ -40,8 +40,8 @@ class ProcessStatus(Message):
     instance: str
     version: str
     ready: bool
-    reasons: tuple[str, ...]  # why it is not ready
-    leading: bool = False  # it is the leader of its service
+    reasons: tuple[str, ...]  # why the process is not ready
+    leading: bool = False  # whether the process is the leader of its service
     started_at: datetime
     loop_lag_ms: float  # maximum delay of the event loop in the last 10 seconds
     rss_bytes: int  # resident memory; 0: unknown

@@ -9,7 +9,7 @@ from client.builds.overview import FINISHED_BUILD, WITHOUT_LOG, Json, select_job
 from client.http_client import Client
 
 POLL_SECONDS = 0.5
-MAX_POLL_SECONDS = 2.0  # longest pause between requests, while nothing changes
+MAX_POLL_SECONDS = 2.0  # longest pause between requests while nothing changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class BuildFollower:
     """Yields the changes and log lines of a build until it has finished.
 
     Logs are yielded one after the other, in the order in which the jobs started. The log of a job that runs at the same
-    time is yielded after the previous log is complete. Each attempt of a job has a log of its own.
+    time is yielded after the previous log is complete. Each attempt of a job has a log of its own. `names` and `failed`
+    select the jobs whose logs are yielded, see `select_jobs`.
     """
 
     def __init__(

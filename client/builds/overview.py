@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def get_overview(client: Client, build_id: str) -> Json:
-    """Return a build with its jobs. `project`: its project's name; `waiting_for`: the reason why it waits."""
+    """Return a build with its jobs. `project` is the name of its project."""
     build: Json = client.get(f"/developer/builds/{quote_id(build_id)}/overview")
     return {**build, "project": build["project"]["name"], "project_id": build["project"]["id"]}
 
@@ -42,7 +42,10 @@ def iterate_builds(client: Client, project: str = "", status: str = "") -> Itera
 
 
 def find_project(client: Client, name: str) -> Json:
-    """Return the project with this id, name, or `owner/alias`."""
+    """Return the project with this id, name, or `owner/alias`.
+
+    Raises ApiError with PROJECT_NOT_FOUND, and UsageError if several projects have the name.
+    """
     if name.isascii() and name.isdigit():
         project: Json = client.get(f"/developer/projects/{name}")
         return project
@@ -60,7 +63,7 @@ def project_names(project: Json) -> tuple[str, str]:
 
 
 def select_jobs(jobs: Iterable[Json], names: Sequence[str], *, failed: bool) -> Iterator[Json]:
-    """Yield the jobs with these names or ids (default: all), and with `failed` only those that failed."""
+    """Yield the jobs with these names or ids (default: all); with `failed`, only those that failed or were canceled."""
     for job in jobs:
         if names and not {job["name"], str(job["id"])} & set(names):
             continue
@@ -73,7 +76,7 @@ def is_successful(build: Json) -> bool:
 
 
 def quote_id(text: str | int) -> str:
-    """Percent-encode an id for use in a path."""
+    """Return an id for use in a path. Raises UsageError if it contains anything but letters, digits and dashes."""
     if not str(text).replace("-", "").isalnum():
         raise UsageError(f"{text!r} is not an id.")
     return str(text)

@@ -7,7 +7,7 @@ from client.http_client import Client
 
 FAILED = ("failed", "error")
 PAGE_SIZE = 200
-NAMED_FAILURES = 3  # in one line
+NAMED_FAILURES = 3  # maximum number of failed tests that `describe_tests` names
 
 
 def iterate_tests(client: Client, build_id: str | int, *, failed: bool = False) -> Iterator[Json]:
@@ -22,8 +22,8 @@ def iterate_tests(client: Client, build_id: str | int, *, failed: bool = False) 
 
 
 def describe_tests(client: Client, build: Json) -> str:
-    """Return a sentence about the tests of a build, with the names of failed ones, or an empty text without tests."""
-    tests = build.get("tests")  # servers up to 0.2 do not have it
+    """Return a sentence about the tests of a build, with the first failed ones, or an empty text without tests."""
+    tests = build.get("tests")  # servers up to 0.2.0 do not send the field
     if not tests or not tests["total"]:
         return ""
     failed = tests["failed"] + tests["errors"]

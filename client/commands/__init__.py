@@ -1,1 +1,1 @@
-"""The commands of users. They import modules only when they run, so that `headrace --help` stays fast."""
+"""The commands of users. They import most modules only when they run, so that `headrace --help` stays fast."""

@@ -30,8 +30,8 @@ def login(
 ) -> None:
     """Sign in to a server, which becomes the current one.
 
-    A password is exchanged for a personal access token that is valid for 90 days; `headrace logout` revokes it. It is
-    stored in `~/.config/headrace/servers.json`, which only you can read. Programs can set **HEADRACE_URL** and
+    A password is exchanged for a personal access token that is valid for 90 days; `headrace logout` revokes it. The
+    token is stored in `~/.config/headrace/servers.json`, which only you can read. Programs can set **HEADRACE_URL** and
     **HEADRACE_TOKEN** instead of signing in.
 
     Example: `headrace login https://ci.example --username dana`

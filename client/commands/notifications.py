@@ -93,7 +93,7 @@ def change_receiver(
     events: EventsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a receiver. What is not given stays. Needs a maintainer of the project."""
+    """Change a receiver: only the given options. Needs a maintainer of the project."""
     fields: dict[str, Any] = {name: value for name, value in (("url", url), ("events", events)) if value}
     if new_secret:
         fields["secret"] = _read_line("secret")
@@ -205,7 +205,7 @@ def _show(row: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _read_line(what: str) -> str:
-    """Return what the standard input contains, without the line feed at its end."""
+    """Return the standard input without line feeds at its end, at most 64 KiB. In a terminal, prompt for `what`."""
     if sys.stdin.isatty():
         return str(typer.prompt(f"{what.capitalize()} of the receiver", hide_input=True))
     text = sys.stdin.read(65_536).rstrip("\n")

@@ -19,13 +19,13 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for con
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask for confirmation unless `yes` is set. Aborts the command without it."""
+    """Ask for confirmation unless `yes` is set. Raises typer.Abort if the user declines."""
     if not yes:
         typer.confirm(question, abort=True)
 
 
 def parse_variable(text: str) -> dict[str, str]:
-    """Return the variable of a launch that the text NAME=VALUE sets."""
+    """Return the variable of a launch that the text NAME=VALUE sets. Raises UsageError for other texts."""
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise UsageError(f"{text!r} is not NAME=VALUE.")

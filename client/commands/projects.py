@@ -180,7 +180,7 @@ def list_statuses(
 
 
 def _find_executor(client: Any) -> int:
-    """Return the executor of new projects: the one named `default`, or the first one."""
+    """Return the id of the executor for new projects: the one named `default`, or the first one. Raises UsageError."""
     executors = client.get("/developer/executors")
     chosen = [row for row in executors if row["name"] == "default"] or executors
     if not chosen:

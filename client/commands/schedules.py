@@ -98,7 +98,7 @@ def change_schedule(
     description: DescriptionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a schedule. Options that are not given stay; variables are replaced together. Needs a maintainer."""
+    """Change a schedule: only the given options. All variables are replaced together. Needs a maintainer."""
     given = {"cron": cron, "zone": zone, "branch": branch, "description": description}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if variables or no_variables:
@@ -122,7 +122,7 @@ def resume_schedule(project: ProjectArgument, schedule: ScheduleArgument, as_jso
 
 @app.command("run")
 def run_schedule(project: ProjectArgument, schedule: ScheduleArgument, as_json: JsonOption = False) -> None:
-    """Launch a build of a schedule now; its next run stays. Needs a maintainer of the project."""
+    """Launch a build of a schedule now. Its next run does not change. Needs a maintainer of the project."""
     with _open(project) as (client, path):
         row = client.post(f"{path}/{schedule}/run")
     if as_json:

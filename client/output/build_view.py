@@ -122,7 +122,10 @@ def _label(thing: Json, name: str) -> Any:
 
 
 def describe_duration(thing: Json, now: datetime | None = None) -> str:
-    """Return how long a job or build has run, or an empty text if it has not started."""
+    """Return how long a job or build has run, or an empty text if it has not started.
+
+    The time of a build that finished without a start counts from its creation.
+    """
     start = thing.get("started_at") or (thing.get("created_at") if thing["status"] in FINISHED_BUILD else None)
     if not start:
         return ""
@@ -132,7 +135,7 @@ def describe_duration(thing: Json, now: datetime | None = None) -> str:
 
 
 def describe_end(build: Json) -> str:
-    """Return the last line of `builds watch`."""
+    """Return the result of a finished build as a sentence."""
     took = describe_duration(build)
     if is_successful(build):
         return f"Build {build['id']} succeeded in {took}."
@@ -143,7 +146,7 @@ def describe_end(build: Json) -> str:
 
 
 def describe_failure(test: Json) -> Iterator[str]:
-    """Yield the name, the message and the details of a test."""
+    """Yield the name, the message and the details of a test as lines."""
     name = f"{test['class_name']}.{test['name']}" if test["class_name"] else test["name"]
     place = f" ({test['file']}{':' + str(test['line']) if test['line'] else ''})" if test["file"] else ""
     yield escape_controls(f"==> {test['status']}: {name}{place}, job {test['job_name']}")

@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 
 
 def show_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print rows. A table has the fields `columns`, JSON has all fields."""
+    """Print the fields `columns` of rows as a table or as tab-separated lines, or all fields as JSON."""
     rows = list(rows)
     if as_json:
         print_json(rows)
@@ -41,7 +41,7 @@ def show_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool) -> 
 
 
 def show_fields(row: Row, columns: Sequence[str], *, as_json: bool) -> None:
-    """Print an object, one line per field."""
+    """Print the fields `columns` of an object, one per line, or all fields as JSON."""
     if as_json:
         print_json(row)
         return
@@ -63,7 +63,7 @@ def format_cell(value: Any) -> str:
 
 
 def format_age(at: str | None, now: datetime | None = None) -> str:
-    """Return how long ago a time was, like `5 min ago`."""
+    """Return how long ago a time (ISO 8601) was, like `5 min ago`. Without a time, return an empty text."""
     if not at:
         return ""
     seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(at)).total_seconds()

@@ -18,7 +18,10 @@ def escape_controls(text: str) -> str:
 
 
 def clean_log_line(line: str, *, colors: bool) -> str:
-    """Remove control sequences. If carriage returns overwrite the line, keep the text after the last one."""
+    """Return the line without control sequences; `colors` keeps those that set colors.
+
+    If carriage returns overwrite the line, return the text after the last one.
+    """
     line = line.rstrip("\r").rpartition("\r")[2]
     if not colors:
         return CONTROL.sub("", line)

@@ -14,7 +14,10 @@ HIDDEN_FIELD_PARTS = ("hash", "sealed", "token", "uuid", "executor", "at")
 
 
 def follow_events(start: str, *, as_json: bool) -> None:
-    """Print events until Ctrl-C. `start`: a time, "start" or "now"."""
+    """Print events until Ctrl-C, or until the server stays unavailable (ServerUnreachable).
+
+    `start`: a time (ISO 8601), "start" or "now". Raises UsageError for any other text.
+    """
     from client.output.build_view import print_lines
 
     since = _parse_start(start)

@@ -11,7 +11,7 @@ from client.http_client import Client
 
 EVENTS_PATH = "/events"
 RETRY_SECONDS = 2.0
-MAX_FAILURES = 30  # consecutive failures, about one minute
+MAX_FAILURES = 30  # consecutive failures after which `read_events` ends, about one minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,10 @@ class ReceivedEvent:
 def read_events(
     client: Client, since: str = "", *, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[ReceivedEvent]:
-    """Yield events without end, starting at the ISO 8601 time `since`. If it is empty, yield new events only."""
+    """Yield events from the ISO 8601 time `since` on. If `since` is empty, yield only new events.
+
+    Raises ServerUnreachable if the first request fails, or if the server stays unavailable, and ApiError.
+    """
     last_id, failures = "", 0
     while True:
         try:

@@ -32,7 +32,7 @@ def show_history(kind: str, id_: str, at: str | None, *, as_json: bool) -> None:
 
 
 def show_activity(kind: str, limit: int, *, as_json: bool) -> None:
-    """Print what was done to all objects, or to those of a type, newest first."""
+    """Print the latest `limit` entries about all objects, or about those of one type, newest first."""
     with connect() as client:
         for entry in islice(iterate_activity(client, kind), limit):
             if as_json:
@@ -59,7 +59,7 @@ def iterate_entries(client: Client, path: str) -> Iterator[Json]:
 
 
 def format_entry(entry: Json, subject: str = "") -> Iterator[str]:
-    """Yield a line for each event of an entry. `subject`: its object, for lists of several objects."""
+    """Yield a line for each event of an entry. `subject` is added to each line, for lists of several objects."""
     about = f"{escape_controls(subject):<16}  " if subject else ""
     at = datetime.fromisoformat(entry["at"]).astimezone()
     actor = escape_controls(entry["actor"]["name"])

@@ -14,9 +14,10 @@ SERVER_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE = "HEADRACE_SERVER", "HEADRACE_URL
 
 
 def find_server(url: str = "") -> KnownServer:
-    """Return the server for a command, with a token: the one at `url`, or without `url` the selected one.
+    """Return the server at `url` with its token, or without `url` the selected server, else the current one.
 
-    A token is sent only to the server that issued it.
+    A token is sent only to the server that issued it. Raises SignedOut if no token for the server is known, and
+    UsageError.
     """
     selected = _find_selected()
     if selected and (not url or selected.url == url):
@@ -46,7 +47,7 @@ def connect(url: str = "") -> "Client":
 
 
 def _find_selected() -> KnownServer | None:
-    """Return the server named by `--server`, else the one in HEADRACE_URL, which may have no token, else None."""
+    """Return the server that HEADRACE_SERVER names, else that at HEADRACE_URL, which may have no token, else None."""
     if name := os.environ.get(SERVER_VARIABLE):
         servers = load_servers().servers
         if name not in servers:

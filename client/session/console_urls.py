@@ -17,7 +17,7 @@ class Target:
 
 
 def parse_target(argument: str, resource: str) -> Target:
-    """Parse an argument: an id, or the URL of a page of a `resource` such as `builds`."""
+    """Parse an argument: an id, or the URL of a page of a `resource` such as `builds`. Raises UsageError."""
     if "://" not in argument:
         return Target(argument)
     parts = urlsplit(argument)
@@ -29,7 +29,7 @@ def parse_target(argument: str, resource: str) -> Target:
 
 
 def normalize_server_url(text: str) -> str:
-    """Return the URL of a server without the path of its console or API."""
+    """Return the URL of a server without the path of its console or API. Raises UsageError."""
     url = text.strip().rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:

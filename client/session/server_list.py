@@ -20,7 +20,7 @@ class KnownServer:
     username: str
     token: str = field(repr=False)
     token_id: int | None = None  # None: `login` did not create the token, so `logout` does not revoke it
-    expires_at: str | None = None  # last day on which the token is valid, in UTC
+    expires_at: str | None = None  # last day on which the token is valid, in UTC; None: unknown
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ def load_servers() -> ServerList:
 
 @contextmanager
 def change_servers() -> Iterator[ServerList]:
-    """Yield the list of servers, and save it afterwards. The file is replaced atomically."""
+    """Yield the list of servers, and save it unless the block raises an error. The file is replaced atomically."""
     servers = load_servers()
     yield servers
     path = list_path()

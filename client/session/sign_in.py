@@ -13,7 +13,7 @@ UNKNOWN_TOKEN_CODES = ("TOKEN_NOT_FOUND", "TOKEN_INVALID", "TOKEN_EXPIRED", "UNA
 
 
 def sign_in_with_password(url: str, username: str, password: str, name: str = "") -> KnownServer:
-    """Create a token for this machine and store it. The token of an earlier sign-in to the server is revoked."""
+    """Create a token for this machine and store it. The token of an earlier sign-in under the same name is revoked."""
     with Client.sign_in(url, username, password) as client:
         user = client.get("/user/info")
         last_day = (datetime.now(UTC) + timedelta(days=TOKEN_DAYS)).date().isoformat()
@@ -35,7 +35,10 @@ def sign_in_with_token(url: str, token: str, name: str = "") -> KnownServer:
 
 
 def sign_out(name: str) -> ClientError | None:
-    """Forget the server and revoke the token. Return the error if the token could not be revoked."""
+    """Forget the server, and revoke its token if `sign_in_with_password` created it.
+
+    Return the error if the token could not be revoked, else None.
+    """
     with change_servers() as servers:
         server = servers.servers[name]
         servers.remove(name)

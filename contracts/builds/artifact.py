@@ -21,7 +21,7 @@ class Artifact(Message):
     file_name: str
     size: int  # bytes
     uploaded_at: datetime
-    expire_at: datetime | None = None  # None: kept as long as the build
+    expire_at: datetime | None = None  # None: kept until a retention limit applies, or the build is deleted
 
 
 class StartArtifactUpload(Command, wire_name="BeginArtifact"):
@@ -42,7 +42,8 @@ class ArtifactUpload(Message):
 class AppendArtifactUpload(Command, wire_name="AppendArtifact"):
     """Append a chunk at a byte offset. A chunk may be sent again. Answer: ArtifactUpload.
 
-    Errors: ARTIFACT_TOO_LARGE, and JOB_TOKEN if the upload is closed or an earlier chunk is missing.
+    Errors: ARTIFACT_TOO_LARGE, ARTIFACT_STORE_UNAVAILABLE, and JOB_TOKEN if the upload is closed or an earlier chunk is
+    missing.
     """
 
     artifact_id: str
@@ -67,13 +68,16 @@ class FinishArtifactUpload(Command, wire_name="FinishArtifact"):
 
 
 class DiscardArtifactUpload(Command, wire_name="DiscardArtifact"):
-    """Discard an unfinished upload. A recorded artifact is not changed. Answer: ArtifactUpload."""
+    """Discard an unfinished upload. A finished upload is not changed. Answer: ArtifactUpload.
+
+    Errors: ARTIFACT_STORE_UNAVAILABLE.
+    """
 
     artifact_id: str
 
 
 class ArtifactUploaded(Event):
-    """A file of a job was completely uploaded. Runners and users see it from now on."""
+    """A file of a job was completely uploaded. Runners and users can download it."""
 
     job_id: int
     build_id: int
@@ -94,11 +98,11 @@ class ArtifactRemoved(Event):
     build_id: int
     project_id: int
     artifact_id: str
-    reason: str  # `expired`, `replaced`, or `retried` if the job runs again
+    reason: str  # `expired`, also by a retention limit; `replaced`; or `retried` if the job runs again
 
 
 class GetArtifact(Query):
-    """Get the archive of a job, with the token of that job or of an unfinished job of the same build.
+    """Get the archive of a job. `token` must belong to this job, or to an unfinished job of the same build.
 
     Answer: Artifact. Errors: JOB_TOKEN, ARTIFACT_NOT_FOUND.
     """
@@ -108,7 +112,10 @@ class GetArtifact(Query):
 
 
 class GetArtifactChunk(Query, wire_name="ReadArtifact"):
-    """Get the chunk of a file that starts at a byte offset. Answer: bytes. Errors: ARTIFACT_NOT_FOUND."""
+    """Get the chunk of a file that starts at a byte offset. Answer: bytes.
+
+    Errors: ARTIFACT_STORE_UNAVAILABLE, and ARTIFACT_NOT_FOUND, also if no chunk starts at the offset.
+    """
 
     artifact_id: str
     offset: int
@@ -133,7 +140,10 @@ class ListJobFiles(PageRequest, wire_name="ListFiles"):
 
 
 class GetTrace(Query, wire_name="ReadTrace"):
-    """Get the lines that follow a line of a section in a job's log. Answer: TraceChunk. Errors: JOB_NOT_FOUND."""
+    """Get the lines that follow a line of a section in a job's log. Answer: TraceChunk.
+
+    Errors: JOB_NOT_FOUND, also if no runner has had the job or the attempt.
+    """
 
     job_id: int
     attempt: int = Field(default=0, ge=0)  # 0: the latest attempt that a runner had

@@ -54,16 +54,17 @@ class QueueBuild(Command):
 
     @model_serializer(mode="wrap")
     def _omit_new_fields(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out new fields that are empty: services of release 0.2.0 reject them."""
+        """Leave out empty fields that release 0.2.0 does not have: its services reject them."""
         fields: dict[str, Any] = serialize(self)
         new = ("variables", "schedule", "pull_request")
         return {name: fields[name] for name in fields if fields[name] or name not in new}
 
 
 class PlayJob(Command):
-    """Start a manual job. Errors: JOB_STATUS if the job does not wait for a manual start.
+    """Start a manual job. Nothing changes if the job is queued or running.
 
-    Also JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example while the build is being killed.
+    Errors: JOB_STATUS if the job does not wait for a manual start, JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and
+    BUILD_STATUS, for example while the build is being killed.
     """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"build_id"})
@@ -74,8 +75,8 @@ class PlayJob(Command):
 class RetryJob(Command):
     """Run a finished job again. Skipped jobs then wait for their upstream jobs again.
 
-    Errors: JOB_STATUS if the job is not finished, JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for
-    example while the build is being killed.
+    Nothing changes if the job is queued or running. Errors: JOB_STATUS if the job has not been queued yet or was
+    skipped, JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example while the build is being killed.
     """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"build_id"})
@@ -84,9 +85,10 @@ class RetryJob(Command):
 
 
 class CancelBuildJob(Command, wire_name="StopJob"):
-    """Cancel a running, queued or waiting job. Errors: JOB_STATUS if the job is finished.
+    """Cancel a running, queued or waiting job.
 
-    Also JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example if the build is finished.
+    Errors: JOB_STATUS if the job is finished or skipped, JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for
+    example if the build is finished.
     """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"build_id"})
@@ -104,9 +106,11 @@ class RetryBuild(Command):
 
 
 class KillBuild(Command):
-    """Kill a build, given by one of the two ids. Its cleanup steps run first. A second kill finishes it immediately.
+    """Kill a build, given by one of the two ids.
 
-    Errors: EXECUTOR_NOT_FOUND if no unfinished build has the `executor_id`.
+    If its jobs have cleanup steps, these run first; a second kill does not wait for them. A kill of a finished build by
+    `build_id` changes nothing. Errors: BUILD_NOT_FOUND, and EXECUTOR_NOT_FOUND if no unfinished build has the
+    `executor_id`.
     """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"duration"})
@@ -126,6 +130,9 @@ class ChangeBuildPriority(Command):
 
 
 class DeleteBuild(Command):
-    """Delete a finished build and its log. Errors: BUILD_NOT_FOUND, and BUILD_STATUS if it is not finished."""
+    """Delete a finished build with its jobs, logs and artifacts.
+
+    Errors: BUILD_NOT_FOUND, and BUILD_STATUS if the build is not finished.
+    """
 
     build_id: int

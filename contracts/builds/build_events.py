@@ -25,7 +25,7 @@ class BuildQueued(Event):
     ref: str | None = None
     delivery_id: str | None = None
     initiator_id: int = 0
-    initiator_name: str = ""  # empty: see initiator_id
+    initiator_name: str = ""  # empty, except in events of releases up to 0.2.0; see `initiator_id`
     timeout_seconds: int = 3600
     max_attempts: int = 3
     needs_lane: bool = False  # the project runs one build at a time
@@ -81,9 +81,9 @@ class BuildJobsChanged(Event, wire_name="BuildAdvanced"):
     priority: int = 0
     ended: tuple[JobStatusChange, ...] = ()
     released: tuple[PlannedJob, ...] = ()  # jobs to queue
-    waiting: tuple[JobStatusChange, ...] = ()  # jobs that are now CREATED, MANUAL or SKIPPED
+    waiting: tuple[JobStatusChange, ...] = ()  # jobs that became CREATED, MANUAL or SKIPPED
     stopped: tuple[int, ...] = ()  # queued or running jobs to cancel
-    stopped_rounds: tuple[int, ...] = ()  # their rounds, as in `job_rounds` of BuildKilled
+    stopped_rounds: tuple[int, ...] = ()  # rounds of the jobs in `stopped`; empty: recorded by a release up to 0.2.0
     exit_code: int = 0
     exit_message: str | None = None
     output: str | None = None
@@ -103,13 +103,13 @@ class BuildResumed(Event):
 
 
 class BuildStarted(Event):
-    """The first job of a build was assigned to a runner."""
+    """The first job of a launched or resumed build was assigned to a runner."""
 
     build_id: int
     project_id: int
     executor_id: str
     runner_name: str
-    queued_at: datetime | None = None  # launch; None: jobs of a finished build run again, or a release up to 0.2.0
+    queued_at: datetime | None = None  # time of the launch; None: resumed, or recorded by a release up to 0.2.0
 
 
 class BuildKilled(Event):
@@ -120,7 +120,7 @@ class BuildKilled(Event):
     job_ids: tuple[int, ...] = ()
     graceful: bool = False  # the jobs run their cleanup steps first
     job_rounds: tuple[int, ...] = ()  # rounds of the jobs in `job_ids`; empty: recorded by a release up to 0.2.0
-    superseded_by: int | None = None  # number in the project of the newer build of the branch; None: killed by a user
+    superseded_by: int | None = None  # number in the project of the newer build of the branch; None: not superseded
 
 
 class BuildFinished(Event):
@@ -138,11 +138,11 @@ class BuildFinished(Event):
     output: str | None = None
     queued_at: datetime
     initiator_id: int = 0
-    initiator_name: str = ""  # empty: see initiator_id
+    initiator_name: str = ""  # empty, except in events of releases up to 0.2.0; see `initiator_id`
     held_lane: bool = False
     keep_number_build: int | None = None
-    duration: int = 0  # seconds of the jobs' log sections since an earlier BuildFinished; up to 0.2.0 truncated
-    duration_ms: int | None = None  # duration in milliseconds; None: 0, or recorded by a release up to 0.2.0
+    duration: int = 0  # seconds of log sections that no earlier BuildFinished counts; up to 0.2.0 truncated
+    duration_ms: int | None = None  # `duration` in milliseconds; None: 0, or recorded by a release up to 0.2.0
     ran: bool = True  # False: killed before a runner got a job of the build; not in the list of finished builds
 
 

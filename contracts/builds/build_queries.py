@@ -13,7 +13,7 @@ from contracts.projects import ProjectAccess, PullRequest
 
 
 class BuildJobStatus(Message):
-    """A job's status in its build. A job is QUEUED until it is finished, also while it runs."""
+    """A job's status in its build. The status QUEUED means that the job is queued or running."""
 
     job_id: int
     name: str
@@ -22,7 +22,7 @@ class BuildJobStatus(Message):
     allow_failure: bool
     status: JobStatus
     stage_place: int = 0  # position of the stage in the order of stages
-    needs: tuple[str, ...] | None = None  # names of the jobs that it waits for; None: all jobs of earlier stages
+    needs: tuple[str, ...] | None = None  # names of the jobs that this job waits for; None: all jobs of earlier stages
     tags: tuple[str, ...] = ()
 
 
@@ -68,8 +68,8 @@ class BuildRow(ReadModelRow):
     exit_code: int | None = None
     exit_message: str | None = None
     output: str | None = None
-    killed_by: str | None = None  # a runner or the system
-    killed_by_id: int | None = None  # number of the user; 0: a runner or the system
+    killed_by: str | None = None  # name of the runner or the system; None: a user, or not killed
+    killed_by_id: int | None = None  # number of the user; 0: a runner or the system; None: not killed
     queued_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
@@ -122,7 +122,7 @@ class ListBuildJobs(Query, wire_name="ListJobsOfBuild"):
 
 
 class ListQueuedBuilds(PageRequest, wire_name="ListQueued"):
-    """List queued builds, oldest first. Answer: Page of QueuedBuild."""
+    """List the builds that have not started, oldest first. Answer: Page of QueuedBuild."""
 
 
 class BuildSummary(ReadModelRow):
@@ -146,7 +146,7 @@ class BuildSummary(ReadModelRow):
 
 
 class ListRunningBuilds(PageRequest, wire_name="ListRunning"):
-    """List running builds, oldest first. Answer: Page of BuildSummary."""
+    """List running builds, also those that are being canceled, oldest first. Answer: Page of BuildSummary."""
 
 
 class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
@@ -161,7 +161,10 @@ class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
 
 
 class ListBuildDurations(FilteredPageRequest, wire_name="PageDurations"):
-    """List the total duration of builds in seconds per month, oldest first. Answer: Page."""
+    """List the total duration of builds in seconds per month, oldest first. Answer: Page of `date` and `duration`.
+
+    Months without finished builds are left out.
+    """
 
 
 class GetPreviousResult(Query):

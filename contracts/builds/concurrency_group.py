@@ -1,7 +1,7 @@
 """Concurrency groups: a project that runs one build at a time has one slot, which its builds request in order.
 
 A build requests the slot when it is launched, and again each time it is resumed. `build_version` is the version of the
-build's stream at which it did so, and identifies the request; 0: a release up to 0.2.0 recorded the event.
+build's stream after the launch or the resumption. It identifies the request. It is 0 in events of releases up to 0.2.0.
 """
 
 from contracts.messages import Event, ReadModelRow
@@ -12,7 +12,7 @@ class ConcurrencySlotRequested(Event, wire_name="LaneRequested"):
 
     project_id: int
     build_id: int
-    build_version: int = 0  # of the request: version of the build's stream; 0: a release up to 0.2.0
+    build_version: int = 0  # identifies the request: version of the build's stream; 0: a release up to 0.2.0
 
 
 class ConcurrencySlotGranted(Event, wire_name="LaneGranted"):
@@ -20,7 +20,7 @@ class ConcurrencySlotGranted(Event, wire_name="LaneGranted"):
 
     project_id: int
     build_id: int
-    build_version: int = 0  # of the request: version of the build's stream; 0: a release up to 0.2.0
+    build_version: int = 0  # identifies the request: version of the build's stream; 0: a release up to 0.2.0
 
 
 class ConcurrencySlotReleased(Event, wire_name="LaneReleased"):
@@ -35,7 +35,7 @@ class ConcurrencyGroupRow(ReadModelRow):
     holder: int | None = None
     holder_version: int = 0  # `build_version` of the holder's request
     waiting: tuple[int, ...] = ()
-    waiting_versions: tuple[int, ...] = ()  # of the requests of the builds in `waiting`
+    waiting_versions: tuple[int, ...] = ()  # `build_version` of each request in `waiting`
 
 
 ConcurrencyGroupEvent = ConcurrencySlotRequested | ConcurrencySlotGranted | ConcurrencySlotReleased

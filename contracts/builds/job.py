@@ -38,5 +38,5 @@ class JobAttempt(Message):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     exit_code: int | None = None
-    reason: str = ""  # stable code of the failure
+    reason: str = ""  # stable code of the failure; empty: none
     message: str | None = None

@@ -29,7 +29,7 @@ class JobRetried(JobNames, Event):
     message: str | None = None
     runner_uuid: str | None = None
     runner_name: str | None = None
-    duration_ms: int | None = None  # of the log sections; None: the attempt has none
+    duration_ms: int | None = None  # total duration of the log sections after `init`; None: there are none
 
 
 class JobQueued(Event):
@@ -70,11 +70,11 @@ class JobAssigned(JobNames, Event):
     token_hash: str
     cancels_gracefully: bool = False  # the runner can stop a script and clean up
     reports_late: bool = False  # the runner may run the script before its first report
-    round: int | None = None  # as in JobFinished
+    round: int | None = None  # round of the job, as in PlannedJob; None: recorded by a release up to 0.2.0
 
 
 class JobStarted(JobNames, Event):
-    """A job runs: its runner has reported about it for the first time."""
+    """A job runs: its runner has sent the first report, or the job is canceled and its runner reports late."""
 
     job_id: int
     build_id: int
@@ -86,7 +86,7 @@ class JobStarted(JobNames, Event):
 
 
 class StepStarted(Event):
-    """A step of the spec file, or a section of the log, started."""
+    """A step of a Free Commit job, or the script or after_script of a pipeline job, started."""
 
     job_id: int
     build_id: int
@@ -97,7 +97,7 @@ class StepStarted(Event):
 
 
 class StepFinished(Event):
-    """A step of the spec file, or a section of the log, ended."""
+    """A step of a Free Commit job, or the script or after_script of a pipeline job, ended."""
 
     job_id: int
     build_id: int
@@ -135,8 +135,8 @@ class JobFinished(JobNames, Event):
     output: str | None = None
     runner_uuid: str | None = None
     runner_name: str | None = None
-    duration_ms: int | None = None  # of the log sections; None: the attempt has none
-    round: int | None = None  # of the PlannedJob; None: recorded by a release up to 0.2.0
+    duration_ms: int | None = None  # total duration of the log sections after `init`; None: there are none
+    round: int | None = None  # round of the job, as in PlannedJob; None: recorded by a release up to 0.2.0
     coverage: float | None = None  # in percent, from the log; None: unknown
 
 
@@ -155,7 +155,7 @@ class JobLost(JobNames, Event):
 
 
 class JobPriorityChanged(JobNames, Event):
-    """The priority of a job in the queue changed. Jobs with higher priority are assigned first."""
+    """The priority of an unfinished job changed. Queued jobs with higher priority are assigned first."""
 
     job_id: int
     build_id: int

@@ -79,5 +79,5 @@ class ListJobs(PageRequest):
     Answer: Page of JobRow. A job with the status WARNING is returned as FAILED with `failure_allowed`.
     """
 
-    runner_uuid: str | None = None  # jobs that this runner has or had; None: jobs of all runners
+    runner_uuid: str | None = None  # jobs whose latest attempt this runner has or had; None: all jobs
     statuses: tuple[JobStatus, ...] | None = None  # None: all statuses

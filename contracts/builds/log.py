@@ -6,12 +6,12 @@ from contracts.messages import Message, Query
 
 
 class Section(Message):
-    """A section of a log: first `init`, then one section for each step."""
+    """A section of a log: first `init`, then one section for each step that has started."""
 
-    step: str  # without the @
+    step: str  # name of the step, without the @
     start_at: datetime | None = None
     closed_at: datetime | None = None
-    success: bool | None = None  # known when the next section starts or the job is finished
+    success: bool | None = None  # None until the next section starts or the job is finished
     skipped: bool | None = None
     timed_out: bool = False  # the step exceeded its own time limit
 
@@ -45,7 +45,10 @@ class GetLiveLog(Query, wire_name="ReadLiveLog"):
 
 
 class GetBuildOutput(Query, wire_name="ReadOutput"):
-    """Get the current output of an unfinished build. Answer: text. Errors: EXECUTOR_NOT_FOUND."""
+    """Get the output of an unfinished build: a note until the build starts, then nothing. Answer: text as bytes.
+
+    Errors: EXECUTOR_NOT_FOUND, also if the build is finished.
+    """
 
     executor_id: str
 
@@ -53,7 +56,7 @@ class GetBuildOutput(Query, wire_name="ReadOutput"):
 class GetLogSection(Query, wire_name="ReadLog"):
     """Get the section after `step` in the log of a finished build. "-1" requests the first section.
 
-    Answer: LogSection. Errors: BUILD_NOT_FOUND, LOG_NOT_FOUND.
+    Answer: LogSection. Errors: BUILD_NOT_FOUND, also if the build is not finished, and LOG_NOT_FOUND.
     """
 
     build_id: int

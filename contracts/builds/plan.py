@@ -45,7 +45,10 @@ class LaunchSchedule(Message):
 
 
 class PlannedStep(Message):
-    """A step of a job: a script of the repository."""
+    """A step of a Free Commit job: a script of the repository.
+
+    A pipeline job has one step for its script and one for its `after_script`. Their `script` is empty.
+    """
 
     name: str  # including the @
     script: str  # path relative to the checkout, optionally followed by arguments
@@ -117,14 +120,14 @@ class PlannedJob(Message):
     max_attempts: int = 3
     delivery_id: str | None = None  # id of the webhook delivery whose payload the job gets
     stage_place: int = 0  # position of the job's stage in the order of stages
-    needs: tuple[str, ...] | None = None  # names of the jobs that it waits for; None: all jobs of earlier stages
+    needs: tuple[str, ...] | None = None  # names of the jobs that this job waits for; None: all jobs of earlier stages
     fetches: tuple[str, ...] = ()  # names of the jobs whose artifacts the job downloads
     when: Literal["on_success", "on_failure", "always", "manual"] = "on_success"
     allow_failure: bool = False
     allow_failure_codes: tuple[int, ...] = ()  # exit codes that do not fail the build
     retries: int = 0  # maximum number of retries after failures
     retry_when: tuple[str, ...] = ()  # failure reasons to retry
-    retry_codes: tuple[int, ...] = ()  # exit codes to retry; without both: all failures
+    retry_codes: tuple[int, ...] = ()  # exit codes to retry; if this and `retry_when` are empty: all failures
     variables: tuple[PlannedVariable, ...] = ()
     commands: tuple[str, ...] = ()  # lines of the script
     after_commands: tuple[str, ...] = ()

@@ -28,7 +28,10 @@ class RunnerCapabilities(Message):
 
 
 class JobRequirements(Message):
-    """What a job requires of a runner. Equal requirements fit the same runners, except runners of a project."""
+    """What a job requires of a runner, apart from its project.
+
+    Equal requirements fit the same runners, except that a runner of a project serves only jobs of this project.
+    """
 
     company_id: int | None = None
     protected: bool = False

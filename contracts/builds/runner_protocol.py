@@ -22,7 +22,7 @@ class RunnerDescription(RunnerCapabilities):
 
 
 class ClaimJob(Command):
-    """Claim the next matching job. Answer: ClaimResult.
+    """Claim the next matching job. Answer: ClaimResult. Errors: CONFLICT if the claim was returned at the same time.
 
     A repeated command with the same id returns the same job until the runner has reported about it.
     """
@@ -34,12 +34,12 @@ class ClaimJob(Command):
 class ReturnClaim(Command):
     """Return the job of a claim whose answer could not be delivered to the runner. Answer: ClaimReturned.
 
-    The command is sent with the command id of the claim. A claim that is still in progress gets no job.
+    The command has the command id of the claim. If the claim is still in progress, it gets no job.
     """
 
 
 class ClaimReturned(Message):
-    job_id: int | None  # None: the claim had no job, or its runner has reported about it
+    job_id: int | None  # None: the claim had no job, or its runner has reported about the job
 
 
 class JobVariable(Message):
@@ -152,5 +152,5 @@ class ReportJob(Command):
 
 class TraceState(Message):
     job_status: str  # running, canceling, canceled, failed, success
-    length: int  # bytes of the log received
+    length: int  # bytes of the log received; 0: the job was finished before
     accepted: bool  # False: the job is finished, so that the report has no effect

@@ -40,7 +40,7 @@ class Session(Message):
 
 
 class GetAccess(Query):
-    """Get the current access rights of a user. Tokens with another epoch are invalid.
+    """Get the current access rights of a user. A token with another `epoch` than this answer is invalid.
 
     Answer: Access. Errors: DEVELOPER_NOT_FOUND.
     """

@@ -49,14 +49,18 @@ class CreateApiToken(Command):
 
 
 class RevokeApiToken(Command):
-    """Revoke a personal token. Errors: TOKEN_NOT_FOUND."""
+    """Revoke a personal token. Errors: DEVELOPER_NOT_FOUND, TOKEN_NOT_FOUND."""
 
     user_id: int
     token_id: int
 
 
 class ApiTokenCreated(Event):
-    """A personal token was created. It becomes invalid when the user's password, roles or state change."""
+    """A personal token was created.
+
+    The token becomes invalid when the user's password, roles or state change, when a link of the user to an account at
+    an OpenID provider is removed, and when the user is deleted.
+    """
 
     personal: ClassVar[frozenset[str]] = frozenset({"name"})
 
@@ -87,7 +91,7 @@ class ApiTokenView(Message):
     scopes: tuple[str, ...]
     created_at: datetime
     expires_at: str | None  # YYYY-MM-DD
-    last_used_at: datetime | None  # to the minute; None after a year without use
+    last_used_at: datetime | None  # to the minute; None: not used in the last year
     value: str | None = Field(default=None, repr=False)  # only in the answer to CreateApiToken
 
 
@@ -96,9 +100,10 @@ class ApiTokens(Message):
 
 
 class AuthenticateToken(Command):
-    """Authenticate a call with a personal token and record its use. Answer: TokenAccess. Errors: TOKEN_INVALID.
+    """Authenticate a call with a personal token and record its use. Answer: TokenAccess.
 
-    The use is not an event. The use of an expired token is not recorded.
+    The answer for an expired token is the same, but its use is not recorded: the caller has to check `expires_at`.
+    Errors: TOKEN_INVALID if there is no such token.
     """
 
     former_subject: ClassVar[str] = "qry.identity.GetTokenAccess"

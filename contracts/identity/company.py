@@ -8,7 +8,7 @@ from contracts.paging import PageRequest
 
 
 class CreateCompany(Command):
-    """Create a company. Its members may launch builds of its projects."""
+    """Create a company. Its members have all rights in the projects that it owns."""
 
     title: Name | None = None
     alias: Name | None = None  # None: derived from the title
@@ -30,14 +30,14 @@ class RenameCompany(Command):
 
 
 class SetCompanyMembers(Command, wire_name="ChooseMembers"):
-    """Replace the members of a company. Errors: DEVELOPER_NOT_FOUND if one does not exist."""
+    """Replace the members of a company. Errors: COMPANY_NOT_FOUND, DEVELOPER_NOT_FOUND."""
 
     company_id: int
     members_id: Ids
 
 
 class DeleteCompany(Command):
-    """Delete a company. Errors: COMPANY_PROJECTS_NOT_EMPTY if it owns projects."""
+    """Delete a company. Errors: COMPANY_NOT_FOUND, and COMPANY_PROJECTS_NOT_EMPTY if it owns projects."""
 
     company_id: int
 

@@ -7,9 +7,10 @@ from contracts.messages import Command, Event, Message, Query
 
 
 class LinkIdentity(Command):
-    """Link a user to an account at the configured OpenID provider. A former link ends, with its sessions and tokens.
+    """Link a user to an account at the configured OpenID provider, or remove the link.
 
-    Errors: DEVELOPER_IDENTITY_INVALID, DEVELOPER_IDENTITY_TAKEN, OIDC_DISABLED.
+    If the user had a link to another account, all sessions and personal tokens of the user become invalid. Errors:
+    DEVELOPER_NOT_FOUND, DEVELOPER_IDENTITY_INVALID, DEVELOPER_IDENTITY_TAKEN, OIDC_DISABLED.
     """
 
     user_id: int

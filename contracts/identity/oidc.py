@@ -31,8 +31,8 @@ class OidcRequest(Message):
 class FinishOidcSignIn(Command):
     """Handle the provider's response. Answer: OidcSignIn.
 
-    A new user is created if the settings say so. The roles that groups give are updated. Errors: the codes that begin
-    with OIDC_, TOO_MANY_REQUESTS, and DEVELOPER_IDENTITY_TAKEN.
+    If the settings allow it, a user is created for an unknown account. The user gets the roles of the account's groups.
+    Errors: the codes that begin with OIDC_, TOO_MANY_REQUESTS, and DEVELOPER_IDENTITY_TAKEN.
     """
 
     sealed_state: Annotated[str, Field(repr=False, max_length=MAX_STATE_LENGTH)]
@@ -43,7 +43,7 @@ class FinishOidcSignIn(Command):
 
 
 class OidcSignIn(Message):
-    """The session of the user; without a token if the user was linked, who is signed in already."""
+    """The session of the user. If the sign-in linked a user, there is no token: this user is signed in already."""
 
     access_token: Annotated[str | None, Field(repr=False)] = None
     expires_in: int = 0  # seconds

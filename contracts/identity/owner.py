@@ -6,7 +6,10 @@ from contracts.messages import Message, Query
 
 
 class GetOwner(Query):
-    """Get the user or company with this alias. Usernames and company aliases share one namespace. Answer: Owner."""
+    """Get the user with this name, or the company with this alias (case-insensitive). Answer: Owner.
+
+    Errors: DEVELOPER_NOT_FOUND if there is neither.
+    """
 
     alias: str
 

@@ -13,19 +13,19 @@ MAX_SSH_KEY_LENGTH = 8192  # characters: an RSA key of 16384 bits with a long co
 
 
 class AddSshKey(Command):
-    """Add a public SSH key to a user. Errors: KEY_... codes if the key is invalid, weak or in use by any user."""
+    """Add a public SSH key to a user. Errors: DEVELOPER_NOT_FOUND, and the codes that begin with KEY_."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"key_uuid", "today"})
 
     user_id: int
-    # one line in authorized_keys format, without options; hidden, because it may be a private key by mistake
+    # one line in authorized_keys format, without options; not in the repr, because users send private keys by mistake
     public_key: str | None = Field(default=None, repr=False, max_length=MAX_SSH_KEY_LENGTH)
     title: Name | None = None
     expires_at: date | None = None  # last valid day
 
 
 class RemoveSshKey(Command):
-    """Remove an SSH key of a user. Errors: KEY_NOT_FOUND."""
+    """Remove an SSH key of a user. Errors: DEVELOPER_NOT_FOUND, KEY_NOT_FOUND."""
 
     user_id: int
     key_uuid: str
@@ -58,7 +58,10 @@ class SshKeyView(Message):
 
 
 class GetSshKey(Query):
-    """Get an SSH key of a user. Without `key_uuid`, get the key that was added last. Answer: SshKeyView."""
+    """Get an SSH key of a user. Without `key_uuid`, get the key that was added last. Answer: SshKeyView.
+
+    Errors: DEVELOPER_NOT_FOUND, KEY_NOT_FOUND.
+    """
 
     user_id: int
     key_uuid: str | None = None

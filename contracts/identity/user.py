@@ -51,7 +51,10 @@ class ChangePassword(Command):
 
 
 class ChangeRoles(Command):
-    """Change the roles of a user. Errors: DEVELOPER_LAST_ADMINISTRATOR."""
+    """Change the roles of a user, which ends all sessions and revokes all personal tokens.
+
+    Errors: DEVELOPER_NOT_FOUND, DEVELOPER_ROLES_REQUIRED, DEVELOPER_ROLES_INVALID, DEVELOPER_LAST_ADMINISTRATOR.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"anchor"})
 
@@ -60,7 +63,10 @@ class ChangeRoles(Command):
 
 
 class SetUserEnabled(Command):
-    """Enable or disable a user. Errors: DEVELOPER_LAST_ADMINISTRATOR."""
+    """Enable or disable a user, which ends all sessions and revokes all personal tokens.
+
+    Errors: DEVELOPER_NOT_FOUND, DEVELOPER_ENABLED_REQUIRED, DEVELOPER_LAST_ADMINISTRATOR.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"anchor"})
 
@@ -77,7 +83,7 @@ class ChangeProviderName(Command):
 
 
 class DeleteUser(Command):
-    """Delete a user and erase the personal data."""
+    """Delete a user and erase the user's name and personal data."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"anchor"})
 
@@ -85,7 +91,7 @@ class DeleteUser(Command):
 
 
 class SetUserProjects(Command, wire_name="ChooseProjectsOfUser"):
-    """Replace the projects of a user, in the projects service. Answer: UserView.
+    """Replace the projects in which a user has the role `developer`. Answer: UserView.
 
     Errors: DEVELOPER_NOT_FOUND, PROJECT_NOT_FOUND.
     """
@@ -208,7 +214,7 @@ class ListUsers(PageRequest):
 
     @model_serializer(mode="wrap")
     def _omit_page(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Send no page with `user_ids`: services of release 0.2.0 reject the fields."""
+        """Leave out the fields of the page if `user_ids` is set: services of release 0.2.0 reject them."""
         return {"user_ids": self.user_ids} if self.user_ids is not None else serialize(self)
 
 
@@ -217,11 +223,14 @@ class Users(Message):
 
 
 class ListUsersPage(FilteredPageRequest, wire_name="PageUsers"):
-    """List users. Columns to filter and sort by: developer_id, user_username, developer_email, user_role, id."""
+    """List users. Answer: Page.
+
+    Columns to filter and sort by: developer_id, user_username, developer_email, user_role, id.
+    """
 
 
 class ListUserSummaries(PageRequest, wire_name="FindUsers"):
-    """List users by username, optionally with this e-mail address and username (case-insensitive).
+    """List users by name. With `email` or `username`, list only the users who have them (case-insensitive).
 
     Answer: Page of UserSummary.
     """

@@ -9,7 +9,7 @@ class MailEvents(StrEnum):
     """The results of builds about which a user gets mails."""
 
     FAILED = "failed"  # failed and killed builds
-    FIXED = "fixed"  # also successes after a failure on the same branch
+    FIXED = "fixed"  # failed and killed builds, and successes after a failure of the same branch
     ALWAYS = "always"  # all finished builds
     NEVER = "never"
 
@@ -24,7 +24,7 @@ class MailBuilds(StrEnum):
 class ChangeMailRule(ChangedFields, Command):
     """Change the actor's mail rule of a project. A missing field is unchanged, None is the default: failed, own.
 
-    Answer: MailRuleView. Errors: PROJECT_NOT_FOUND, MAIL_RULE_INVALID.
+    Answer: MailRuleView. Errors: PROJECT_NOT_FOUND, MAIL_RULE_INVALID, and FORBIDDEN if the actor is not a user.
     """
 
     project_id: int
@@ -33,7 +33,7 @@ class ChangeMailRule(ChangedFields, Command):
 
 
 class GetMailRule(Query):
-    """Get the actor's mail rule of a project. Answer: MailRuleView. Errors: PROJECT_NOT_FOUND."""
+    """Get the actor's mail rule of a project, or the default rule. Answer: MailRuleView. Errors: PROJECT_NOT_FOUND."""
 
     project_id: int
 
@@ -52,7 +52,7 @@ class MailRuleChanged(Event):
 
 
 class MailRuleDeleted(Event):
-    """The project or the user was deleted."""
+    """A mail rule was deleted, because the project or the user was deleted."""
 
     project_id: int
     user_id: int

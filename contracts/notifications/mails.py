@@ -58,14 +58,14 @@ class NotificationFailed(Event):
 
 
 class NotificationAbandoned(Event, wire_name="NotificationGaveUp"):
-    """An e-mail will not be sent: the last attempt failed, or a retry cannot succeed."""
+    """An e-mail will not be sent: the last attempt failed, or a retry would fail the same way."""
 
     notification_id: str
     reason: str
 
 
 class NotificationSkipped(Event):
-    """An e-mail cannot be sent, for example without a recipient."""
+    """An e-mail was not sent, for example because the user has no e-mail address."""
 
     notification_id: str
     reason: str
@@ -78,7 +78,7 @@ class NotificationRow(ReadModelRow):
     user_id: int | None = None
     title: str = ""
     attempts: int = 0
-    reason: str = ""  # why the last attempt failed, or why the e-mail was skipped
+    reason: str = ""  # why the last attempt failed, or why the e-mail was skipped; empty: no failure
     requested_at: datetime | None = None
     ended_at: datetime | None = None
 

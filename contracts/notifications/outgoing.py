@@ -20,7 +20,7 @@ class OutgoingRequested(Event):
     state: str  # `pending`, `running`, `success`, `failure` or `canceled`
     receiver_id: int | None = None  # None: the status of a commit
     event: str = ""  # `started` or `finished`: what the receiver is notified of; empty: the status of a commit
-    event_id: str = ""  # id of the notification, the same for all receivers and when it is sent again
+    event_id: str = ""  # id of the notification, which requests to all receivers and repeated requests have
     occurred_at: datetime | None = None  # time of the build's event
     is_fix: bool = False  # the build succeeded after a failure on the same branch
     repeats: str | None = None  # id of the request that a user has sent again
@@ -40,8 +40,8 @@ class OutgoingEnded(Event):
 
     request_id: str
     status: NotificationStatus
-    reason: str = ""  # why it was not sent
-    response_code: int | None = None  # HTTP status of the last response; None: there was none
+    reason: str = ""  # why the request was not sent; empty: sent
+    response_code: int | None = None  # HTTP status of the last attempt; None: no response, or skipped
 
 
 OutgoingEvent = OutgoingRequested | OutgoingAttemptFailed | OutgoingEnded
@@ -64,7 +64,7 @@ class OutgoingRow(ReadModelRow):
     repeats: str | None = None
     status: NotificationStatus = NotificationStatus.NEW
     attempts: int = 0
-    reason: str = ""  # why the last attempt failed, or why the request was skipped
+    reason: str = ""  # why the last attempt failed, or why the request was skipped; empty: no failure
     response_code: int | None = None  # HTTP status of the last response
     requested_at: datetime | None = None
     ended_at: datetime | None = None
@@ -73,8 +73,8 @@ class OutgoingRow(ReadModelRow):
 class ListOutgoing(PageRequest):
     """List requests to other servers, newest first. Answer: Page of OutgoingRow. Errors: PROJECT_NOT_FOUND."""
 
-    project_id: int | None = None  # None: of all projects
-    receiver_id: int | None = None  # None: of all receivers, and statuses of commits
+    project_id: int | None = None  # None: requests of all projects
+    receiver_id: int | None = None  # None: requests to all receivers, and statuses of commits
     kind: str | None = None  # as in OutgoingRequested; None: all kinds
 
 

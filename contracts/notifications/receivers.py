@@ -43,8 +43,8 @@ class CreateReceiver(Command):
     project_id: int
     kind: ReceiverKind | None = None  # None: webhook
     url: Url | None = Field(default=None, repr=False)  # may contain a token
-    secret: SigningSecret | None = Field(default=None, repr=False)  # signs webhooks
-    events: Occasions | None = None  # None: failed and fixed
+    secret: SigningSecret | None = Field(default=None, repr=False)  # signs webhooks; none for chat
+    events: Occasions | None = None  # None: `failed` and `fixed`
     active: bool | None = None  # None: true
 
 
@@ -94,7 +94,7 @@ class ReceiverCreated(Event):
 
 
 class ReceiverChanged(ChangedFields, Event):
-    """Fields of a receiver changed. Contains the changed ones; a missing field is unchanged."""
+    """Fields of a receiver changed. The event contains only the changed fields."""
 
     receiver_id: int
     project_id: int
@@ -121,7 +121,7 @@ class ReceiverView(Message):
     events: tuple[Occasion, ...]
     active: bool
     created_at: datetime
-    last_delivery: OutgoingRow | None = None  # the latest request to the receiver
+    last_delivery: OutgoingRow | None = None  # the latest request to the receiver; None: no request yet
 
 
 class Receivers(Message):

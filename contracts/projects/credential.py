@@ -19,14 +19,14 @@ class CreateCredential(Command):
 
 
 class RenameCredential(Command):
-    """Change the name of a credential. An empty name is valid."""
+    """Change the name of a credential, which may be empty. Errors: CREDENTIAL_NOT_FOUND, CREDENTIAL_NAME_REQUIRED."""
 
     credential_id: int
     name: Name | None = None
 
 
 class ChangeCredentialKey(Command):
-    """Change the SSH key of a credential. Errors: CREDENTIAL_SSH_KEY_REQUIRED."""
+    """Change the SSH key of a credential. Errors: CREDENTIAL_NOT_FOUND, CREDENTIAL_SSH_KEY_REQUIRED."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_ssh_key"})
 
@@ -35,13 +35,13 @@ class ChangeCredentialKey(Command):
 
 
 class RevealCredential(Command):
-    """Get a credential with its key. The access is recorded. Answer: CredentialView."""
+    """Get a credential with its key. The access is recorded. Answer: CredentialView. Errors: CREDENTIAL_NOT_FOUND."""
 
     credential_id: int
 
 
 class DeleteCredential(Command):
-    """Delete a credential. Errors: CREDENTIAL_IN_USE if a project uses it."""
+    """Delete a credential. Errors: CREDENTIAL_NOT_FOUND, and CREDENTIAL_IN_USE if a project uses the credential."""
 
     credential_id: int
 
@@ -81,7 +81,7 @@ class CredentialView(Message):
 
 
 class GetCredential(Query):
-    """Get a credential without its key. Answer: CredentialView."""
+    """Get a credential without its key. Answer: CredentialView. Errors: CREDENTIAL_NOT_FOUND."""
 
     credential_id: int
 

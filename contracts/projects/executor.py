@@ -19,7 +19,7 @@ class CreateExecutor(Command):
 
 
 class RenameExecutor(Command):
-    """Change the name of an executor. Errors: EXECUTOR_NAME_REQUIRED."""
+    """Change the name of an executor. Errors: EXECUTOR_NOT_FOUND, EXECUTOR_NAME_REQUIRED."""
 
     executor_id: int
     name: Name | None = None
@@ -35,7 +35,7 @@ class ChangeExecutorVariables(Command):
 
 
 class DeleteExecutor(Command):
-    """Delete an executor. Errors: EXECUTOR_IN_USE if a project uses it."""
+    """Delete an executor. Errors: EXECUTOR_NOT_FOUND, and EXECUTOR_IN_USE if a project uses the executor."""
 
     executor_id: int
 

@@ -26,12 +26,12 @@ class GetForge(Query):
     """Get the forge of a project, and the token for it. Answer: Forge. Errors: PROJECT_NOT_FOUND."""
 
     project_id: int
-    public_key: str = ""  # X25519, base64: the token is encrypted for it; empty: the answer has no token
+    public_key: str = ""  # X25519 key in base64 for which the token is encrypted; empty: the answer has no token
 
 
 class Forge(Message):
     kind: ForgeKind
     api_url: str  # empty: derived from the repository's URL
     repository: str
-    alias: str  # of the project
-    encrypted: str = ""  # the token, HPKE, base64; empty: not requested, or the project has no such secret
+    alias: str  # alias of the project
+    encrypted: str = ""  # the token, encrypted with HPKE, in base64; empty: not requested, or no such secret

@@ -7,7 +7,10 @@ from contracts.projects.fields import Ids
 
 
 class SetDeveloperProjects(Command, wire_name="ChooseDeveloperProjects"):
-    """Replace the projects of a developer. Each project that the developer joins or leaves records the change, too."""
+    """Replace the projects in which a user has the role `developer`. Errors: PROJECT_NOT_FOUND.
+
+    The streams of the projects that the user joins or leaves record the change, too.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"joined", "left"})
 
@@ -25,13 +28,16 @@ class DeveloperProjectsSet(Event, wire_name="DeveloperProjectsChosen"):
 
 
 class ListMemberships(Query):
-    """List the projects of each of these developers. Answer: Memberships."""
+    """List the projects in which each of these users has the role `developer`. Answer: Memberships.
+
+    Projects that the actor may not see are left out.
+    """
 
     developers_id: tuple[int, ...]
 
 
 class Memberships(Message):
-    projects_id: dict[int, tuple[int, ...]]  # by developer; developers without projects are left out
+    projects_id: dict[int, tuple[int, ...]]  # by user id; users without projects are left out
 
 
 MembershipEvent = DeveloperProjectsSet

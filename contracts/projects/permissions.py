@@ -49,14 +49,17 @@ class ChangeVisibility(Command):
 
 
 class ChangeBadges(Command):
-    """Publish the result of a project's last build without a sign-in, or stop publishing it."""
+    """Show the result of a project's last build to clients that are not signed in, or stop showing it."""
 
     project_id: int
     badges: bool | None = None  # None: stop publishing
 
 
 class SetProjectMember(Command):
-    """Add a member to a project, or change the role of one. Errors: DEVELOPER_NOT_FOUND, PROJECT_ROLE_INVALID."""
+    """Add a member to a project, or change the role of a member.
+
+    Errors: PROJECT_NOT_FOUND, DEVELOPER_NOT_FOUND, PROJECT_ROLE_INVALID, PROJECT_MEMBER_LIMIT.
+    """
 
     project_id: int
     user_id: int
@@ -76,6 +79,9 @@ class ProjectMember(Message):
 
 
 class ListProjectMembers(Query):
-    """List the members of a project by user id, without its owner. Answer: a list of ProjectMember."""
+    """List the members of a project by user id. Its owner need not be a member. Answer: a list of ProjectMember.
+
+    Errors: PROJECT_NOT_FOUND.
+    """
 
     project_id: int

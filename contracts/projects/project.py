@@ -18,7 +18,7 @@ class CreateProject(Command):
     repository: UrlOrPath | None = Field(default=None, repr=False)  # URL, may contain a login
     branch: Name | None = None
     spec_file_path: UrlOrPath | None = None
-    keep_number_build: int | None = None  # None: keep all builds
+    keep_number_build: int | None = None  # None: the limit in the server's settings
     allow_concurrent_execution: bool | None = None
     executor_id: int | None = None
     credential_id: int | None = None
@@ -28,7 +28,7 @@ class CreateProject(Command):
     alias: Name | None = None  # None: derived from the name
     protected_branches: Names | None = None  # None: the project's branch; if that is `*`, `main` and `master`
     visibility: Visibility | None = None  # None: the default of the server
-    # as in RetentionLimits; None: the limit in the server's settings
+    # the limits of RetentionLimits; None: the limit in the server's settings
     keep_build_days: int | None = None
     keep_log_days: int | None = None
     keep_number_log: int | None = None
@@ -37,7 +37,7 @@ class CreateProject(Command):
 
     @model_serializer(mode="wrap")
     def _omit_missing_limits(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out limits that are not given: services of release 0.2.0 reject the fields."""
+        """Leave out limits that are None: services of release 0.2.0 reject these fields."""
         fields: dict[str, Any] = serialize(self)
         missing = [name for name in RetentionLimits.model_fields if fields[name] is None]
         return {name: value for name, value in fields.items() if name not in missing}
@@ -74,14 +74,14 @@ class ChangeBranch(Command):
 
 
 class ChangeSpecFilePath(Command):
-    """Change the path of the spec file. Errors: PROJECT_SPEC_FILE_PATH_REQUIRED."""
+    """Change the path of the spec file. Errors: PROJECT_NOT_FOUND, PROJECT_SPEC_FILE_PATH_REQUIRED."""
 
     project_id: int
     spec_file_path: UrlOrPath | None = None
 
 
 class ChangeRetention(Command):
-    """Change how many builds of a project are kept. None: all."""
+    """Change how many finished builds of a project are kept. None: the limit in the server's settings."""
 
     project_id: int
     keep_number_build: int | None = None
@@ -105,14 +105,14 @@ class ProtectBranches(Command):
 
 
 class SetProjectDevelopers(Command, wire_name="ChooseDevelopers"):
-    """Replace the developers of a project. Errors: DEVELOPER_NOT_FOUND if one does not exist."""
+    """Replace the developers of a project. Errors: PROJECT_NOT_FOUND, DEVELOPER_NOT_FOUND."""
 
     project_id: int
     developers_id: Ids
 
 
 class SetProjectSecrets(Command, wire_name="ChooseSecrets"):
-    """Replace the secrets attached to a project. Errors: SECRET_NOT_FOUND if one does not exist."""
+    """Replace the secrets attached to a project. Errors: PROJECT_NOT_FOUND, SECRET_NOT_FOUND."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"attached", "detached"})
 
@@ -121,21 +121,24 @@ class SetProjectSecrets(Command, wire_name="ChooseSecrets"):
 
 
 class SetProjectCredential(Command, wire_name="ChooseCredential"):
-    """Set the credential that reads the project's repository. None: no credential."""
+    """Set the credential that reads the project's repository. None: no credential. Errors: CREDENTIAL_NOT_FOUND."""
 
     project_id: int
     credential_id: int | None = None
 
 
 class SetProjectExecutor(Command, wire_name="ChooseExecutor"):
-    """Set the executor of a project. Errors: EXECUTOR_NOT_FOUND."""
+    """Set the executor of a project. Errors: PROJECT_NOT_FOUND, EXECUTOR_NOT_FOUND."""
 
     project_id: int
     executor_id: int | None = None
 
 
 class MoveProject(Command):
-    """Change the owner or alias of a project. Omitted fields stay unchanged."""
+    """Change the owner or alias of a project. Omitted fields stay unchanged.
+
+    If only the owner is given and has another project with the alias, a number is added to the alias.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"owner_user_id", "company_id"})
 
@@ -145,7 +148,7 @@ class MoveProject(Command):
 
 
 class RenewSignatureKey(Command):
-    """Replace the key with which forges sign webhook deliveries by a generated one."""
+    """Generate a new key with which forges sign webhook deliveries. The former key becomes invalid."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_signature_key"})
 

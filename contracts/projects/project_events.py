@@ -42,14 +42,14 @@ class ProjectCreated(RetentionLimits, BuildTriggers, Event):
 
 
 class ProjectSettingsChanged(RetentionLimits, BuildTriggers, ChangedFields, Event):
-    """Settings of a project changed. Contains the changed ones; a missing field is unchanged."""
+    """Settings of a project changed. The event contains only the changed settings."""
 
     project_id: int
     name: str = ""
     description: str | None = None
     branch: str = ""
     spec_file_path: str = ""
-    keep_number_build: int | None = None  # None: keep all builds
+    keep_number_build: int | None = None  # None: the limit in the server's settings
     allow_concurrent_execution: bool = False
     protected_branches: tuple[str, ...] | None = None  # None: the project's branch; if that is `*`, `main` and `master`
     credential_id: int | None = None  # None: no credential
@@ -115,7 +115,7 @@ class ProjectDeleted(Event):
     secrets_id: tuple[int, ...] = ()  # secrets that are detached from the project
 
 
-# Recorded by releases up to 0.2.0; later ones record ProjectSettingsChanged.
+# Releases up to 0.2.0 recorded the following events. Later releases record ProjectSettingsChanged instead.
 
 
 class ProjectRenamed(Event):
@@ -143,7 +143,7 @@ class ProjectSpecFilePathChanged(Event):
 
 
 class ProjectRetentionChanged(Event):
-    """The number of builds that are kept changed. None: all."""
+    """The number of builds that are kept changed. None: the limit in the server's settings."""
 
     project_id: int
     keep_number_build: int | None = None

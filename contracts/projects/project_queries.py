@@ -69,7 +69,7 @@ class GetProjectByAlias(Query, wire_name="FindProject"):
 
 
 class ListProjects(PageRequest):
-    """List all projects, by id. Answer: Page of ProjectView."""
+    """List the projects that the actor may see, by id. Answer: Page of ProjectView."""
 
     reveal: bool = False  # include the signature keys
 
@@ -85,7 +85,7 @@ class ProjectCount(Message):
 
 
 class ListProjectsPage(FilteredPageRequest, wire_name="PageProjects"):
-    """List projects.
+    """List the projects that the actor may see. Answer: Page.
 
     Columns to filter and sort by: project_id, project_name, build_last_{exit_code,exit_message,created_at}, id.
     """

@@ -1,4 +1,4 @@
-"""How long a project keeps the data of its builds, besides the number of builds."""
+"""Limits for the data of a project's builds. The limit for their number, `keep_number_build`, is not part of them."""
 
 from contracts.messages import Command, Message
 
@@ -8,9 +8,9 @@ class RetentionLimits(Message):
 
     keep_build_days: int = 0
     keep_log_days: int = 0
-    keep_number_log: int = 0  # builds with logs
-    keep_artifact_days: int = 0  # at most; artifacts with an earlier `expire_in` are removed earlier
-    keep_number_artifact: int = 0  # builds with artifacts
+    keep_number_log: int = 0  # number of latest builds whose logs are kept
+    keep_artifact_days: int = 0  # maximum; artifacts with an earlier `expire_in` are removed earlier
+    keep_number_artifact: int = 0  # number of latest builds whose artifacts are kept
 
 
 class ChangeRetentionLimits(Command):

@@ -29,7 +29,7 @@ class RenameSecret(Command):
 
 
 class ChangeSecretValue(Command):
-    """Change the value of a secret. Errors: SECRET_VALUE_REQUIRED."""
+    """Change the value of a secret. Errors: SECRET_NOT_FOUND, SECRET_VALUE_REQUIRED."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_value"})
 
@@ -52,20 +52,20 @@ class ChangeEscapedCharacters(Command):
 
 
 class SetSecretProjects(Command, wire_name="ChooseSecretProjects"):
-    """Replace the projects that may use a secret."""
+    """Replace the projects that may use a secret. Errors: SECRET_NOT_FOUND, PROJECT_NOT_FOUND."""
 
     secret_id: int
     projects_id: Ids  # empty: every project may use the secret
 
 
 class RevealSecret(Command):
-    """Get a secret with its value. The access is recorded. Answer: SecretView."""
+    """Get a secret with its value. The access is recorded. Answer: SecretView. Errors: SECRET_NOT_FOUND."""
 
     secret_id: int
 
 
 class DeleteSecret(Command):
-    """Delete a secret. Errors: SECRET_PROJECTS_NOT_EMPTY if it is attached to a project."""
+    """Delete a secret. Errors: SECRET_NOT_FOUND, and SECRET_PROJECTS_NOT_EMPTY if it is attached to a project."""
 
     secret_id: int
 
@@ -80,7 +80,7 @@ class SecretCreated(Event):
 
 
 class SecretSettingsChanged(ChangedFields, Event):
-    """Settings of a secret changed. Contains the changed ones; a missing field is unchanged."""
+    """Settings of a secret changed. The event contains only the changed settings."""
 
     secret_id: int
     name: str = ""
@@ -156,24 +156,30 @@ class SecretView(Message):
 
 
 class GetSecret(Query):
-    """Get a secret without its value. Answer: SecretView."""
+    """Get a secret without its value. Answer: SecretView. Errors: SECRET_NOT_FOUND."""
 
     secret_id: int
 
 
 class ListSecrets(PageRequest):
-    """List all secrets without their values, by id. Answer: Page of SecretView."""
+    """List the secrets that the actor may see, without their values, by id. Answer: Page of SecretView.
+
+    The actor may see secrets that every project may use, and those of projects that the actor may see.
+    """
 
 
 class ListSecretsPage(FilteredPageRequest, wire_name="PageSecrets"):
-    """List secrets. Columns to filter and sort by: secret_id, secret_name, secret_env, secret_scope, id."""
+    """List the secrets that the actor may see. Answer: Page.
+
+    Columns to filter and sort by: secret_id, secret_name, secret_env, secret_scope, id.
+    """
 
 
 class GetJobSecrets(Query):
     """Get the secrets for a job of the project. Only the builds service may send this query. Answer: JobSecrets."""
 
     project_id: int
-    repository: str | None = None  # the URL at launch; if the project's URL has changed since, no git login is returned
+    repository: str | None = None  # the URL at launch; None, or not the project's URL: no git login is returned
 
 
 class SecretValue(Message):

@@ -9,18 +9,21 @@ class AuthenticateRunner(Command, wire_name="TouchRunner"):
 
     token: Sensitive
     ip_address: str = ""
-    info: RunnerInfo | None = None  # None: the runner's info is unchanged
+    info: RunnerInfo | None = None  # what the runner reports about itself; None: nothing
 
 
 class RecordRunnerHeartbeat(Command, wire_name="NoticeRunner"):
-    """Record a runner's heartbeat from a call with a job token. Answer: CommandReply with the RunnerProfile as row."""
+    """Record a runner's heartbeat from a call with a job token. Errors: RUNNER_NOT_FOUND.
+
+    Answer: CommandReply with the RunnerProfile as row, and without the version of the stream.
+    """
 
     runner_uuid: str
     ip_address: str = ""
 
 
 class RunnerProfile(RunnerSettings):
-    """The properties that decide which jobs a runner may take."""
+    """A runner with its owner and its settings, which decide the jobs that the runner may take."""
 
     runner_id: int
     runner_uuid: str

@@ -16,12 +16,12 @@ def _to_short_text(value: Any) -> str:
     return value[:255] if isinstance(value, str) else ""
 
 
-# truncated to 255 characters; values of other types become an empty string
+# text, truncated to 255 characters; values of other types become an empty text
 ShortText = Annotated[str, BeforeValidator(_to_short_text)]
 
 
 class RunnerInfo(Message):
-    """What a runner reports about itself at each call. Unknown members are ignored."""
+    """What a runner reports about itself."""
 
     name: ShortText = ""
     version: ShortText = ""

@@ -18,7 +18,10 @@ class ResetRegistrationToken(Command):
 
 
 class RevealRegistrationToken(Command):
-    """Get the registration token of a scope. Creates it if the scope has none. Answer: RegistrationInfo."""
+    """Get the registration token of a scope. If the scope has none, create it. Answer: RegistrationInfo.
+
+    Errors: COMPANY_NOT_FOUND or PROJECT_NOT_FOUND if the company or project of the scope was deleted.
+    """
 
     former_subject: ClassVar[str] = "qry.runners.GetRegistrationInfo"
 

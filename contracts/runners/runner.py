@@ -12,7 +12,8 @@ from contracts.runners.fields import OwnerType, RunnerInfo, RunnerSettings
 class RegisterRunner(RunnerSettings, Command):
     """Register a runner for the scope of the registration token. Answer: RunnerRegistration with the runner's token.
 
-    Without a name, the description or the reported name is used.
+    Without a name, the description is used, else the reported name, else a generated name. Errors: REGISTRATION_TOKEN,
+    RUNNER_INVALID.
     """
 
     registration_token: Sensitive
@@ -21,7 +22,7 @@ class RegisterRunner(RunnerSettings, Command):
 
 
 class EditRunner(Command):
-    """Change settings of a runner. Omitted fields stay unchanged."""
+    """Change settings of a runner. Omitted fields stay unchanged. Errors: RUNNER_NOT_FOUND, RUNNER_INVALID."""
 
     runner_uuid: str
     name: str | None = None
@@ -88,7 +89,7 @@ class RunnerView(RunnerSettings):
 
 
 class RunnerRegistered(RunnerSettings, Event):
-    """A runner was registered, with all its settings. It is offline until its first call."""
+    """A runner was registered. The event has all settings. The runner is offline until its first call."""
 
     runner_uuid: str
     runner_id: int
@@ -96,18 +97,21 @@ class RunnerRegistered(RunnerSettings, Event):
     owner_type: OwnerType
     owner_id: int | None
     info: RunnerInfo
-    ip_address: str = ""  # recorded only by release 0.1.0; IP addresses are personal data and no longer part of events
+    ip_address: str = ""  # empty, except in events of release 0.1.0: IP addresses are personal data
 
 
 class RunnerEdited(RunnerSettings, Event):
-    """The settings of a runner changed. Contains all settings."""
+    """The settings of a runner changed. The event has all settings."""
 
     runner_uuid: str
     runner_id: int
 
 
 class RunnerInfoChanged(Event):
-    """A runner reports other information about itself, such as a new version. At most once every few minutes."""
+    """A runner reported other information about itself than before, such as a new version.
+
+    Apart from the first information, the event is recorded at most once in five minutes.
+    """
 
     runner_uuid: str
     runner_id: int
@@ -166,7 +170,7 @@ class RunnerRow(RunnerSettings, ReadModelRow):
     registered_at: datetime = datetime.min.replace(tzinfo=UTC)
     info: RunnerInfo = RunnerInfo()
     info_at: datetime = datetime.min.replace(tzinfo=UTC)  # when `info` was recorded
-    ip_address: str = ""  # at registration; recorded only by release 0.1.0
+    ip_address: str = ""  # IP address at registration; empty, except for runners registered with release 0.1.0
 
 
 RunnerEvent = (

@@ -76,7 +76,10 @@ def change_user(
     password_stdin: NewPasswordOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a user's roles, e-mail address, state or password. A change of roles or password ends all sessions."""
+    """Change a user's roles, e-mail address, state or password.
+
+    A change of roles, state or password ends all sessions of the user and revokes the personal access tokens.
+    """
     from client.output.tables import show_fields
     from client.session.connection import connect
 

@@ -58,7 +58,7 @@ def show_logs(
 def watch_build(build: BuildArgument, as_json: JsonOption = False) -> None:
     """Follow a build until it has finished, with its jobs and their logs.
 
-    With `--json`, print the finished build instead. Exit status: 0 if the build succeeded, 1 if it failed.
+    With `--json`, print the finished build instead. Exit status: 0 if the build succeeded, else 1.
     """
     from client.session.connection import connect
     from client.session.console_urls import parse_target

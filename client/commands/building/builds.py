@@ -101,7 +101,7 @@ def launch_build(
 ) -> None:
     """Launch a build.
 
-    Exit status with `--watch`: 0 if the build succeeded, 1 if it failed. Without `--watch`: 0 if it was queued.
+    Exit status with `--watch`: 0 if the build succeeded, else 1. Without `--watch`: 0 if it was queued.
 
     Example: `headrace builds launch shop --ref main --variable TARGET=staging --watch`
     """
@@ -137,7 +137,7 @@ def _describe_schedule(schedule: dict[str, Any] | None) -> str:
 
 
 def _require_field(client: "Client", field: str, option: str) -> None:
-    """Raise ClientError if the server does not support the field of a launch: it would ignore it."""
+    """Raise ClientError if the server does not support the field of a launch, because it would ignore the field."""
     known = client.get("/openapi.json")["components"]["schemas"]["BuildFields"]["properties"]
     if field not in known:
         raise ClientError(f"This server does not support {option}. Upgrade it first.")
@@ -179,7 +179,7 @@ def retry_build(
     build: BuildArgument,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the build until it has finished.")] = False,
 ) -> None:
-    """Run the failed, canceled and skipped jobs of a build again."""
+    """Run the failed and canceled jobs of a build again. Skipped jobs then wait for their upstream jobs again."""
     from client.builds.overview import quote_id
     from client.session.connection import connect
     from client.session.console_urls import parse_target

@@ -39,7 +39,7 @@ def play_job(job: JobArgument) -> None:
 
 @app.command("retry")
 def retry_job(job: JobArgument) -> None:
-    """Run a finished job again, and the jobs that depend on it."""
+    """Run a finished job again. Skipped jobs of the build then wait for their upstream jobs again."""
     _act(job, "retry", "Job {} runs again.")
 
 

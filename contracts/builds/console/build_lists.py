@@ -11,12 +11,12 @@ from contracts.messages import Message, Query, ReadModelRow
 from contracts.paging import PageRequest
 
 MAX_LISTED_PROJECTS = 100
-MAX_RECENT_BUILDS = 50  # maximum number of builds of each project
+MAX_RECENT_BUILDS = 50  # maximum number of builds of each project in ListRecentBuilds
 MAX_BUILDS_PER_PAGE = 200
 
 
 class BuildListRow(ReadModelRow):
-    """Fields of BuildRow that these lists show."""
+    """Fields of BuildRow that the lists of builds show."""
 
     id: int = 0
     local_id: int = 0
@@ -40,7 +40,7 @@ class BuildListRow(ReadModelRow):
 
 
 class ListedBuild(BuildListRow):
-    """`message` is the first line of the commit message."""
+    """A build in a list. `message` is the first line of the commit message, shortened to 200 characters."""
 
     initiator: UserName
 
@@ -51,7 +51,7 @@ class ListBuilds(PageRequest):
     limit: int = Field(default=50, ge=1, le=MAX_BUILDS_PER_PAGE)
     projects_id: Annotated[tuple[int, ...], Field(max_length=MAX_LISTED_PROJECTS)] = ()  # empty: all projects
     statuses: Annotated[tuple[BuildStatus, ...], Field(max_length=len(BuildStatus))] = ()  # empty: all statuses
-    sources: Annotated[tuple[str, ...], Field(max_length=10)] = ()  # push, web, api, schedule; empty: all
+    sources: Annotated[tuple[str, ...], Field(max_length=10)] = ()  # as in QueueBuild, such as `push`; empty: all
     ref: str | None = Field(default=None, max_length=1024)  # name of a branch or tag, or refs/...
     initiator_id: int | None = None
     since: datetime | None = None  # earliest time of the launch
@@ -59,10 +59,13 @@ class ListBuilds(PageRequest):
 
 
 class ListRecentBuilds(Query):
-    """List the newest builds of several projects. Answer: RecentBuilds, without projects hidden from the user."""
+    """List the newest builds of several projects. Answer: RecentBuilds.
+
+    Projects without builds, and those that the user may not see, are left out.
+    """
 
     projects_id: Annotated[tuple[int, ...], Field(max_length=MAX_LISTED_PROJECTS)]
-    limit: int = Field(default=30, ge=1, le=MAX_RECENT_BUILDS)  # builds of each project
+    limit: int = Field(default=30, ge=1, le=MAX_RECENT_BUILDS)  # maximum number of builds of each project
 
 
 class ProjectBuilds(Message):

@@ -14,7 +14,7 @@ from contracts.messages import Message, Query
 class GetBuildOverview(Query):
     """Get a build with its jobs, their attempts, steps and artifacts. Answer: BuildOverview. Errors: BUILD_NOT_FOUND.
 
-    Why a build or job waits can depend on builds of projects that the user does not see.
+    The reason why a build or job waits can name builds of projects that the user may not see.
     """
 
     build_id: int
@@ -27,7 +27,7 @@ class GetBuildCoverage(Query):
 
 
 class BuildCoverage(Message):
-    percent: float | None  # mean of its jobs; None: unknown
+    percent: float | None  # mean of the jobs that reported a coverage; None: no job did
 
 
 class UserName(Message):
@@ -52,7 +52,7 @@ class LogStep(Section):
 
 
 class AttemptOverview(JobAttempt):
-    log_bytes: int = 0  # as received from the runner; 0 after the log was deleted
+    log_bytes: int = 0  # bytes received from the runner, or size of the notice that replaced a removed log
     steps: tuple[LogStep, ...] = ()
 
 
@@ -65,7 +65,7 @@ class JobOverview(Message):
     status: JobStatus
     when: str = "on_success"
     allow_failure: bool = False
-    needs: tuple[str, ...] | None = None  # names of the jobs that it waits for; None: all jobs of earlier stages
+    needs: tuple[str, ...] | None = None  # names of the jobs that this job waits for; None: all jobs of earlier stages
     tags: tuple[str, ...] = ()
     image: str | None = None
     timeout_seconds: int = 0
@@ -73,7 +73,7 @@ class JobOverview(Message):
     runner: str | None = None
     exit_code: int | None = None
     exit_message: str | None = None
-    reason: str = ""  # stable code of the failure
+    reason: str = ""  # stable code of the failure; empty: none
     coverage: float | None = None  # in percent
     queued_at: datetime | None = None
     assigned_at: datetime | None = None
@@ -114,5 +114,5 @@ class BuildOverview(Message):
     completed_at: datetime | None
     waiting_for: str | None  # why the build has not started, as readable text
     jobs: tuple[JobOverview, ...]  # by stage, then as in the spec file
-    coverage: float | None = None  # mean of its jobs, in percent
-    tests: BuildTests | None = None  # without suites; None: no job has uploaded a report
+    coverage: float | None = None  # mean of the jobs that reported a coverage, in percent
+    tests: BuildTests | None = None  # summary without suites; None: no job has uploaded a report

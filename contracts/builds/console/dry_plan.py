@@ -12,7 +12,7 @@ class PlanProject(Query):
     """
 
     project_id: int
-    ref: str | None = None  # branch; None: that of the project
+    ref: str | None = None  # branch; None: the project's branch
     variables: tuple[LaunchVariable, ...] = ()  # as in QueueBuild
 
 
@@ -21,24 +21,24 @@ class PlannedJobView(Message):
     stage: str
     when: str
     allow_failure: bool
-    needs: tuple[str, ...] | None  # names of the jobs that it waits for; None: all jobs of earlier stages
+    needs: tuple[str, ...] | None  # names of the jobs that this job waits for; None: all jobs of earlier stages
     tags: tuple[str, ...]
     image: str | None
-    steps: tuple[str, ...]  # of a Free Commit job
+    steps: tuple[str, ...]  # names of the steps of a Free Commit job; empty for a pipeline job
 
 
 class PlanError(Message):
-    """The reason why no build of this commit can be planned."""
+    """The reason why the branch has no plan."""
 
     code: str  # REPOSITORY_UNREACHABLE, REF_NOT_FOUND, SPEC_NOT_FOUND, SPEC_UNREADABLE or SPEC_INVALID
     message: str
-    file: str = ""  # included file; empty: the spec file
-    line: int | None = None  # from 1
+    file: str = ""  # name of the included file with the error; empty: the spec file
+    line: int | None = None  # line of the error, from 1; None: unknown
     column: int | None = None
 
 
 class ProjectPlan(Message):
-    ref: str | None  # None: the branch does not exist, or the repository cannot be read
+    ref: str | None  # None: there is no plan, see `errors`
     sha: str | None
     spec_file_path: str
     jobs: tuple[PlannedJobView, ...] = ()

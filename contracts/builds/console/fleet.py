@@ -13,7 +13,8 @@ MAX_COUNTED_ENDS = 5000
 class GetFleet(Query):
     """Get the runners that the user may see, with their current jobs. Answer: Fleet.
 
-    These are the runners of the instance, of the user's companies, and of projects that are visible to the user.
+    The user may see the runners of the instance, of the user's companies, and of projects that are visible to the user.
+    Administrators may see all runners. At most MAX_FLEET_SIZE runners are read.
     """
 
 
@@ -35,10 +36,10 @@ class FleetRunner(RunnerCapabilities):
     active: bool
     online: bool
     jobs: tuple[RunnerJob, ...]
-    finished_24h: int = 0  # among the latest MAX_COUNTED_ENDS jobs that ended in the last 24 hours
+    finished_24h: int = 0  # jobs that ended in the last 24 hours, among the latest MAX_COUNTED_ENDS of all runners
     failed_24h: int = 0
 
 
 class Fleet(Message):
     runners: tuple[FleetRunner, ...]  # by name
-    waiting_jobs: int  # number of jobs, of all projects
+    waiting_jobs: int  # number of jobs of all projects that wait for a runner; at most 10,000

@@ -7,7 +7,7 @@ from pydantic import Field
 from contracts.builds.console.build_overview import LogStep
 from contracts.messages import Message, Query
 
-MAX_LOG_LINES = 10_000  # maximum in one answer; it has fewer if a message is full
+MAX_LOG_LINES = 10_000  # maximum number of lines in one answer; fewer if they do not fit into a message
 MAX_POSITION = 2**31 - 1
 
 
@@ -31,7 +31,7 @@ class LogPosition(Message):
 
 
 class LineTime(Message):
-    """The time at which a line, and those up to the next entry, arrived at the server."""
+    """The time at which a line, and the lines after it up to the next LineTime, arrived at the server."""
 
     line: int
     at: datetime
@@ -41,9 +41,9 @@ class LogChunk(Message):
     """Consecutive lines of one section."""
 
     section: int
-    line: int  # number of the first line, from 0
+    line: int  # number of the first line in its section, from 0
     lines: tuple[str, ...]
-    times: tuple[LineTime, ...] = ()  # empty for logs recorded by releases up to 0.2.0
+    times: tuple[LineTime, ...] = ()  # empty: unknown, as in logs of releases up to 0.2.0
 
 
 class LogExcerpt(Message):
@@ -52,5 +52,5 @@ class LogExcerpt(Message):
     total: int  # complete lines of all sections
     sections: tuple[LogStep, ...]
     chunks: tuple[LogChunk, ...]
-    next: LogPosition  # where to continue
-    more: bool  # whether further lines exist now
+    next: LogPosition  # position after the last returned line, to continue there
+    more: bool  # whether further lines are stored

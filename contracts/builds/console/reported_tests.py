@@ -9,7 +9,7 @@ from contracts.messages import Message, Query
 
 MAX_CASES_PER_PAGE = 500
 MAX_EXAMINED_BUILDS = 200  # number of latest builds in the statistics of a project's tests
-MAX_LISTED_CASES = 50  # flaky tests, and slow ones, in statistics
+MAX_LISTED_CASES = 50  # maximum number of flaky tests, and of slow ones, in statistics
 
 
 class CaseStatus(StrEnum):
@@ -38,18 +38,18 @@ class SuiteResult(CaseCounts):
 
 
 class JobTests(CaseCounts):
-    """The tests that the latest attempt of a job reported."""
+    """Numbers of the tests that the latest attempt of a job reported."""
 
     job_id: int
     job_name: str
-    suites: tuple[SuiteResult, ...] = ()  # the first ones in the order of the report
-    warnings: tuple[str, ...] = ()  # what could not be read, or is not listed
+    suites: tuple[SuiteResult, ...] = ()  # the first suites in the order of the report
+    warnings: tuple[str, ...] = ()  # parts of the report that could not be read, or are not listed
 
 
 class BuildTests(CaseCounts):
-    """The tests of a build."""
+    """Numbers of the tests of a build: the sums over its jobs."""
 
-    jobs: tuple[JobTests, ...] = ()  # jobs with reports
+    jobs: tuple[JobTests, ...] = ()  # only jobs with reports
 
 
 class ReportedCase(Message):
@@ -105,10 +105,10 @@ class FlakyCase(Message):
     class_name: str
     name: str
     file: str
-    runs: int  # reports in which the test passed or failed
+    runs: int  # number of reports in which the test passed or failed
     failed: int
-    same_commit: bool  # it passed and failed with one commit
-    changes: int  # between passed and failed, in the order of the builds, on one ref
+    same_commit: bool  # whether the test passed and failed with one commit
+    changes: int  # number of changes between passed and failed from build to build, on the ref with most changes
     last_failed_build_id: int
 
 
@@ -117,13 +117,13 @@ class SlowCase(Message):
     class_name: str
     name: str
     file: str
-    runs: int  # reports in which it was among the slowest of its job
+    runs: int  # number of reports in which the test was among the slowest
     mean_ms: int
     max_ms: int
     last_build_id: int
 
 
 class CaseStatistics(Message):
-    builds: int  # builds that were examined
+    builds: int  # number of builds that were examined
     flaky: tuple[FlakyCase, ...]
     slowest: tuple[SlowCase, ...]

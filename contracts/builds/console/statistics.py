@@ -20,7 +20,7 @@ class GetBuildStatistics(Query):
 
 
 class BuildDay(Message):
-    """Builds that ended on one day. Durations are in seconds, estimated within 10 %; None: there are none."""
+    """Builds that ended on one day. Durations are in seconds, estimated within 10 %; None: no build has one."""
 
     at: date
     succeeded: int
@@ -33,13 +33,13 @@ class BuildDay(Message):
 
 
 class JobNumbers(Message):
-    """Attempts of the jobs with one name in one project, in the months of the period."""
+    """Attempts, successful or failed, of the jobs with one name in one project, in the months of the period."""
 
     project_id: int
     name: str
     runs: int
     failed: int
-    flaky: int  # passed after an earlier attempt had failed or lost its runner
+    flaky: int  # attempts that passed after an earlier attempt had failed or lost its runner
     p50: float | None
     p95: float | None
 

@@ -34,7 +34,7 @@ class CreateSchedule(Command):
     project_id: int
     cron: Cron | None = None
     zone: Zone | None = None  # None: UTC
-    branch: Name | None = None  # None: that of the project
+    branch: Name | None = None  # None: the project's branch
     variables: tuple[ScheduleVariable, ...] | None = None
     description: Name | None = None
     active: bool | None = None  # None: true
@@ -64,7 +64,7 @@ class DeleteSchedule(Command):
 
 
 class RunSchedule(Command):
-    """Launch a build of a schedule now, in the name of the user. Answer: ScheduleView.
+    """Launch a build of a schedule at once, in the name of the actor. Answer: ScheduleView.
 
     Errors: SCHEDULE_NOT_FOUND, and those of QueueBuild.
     """
@@ -106,17 +106,17 @@ class ScheduleView(Message):
     project_id: int
     cron: str
     zone: str
-    branch: str | None  # None: that of the project
+    branch: str | None  # None: the project's branch
     variables: tuple[ScheduleVariable, ...]
     description: str
     active: bool
     owner_id: int  # user who created the schedule or changed it last
     owner_name: str
     created_at: datetime
-    next_run_at: datetime | None  # None: paused
+    next_run_at: datetime | None  # None: paused, or no time in the next fifty years
     last_run_at: datetime | None = None
     last_build_id: int | None = None  # None: no run yet, or the latest one launched no build
-    last_error: str | None = None  # code of the error because of which the latest run launched no build
+    last_error: str | None = None  # code of the error that kept the latest run from launching a build; None: no error
     last_error_detail: str | None = None
 
 

@@ -16,7 +16,7 @@ class ScheduleCreated(Event):
 
 
 class ScheduleChanged(ChangedFields, Event):
-    """Fields of a schedule changed. Contains the changed ones; a missing field is unchanged."""
+    """Fields of a schedule changed. The event contains only the changed fields."""
 
     schedule_id: int
     project_id: int

@@ -42,7 +42,9 @@ class DeliveryDecision(StrEnum):
 class ReceiveWebhook(Command, wire_name="ReceiveDelivery"):
     """Process a webhook request. A repeated delivery gets the same answer. Answer: DeliveryView.
 
-    Rejected with the code of the first violated rule. The service verifies the signature again after the gateway.
+    The service verifies the signature, although the gateway has verified it. Errors: PROJECT_NOT_FOUND,
+    WEBHOOK_PROVIDER_NOT_SUPPORTED, WEBHOOK_SIGNATURE_INVALID, WEBHOOK_PAYLOAD_INVALID, and IDEMPOTENCY_KEY_REUSED if
+    an earlier delivery with the same `forge_id` had another body.
     """
 
     project_id: int
@@ -58,13 +60,13 @@ class GetDeliveryKey(Query):
     """Get the signature key of a project, with which a gateway verifies webhooks. Answer: DeliveryKey."""
 
     project_id: int
-    public_key: str  # X25519, base64: the answer is encrypted for it
+    public_key: str  # X25519 key in base64 for which the answer is encrypted
 
 
 class DeliveryKey(Message):
     """The encrypted signature key of a project."""
 
-    encrypted: str  # HPKE, base64
+    encrypted: str  # encrypted with HPKE, in base64
 
 
 class RejectWebhook(Command, wire_name="RefuseDelivery"):
@@ -92,7 +94,7 @@ class Push(Message):
     sha: str  # commit of the ref after the push; empty if the push deleted the ref
     deleted: bool
     before: str = ""  # commit of the ref before the push; empty for a new ref
-    skip: bool = False  # the message of the new commit, or an option of the push, says that it is not to be built
+    skip: bool = False  # whether the commit message or an option of the push says that the push is not to be built
 
 
 class DeliveryAccepted(Event):
@@ -196,7 +198,7 @@ class ApproveDelivery(Command):
     """Launch the build of a delivery that waits for approval. Its jobs get no secrets. Answer: DeliveryView.
 
     Errors: PROJECT_NOT_FOUND, DELIVERY_NOT_FOUND, and DELIVERY_STATUS if the delivery does not wait for approval, or
-    the project does not build forks any more.
+    the project does not build pull requests of forks.
     """
 
     project_id: int
@@ -221,7 +223,8 @@ class ListDeliveries(FilteredPageRequest, wire_name="PageDeliveries"):
 class GetWebhookPayload(Query, wire_name="GetRequestBody"):
     """Get the JSON payload of an accepted delivery. Answer: bytes.
 
-    The answer is empty once the build is finished or the project is deleted, and for other deliveries.
+    The answer is empty after the build is finished or the project is deleted, and for deliveries that were not accepted
+    or are about a fork.
     """
 
     delivery_id: str

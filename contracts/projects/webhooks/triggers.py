@@ -6,27 +6,27 @@ from contracts.messages import Command, Message
 
 
 class SupersededBuilds(StrEnum):
-    """Which builds are canceled when a newer push of their branch is built. Only builds of pushes are."""
+    """Which builds of earlier pushes are canceled by a build of a newer push of the same branch or pull request."""
 
     KEEP = "keep"  # none
     WAITING = "waiting"  # builds that no runner has started
-    ALL = "all"  # running builds, too
+    ALL = "all"  # all unfinished builds
 
 
 class PullRequestBuilds(StrEnum):
     """Which pull and merge requests are built."""
 
     NONE = "none"
-    BRANCHES = "branches"  # those of branches of the repository
-    FORKS = "forks"  # those of forks, too, after the approval of a maintainer
+    BRANCHES = "branches"  # only pull requests whose source branch is in the repository
+    FORKS = "forks"  # also pull requests of forks, after the approval of a maintainer
 
 
 class BuildTriggers(Message):
     """What webhooks start and cancel in a project."""
 
-    superseded_builds: SupersededBuilds = SupersededBuilds.KEEP  # `keep`, `waiting` or `all`: canceled by a newer push
-    build_tags: bool = False  # a push of a tag starts a build
-    build_pull_requests: PullRequestBuilds = PullRequestBuilds.NONE  # `none`, `branches`, or `forks`, too
+    superseded_builds: SupersededBuilds = SupersededBuilds.KEEP  # which builds a newer push cancels
+    build_tags: bool = False  # whether a push of a tag starts a build
+    build_pull_requests: PullRequestBuilds = PullRequestBuilds.NONE  # which pull requests are built
 
 
 class ChangeTriggers(Command):
