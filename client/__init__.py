@@ -1,4 +1,4 @@
 """Client of the HTTP API: the commands of `headrace` for users, and the library behind `headrace_client`.
 
-It uses public routes only and imports no modules of the server.
+It uses only public routes, and imports no modules of the server except the one with the version.
 """

@@ -10,7 +10,7 @@ UNAVAILABLE_STATUSES = (502, 503, 504)
 
 
 class ClientError(Exception):
-    """Base class of the client's errors. The message is for the user; `exit_code` is that of the command line."""
+    """Base class of the client's errors. `exit_code` is the exit status of the command line."""
 
     exit_code = EXIT_FAILED
 
@@ -32,7 +32,7 @@ class SignedOut(ClientError):
 
 
 class ApiError(ClientError):
-    """The server rejected a request, or the client found no such object in a list.
+    """The server rejected a request, or its answer shows that the command is impossible.
 
     `status` is the HTTP status. `code` is a stable error code such as BUILD_NOT_FOUND, or `HTTP_<status>` without one.
     """

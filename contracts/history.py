@@ -12,7 +12,7 @@ from contracts.messages import Message, Payload, Query
 
 EVENT_SERVICES = ("identity", "projects", "builds", "runners", "notifications")
 MAX_VERSION = 2**63 - 1
-MAX_ACTIVITY = 200  # entries in an answer to GetActivity
+MAX_ACTIVITY = 200  # maximum number of entries in an answer to GetActivity
 # name of an aggregate type in the contracts -> its released name, which paths and streams have
 RELEASED_KINDS = {"concurrencygroup": "lane"}
 
@@ -145,7 +145,7 @@ class HistoryEntry(Message):
 class History(Message):
     kind: str
     id: str
-    version: int  # current version
+    version: int  # current version of the stream
     entries: tuple[HistoryEntry, ...]  # may be fewer than requested, to limit the size
     next: int | None  # `after` of the next page; None: no more entries
 

@@ -42,7 +42,7 @@ class PageRequest(Query):
     """A request for rows of a list. Answer: Page, with fewer rows than `limit` if they do not fit into a message."""
 
     after: str = ""  # `next` of the previous page; empty: start with the first row
-    skip: int = Field(default=0, ge=0, le=2**63 - 1)  # rows to skip; skipping many takes long
+    skip: int = Field(default=0, ge=0, le=2**63 - 1)  # number of rows to skip; skipping many takes long
     limit: int = Field(default=MAX_ROWS, ge=1, le=MAX_ROWS)
     counted: bool = False  # whether to count all rows of the list
 

@@ -20,8 +20,8 @@ class GetProcessStatus(PerServiceQuery):
 
 class ConsumerStatus(Message):
     name: str
-    pending: int  # events not yet delivered
-    ack_pending: int  # events delivered and not yet acknowledged
+    pending: int  # number of events not yet delivered
+    ack_pending: int  # number of events delivered and not yet acknowledged
 
 
 class StreamStatus(Message):
@@ -32,7 +32,7 @@ class StreamStatus(Message):
     bytes: int
     first_seq: int
     last_seq: int
-    consumers: tuple[ConsumerStatus, ...]  # by name
+    consumers: tuple[ConsumerStatus, ...]  # ordered by name
 
 
 class ProcessStatus(Message):

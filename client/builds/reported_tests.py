@@ -11,7 +11,7 @@ NAMED_FAILURES = 3  # maximum number of failed tests that `describe_tests` names
 
 
 def iterate_tests(client: Client, build_id: str | int, *, failed: bool = False) -> Iterator[Json]:
-    """Yield the tests of a build: failed ones, then skipped ones, then those that passed."""
+    """Yield the tests of a build: failed ones, then, unless `failed` is set, skipped ones and those that passed."""
     filters: Json = {"limit": PAGE_SIZE, **({"status": FAILED} if failed else {})}
     while True:
         page = client.get(f"/developer/builds/{quote_id(build_id)}/tests", **filters)

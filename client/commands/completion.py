@@ -1,4 +1,4 @@
-"""Shell completion with names from the server. Without a server, or after an error of it, there are no suggestions."""
+"""Shell completion with names from the server. If a request fails, there are no suggestions."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

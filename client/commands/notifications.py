@@ -93,7 +93,7 @@ def change_receiver(
     events: EventsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a receiver: only the given options. Needs a maintainer of the project."""
+    """Change the given settings of a receiver. Needs a maintainer of the project."""
     fields: dict[str, Any] = {name: value for name, value in (("url", url), ("events", events)) if value}
     if new_secret:
         fields["secret"] = _read_line("secret")

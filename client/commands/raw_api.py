@@ -28,7 +28,7 @@ def api(
     ] = None,
     body_stdin: Annotated[bool, typer.Option("--input", help="Read the JSON body from the standard input.")] = False,
 ) -> None:
-    """Send a request to the API as the signed-in user, and print the response. `/api` at the beginning may be omitted.
+    """Send a request to the API as the signed-in user, and print the response. The path may omit `/api`.
 
     Examples: `headrace api GET /developer/projects`,
     `headrace api PATCH /admin/builds/17/priority -f build.priority=5`

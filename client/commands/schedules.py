@@ -98,7 +98,7 @@ def change_schedule(
     description: DescriptionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a schedule: only the given options. All variables are replaced together. Needs a maintainer."""
+    """Change the given settings of a schedule. All variables are replaced together. Needs a maintainer."""
     given = {"cron": cron, "zone": zone, "branch": branch, "description": description}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if variables or no_variables:

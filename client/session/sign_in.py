@@ -67,6 +67,6 @@ def _revoke(server: KnownServer) -> ClientError | None:
 
 
 def _create_token_name() -> str:
-    """Return the name of the token, without braces and dollar signs, which the server rejects."""
+    """Return the name of the token, without characters that the server rejects, at most 255 characters long."""
     name = f"headrace on {socket.gethostname()}"
     return "".join(char for char in name if char.isprintable() and char not in "{}$")[:255]

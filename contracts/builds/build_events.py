@@ -141,7 +141,7 @@ class BuildFinished(Event):
     initiator_name: str = ""  # empty, except in events of releases up to 0.2.0; see `initiator_id`
     held_lane: bool = False
     keep_number_build: int | None = None
-    duration: int = 0  # seconds of log sections that no earlier BuildFinished counts; up to 0.2.0 truncated
+    duration: int = 0  # seconds of the jobs' log sections, minus the durations of earlier BuildFinished events
     duration_ms: int | None = None  # `duration` in milliseconds; None: 0, or recorded by a release up to 0.2.0
     ran: bool = True  # False: killed before a runner got a job of the build; not in the list of finished builds
 

@@ -60,7 +60,7 @@ class BuildRow(ReadModelRow):
     served_by_hash: bool = False
     warnings: tuple[str, ...] = ()
     round: int = 0  # how many times the build was resumed
-    round_version: int = 0  # version of the stream at which the build was launched, or last resumed
+    round_version: int = 0  # version of the build's stream after the launch, or after the last resumption
     initiator_id: int = 0
     initiator_name: str = ""  # not stored, but looked up when it is needed
     runner: str | None = None
@@ -93,7 +93,7 @@ class GetBuild(Query):
 
 
 class BuildJobView(Message):
-    """A job in the list of its build."""
+    """A job in the list of the jobs of a build."""
 
     id: int
     local_id: int | None  # number in its project; None before it is queued
@@ -174,11 +174,11 @@ class GetPreviousResult(Query):
     """
 
     build_id: int
-    version: int  # version of the build's stream with its result; later ones are ignored
+    version: int  # version of the build's stream after its result; later results are ignored
 
 
 class PreviousResult(Message):
-    status: BuildStatus | None  # None: it is the first result of the branch
+    status: BuildStatus | None  # None: there is no earlier result
 
 
 class GetProjectAccess(Query):

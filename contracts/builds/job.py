@@ -29,9 +29,9 @@ FINISHED_JOB_STATUSES = frozenset({JobStatus.SUCCESS, JobStatus.WARNING, JobStat
 class JobAttempt(Message):
     """One attempt to run a job."""
 
-    number: int  # from 1
+    number: int  # number of the attempt, from 1
     status: str  # a JobStatus, or LOST if its runner was lost
-    runner: str | None = None  # name
+    runner: str | None = None  # name of the runner; None: not assigned yet
     runner_uuid: str | None = None
     queued_at: datetime | None = None
     assigned_at: datetime | None = None

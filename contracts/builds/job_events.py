@@ -74,7 +74,7 @@ class JobAssigned(JobNames, Event):
 
 
 class JobStarted(JobNames, Event):
-    """A job runs: its runner has sent the first report, or the job is canceled and its runner reports late."""
+    """A job runs. Recorded at its runner's first report, or when the job is canceled if its runner `reports_late`."""
 
     job_id: int
     build_id: int

@@ -41,7 +41,7 @@ class JobRow(ReadModelRow):
     started_at: datetime | None = None
     canceling_at: datetime | None = None
     finished_at: datetime | None = None
-    listed_at: datetime = UNFINISHED_TIME  # sort key of lists, descending: unfinished jobs, then the latest
+    listed_at: datetime = UNFINISHED_TIME  # when the job finished, or 9999; lists are in descending order of it
     steps: tuple[PlannedStep, ...] = ()
     image: str | None = None
     planned: PlannedJob | None = None  # set for pipeline jobs only
@@ -49,7 +49,7 @@ class JobRow(ReadModelRow):
     delivery_id: str | None = None
     artifacts: tuple[Artifact, ...] = ()
     traceparent: str = ""  # W3C trace context of the build's launch
-    earlier_attempts: tuple[JobAttempt, ...] = ()  # oldest first; the latest ones if there were many
+    earlier_attempts: tuple[JobAttempt, ...] = ()  # oldest first; at most the latest 20
 
     def current_attempt(self) -> JobAttempt:
         return JobAttempt(

@@ -20,7 +20,7 @@ class LiveSection(Section):
     """New lines of a section of the live log of a build."""
 
     log: str
-    line_number: int  # lines of the section read so far, including those in `log`
+    line_number: int  # number of lines of the section read so far, including those in `log`
 
 
 class LogSection(Section):
@@ -29,7 +29,7 @@ class LogSection(Section):
     id: int
     build_id: int
     log: str
-    lines: int  # lines of the section read so far, including those in `log`
+    lines: int  # number of lines of the section read so far, including those in `log`
     more: bool  # whether the section has further lines
 
 
@@ -40,8 +40,8 @@ class GetLiveLog(Query, wire_name="ReadLiveLog"):
     """
 
     executor_id: str
-    step: str  # the section read last; "-1" at first
-    line_number: int  # lines of the section read so far
+    step: str  # name of the section read last; "-1" at first
+    line_number: int  # number of lines of the section read so far
 
 
 class GetBuildOutput(Query, wire_name="ReadOutput"):
@@ -61,4 +61,4 @@ class GetLogSection(Query, wire_name="ReadLog"):
 
     build_id: int
     step: str
-    line_number: int = 0  # lines of the section read so far
+    line_number: int = 0  # number of lines of the section read so far

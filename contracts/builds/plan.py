@@ -61,7 +61,7 @@ class PlannedStep(Message):
 class PlannedVariable(Message):
     key: str
     value: str
-    expand: bool = True  # references to other variables in the value are replaced
+    expand: bool = True  # whether references to other variables in the value are replaced
 
 
 class PlannedImage(Message):
@@ -85,7 +85,7 @@ class PlannedArtifacts(Message):
 
 
 class PlannedReports(Message):
-    """Reports of a job. They are uploaded whatever its result, as GitLab does."""
+    """Reports of a job. The runner uploads them whatever the result of the job, as in GitLab."""
 
     junit: tuple[str, ...] = ()  # paths of JUnit XML files
     expire_in: str | None = None

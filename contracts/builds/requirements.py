@@ -35,7 +35,7 @@ class JobRequirements(Message):
 
     company_id: int | None = None
     protected: bool = False
-    tags: tuple[str, ...] = ()  # sorted, unique
+    tags: tuple[str, ...] = ()  # sorted, each tag once
 
     @classmethod
     def from_job(cls, tags: tuple[str, ...], project: LaunchedProject, *, protected: bool) -> Self:

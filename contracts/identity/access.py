@@ -35,7 +35,7 @@ class RenewSession(Command):
 
 class Session(Message):
     access_token: Sensitive
-    expires_in: int  # seconds
+    expires_in: int  # seconds until the token expires
     renewable_for: int = 0  # seconds until the user has to sign in again
 
 

@@ -90,7 +90,7 @@ class ApiTokenView(Message):
     name: str
     scopes: tuple[str, ...]
     created_at: datetime
-    expires_at: str | None  # YYYY-MM-DD
+    expires_at: str | None  # last valid day: YYYY-MM-DD, in UTC; None: no expiry
     last_used_at: datetime | None  # to the minute; None: not used in the last year
     value: str | None = Field(default=None, repr=False)  # only in the answer to CreateApiToken
 

@@ -24,7 +24,7 @@ class StartOidcSignIn(Command):
 
 
 class OidcRequest(Message):
-    url: Sensitive  # where the browser continues, at the provider
+    url: Sensitive  # URL at the provider, where the browser continues
     sealed_state: Sensitive  # encrypted: state, nonce and code verifier of this sign-in
 
 
@@ -39,11 +39,11 @@ class FinishOidcSignIn(Command):
     state: Annotated[str, Field(repr=False, max_length=MAX_STATE_LENGTH)]
     code: Annotated[str, Field(repr=False, max_length=MAX_CODE_LENGTH)] = ""
     error: Annotated[str, Field(max_length=MAX_STATE_LENGTH)] = ""  # code of the provider's error (RFC 6749)
-    issuer: Annotated[str, Field(max_length=MAX_REDIRECT_URI_LENGTH)] | None = None  # RFC 9207
+    issuer: Annotated[str, Field(max_length=MAX_REDIRECT_URI_LENGTH)] | None = None  # issuer in the response (RFC 9207)
 
 
 class OidcSignIn(Message):
     """The session of the user. If the sign-in linked a user, there is no token: this user is signed in already."""
 
     access_token: Annotated[str | None, Field(repr=False)] = None
-    expires_in: int = 0  # seconds
+    expires_in: int = 0  # seconds until the token expires; 0: no token

@@ -18,7 +18,7 @@ class AddSshKey(Command):
     former_fields: ClassVar[frozenset[str]] = frozenset({"key_uuid", "today"})
 
     user_id: int
-    # one line in authorized_keys format, without options; not in the repr, because users send private keys by mistake
+    # one line in authorized_keys format, without options; not in the repr, because it may be a private key by mistake
     public_key: str | None = Field(default=None, repr=False, max_length=MAX_SSH_KEY_LENGTH)
     title: Name | None = None
     expires_at: date | None = None  # last valid day

@@ -8,7 +8,7 @@ from contracts.paging import PageRequest
 
 
 class OutgoingRequested(Event):
-    """A request to another server was recorded, to be sent: the status of a commit, a webhook or a chat message."""
+    """A request to another server was created: the status of a commit, a webhook or a chat message."""
 
     request_id: str
     kind: str  # `commit_status`, `webhook` or `slack`; a later release may add others
@@ -81,7 +81,7 @@ class ListOutgoing(PageRequest):
 class RepeatOutgoing(Command):
     """Send a request again that was sent, skipped or abandoned. Answer: the OutgoingRow of the new request.
 
-    Errors: PROJECT_NOT_FOUND, OUTGOING_REQUEST_NOT_FOUND, OUTGOING_REQUEST_STATUS if it is still being sent.
+    Errors: PROJECT_NOT_FOUND, OUTGOING_REQUEST_NOT_FOUND, OUTGOING_REQUEST_STATUS if the request is still being sent.
     """
 
     project_id: int

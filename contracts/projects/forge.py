@@ -14,7 +14,7 @@ class ForgeKind(StrEnum):
 
 
 class ChangeForge(Command):
-    """Change where the results of a project's builds are reported. Errors: PROJECT_FORGE_INVALID."""
+    """Change where the results of a project's builds are reported. Errors: PROJECT_NOT_FOUND, PROJECT_FORGE_INVALID."""
 
     project_id: int
     kind: ForgeKind | None = None

@@ -42,7 +42,7 @@ class ProjectAccess(ReadModelRow):
 
 
 class ChangeVisibility(Command):
-    """Change who may see a project. Errors: PROJECT_VISIBILITY_INVALID without a visibility."""
+    """Change who may see a project. Errors: PROJECT_NOT_FOUND, and PROJECT_VISIBILITY_INVALID without a visibility."""
 
     project_id: int
     visibility: Visibility | None = None
@@ -67,7 +67,7 @@ class SetProjectMember(Command):
 
 
 class RemoveProjectMember(Command):
-    """Remove a member from a project. Nothing changes if the user is no member."""
+    """Remove a member from a project. Nothing changes if the user is not a member."""
 
     project_id: int
     user_id: int

@@ -44,7 +44,7 @@ class CreateProject(Command):
 
 
 class RenameProject(Command):
-    """Change the name of a project. The alias, which is part of its path, stays."""
+    """Change the name of a project. The alias, which is part of its path, does not change."""
 
     project_id: int
     name: Name | None = None

@@ -176,7 +176,10 @@ class ListSecretsPage(FilteredPageRequest, wire_name="PageSecrets"):
 
 
 class GetJobSecrets(Query):
-    """Get the secrets for a job of the project. Only the builds service may send this query. Answer: JobSecrets."""
+    """Get the secrets for a job of the project. Only the builds service may send this query. Answer: JobSecrets.
+
+    Errors: PROJECT_NOT_FOUND.
+    """
 
     project_id: int
     repository: str | None = None  # the URL at launch; None, or not the project's URL: no git login is returned

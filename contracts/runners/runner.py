@@ -32,7 +32,7 @@ class EditRunner(Command):
     locked: bool | None = None
     protected: bool | None = None
     active: bool | None = None
-    max_timeout_seconds: int | None = None  # 0: no limit
+    max_timeout_seconds: int | None = None  # 0: no limit; None: unchanged
 
 
 class PauseRunner(Command, wire_name="ShutDownRunner"):
@@ -110,7 +110,7 @@ class RunnerEdited(RunnerSettings, Event):
 class RunnerInfoChanged(Event):
     """A runner reported other information about itself than before, such as a new version.
 
-    Apart from the first information, the event is recorded at most once in five minutes.
+    The event is recorded at most once in five minutes, except if the runner was registered without information.
     """
 
     runner_uuid: str

@@ -38,7 +38,7 @@ NewPasswordOption = Annotated[
 
 @users.command("ls")
 def list_users(as_json: JsonOption = False) -> None:
-    """List the users."""
+    """List the users, with their roles and projects."""
     from client.output.tables import show_rows
     from client.session.connection import connect
 
@@ -54,7 +54,7 @@ def create_user(
     password_stdin: PasswordOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a user."""
+    """Create a user with a password, who may sign in at once."""
     from client.output.tables import show_fields
     from client.session.connection import connect
 
@@ -156,7 +156,7 @@ def create_token(
 
 @tokens.command("rm")
 def revoke_token(token: Annotated[int, typer.Argument(help="Number of the token.")]) -> None:
-    """Revoke a token."""
+    """Revoke one of your personal access tokens."""
     from client.session.connection import connect
 
     with connect() as client:

@@ -24,7 +24,7 @@ RunnerArgument = Annotated[str, typer.Argument(help="Name of the runner, or its 
 
 @app.command("ls")
 def list_runners(as_json: JsonOption = False) -> None:
-    """List the runners."""
+    """List the runners, the latest contact first."""
     from client.output.tables import show_rows
     from client.session.connection import connect
 
@@ -34,7 +34,7 @@ def list_runners(as_json: JsonOption = False) -> None:
 
 @app.command("show")
 def show_runner(runner: RunnerArgument, as_json: JsonOption = False) -> None:
-    """Show a runner."""
+    """Show the settings and the last contact of a runner."""
     from client.output.tables import show_fields
     from client.session.connection import connect
 

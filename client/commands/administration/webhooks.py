@@ -42,7 +42,7 @@ def list_deliveries(
 def show_delivery(
     delivery: Annotated[str, typer.Argument(help="Id of the delivery.")], as_json: JsonOption = False
 ) -> None:
-    """Show a webhook delivery."""
+    """Show a webhook delivery, with the decision about it."""
     from client.builds.overview import quote_id
     from client.output.tables import show_fields
     from client.session.connection import connect

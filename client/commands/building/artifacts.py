@@ -25,7 +25,7 @@ JobsOption = Annotated[
 
 @app.command("ls")
 def list_artifacts(build: BuildArgument, jobs: JobsOption = None, as_json: JsonOption = False) -> None:
-    """List the artifacts of a build."""
+    """List the artifacts of the jobs of a build."""
     from client.output.tables import show_rows
     from client.session.connection import connect
     from client.session.console_urls import parse_target

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-MAX_TAIL = 10_000  # lines in one response of the server
+MAX_TAIL = 10_000  # maximum number of lines in one response of the server
 
 
 @app.command("logs")

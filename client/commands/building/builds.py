@@ -36,7 +36,7 @@ def list_builds(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Number of builds to list.")] = DEFAULT_LIMIT,
     as_json: JsonOption = False,
 ) -> None:
-    """List builds, newest first."""
+    """List the builds that you may see, newest first."""
     from itertools import islice
 
     from client.builds.overview import iterate_builds

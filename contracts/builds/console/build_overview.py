@@ -48,7 +48,7 @@ class LogStep(Section):
     """A section of the log of an attempt, without its lines."""
 
     index: int
-    lines: int  # complete lines that are stored
+    lines: int  # number of stored complete lines
 
 
 class AttemptOverview(JobAttempt):

@@ -41,5 +41,5 @@ class FleetRunner(RunnerCapabilities):
 
 
 class Fleet(Message):
-    runners: tuple[FleetRunner, ...]  # by name
+    runners: tuple[FleetRunner, ...]  # ordered by name
     waiting_jobs: int  # number of jobs of all projects that wait for a runner; at most 10,000

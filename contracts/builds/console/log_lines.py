@@ -22,7 +22,7 @@ class GetLogLines(Query):
     section: int = Field(default=0, ge=0, le=MAX_POSITION)
     line: int = Field(default=0, ge=0, le=MAX_POSITION)  # number of lines of the section to skip
     limit: int = Field(default=5000, ge=1, le=MAX_LOG_LINES)
-    tail: int | None = Field(default=None, ge=1, le=MAX_LOG_LINES)  # number of last lines; None: from the position on
+    tail: int | None = Field(default=None, ge=1, le=MAX_LOG_LINES)  # return only this number of last lines
 
 
 class LogPosition(Message):
@@ -49,7 +49,7 @@ class LogChunk(Message):
 class LogExcerpt(Message):
     attempt: int  # 0: no runner has had the job
     finished: bool  # the attempt has ended, and its log is complete
-    total: int  # complete lines of all sections
+    total: int  # number of complete lines in all sections
     sections: tuple[LogStep, ...]
     chunks: tuple[LogChunk, ...]
     next: LogPosition  # position after the last returned line, to continue there

@@ -26,9 +26,9 @@ class BuildDay(Message):
     succeeded: int
     failed: int
     killed: int
-    run_p50: float | None  # time on runners
+    run_p50: float | None  # 50th percentile of the time on runners
     run_p95: float | None
-    wait_p50: float | None  # from the launch to the first runner, of builds that started on the day
+    wait_p50: float | None  # time from the launch to the first runner, of builds that started on the day
     wait_p95: float | None
 
 

@@ -84,7 +84,7 @@ class Sender(Message):
 
     user_id: int
     enabled: bool
-    allowed: bool  # may launch builds of the project
+    allowed: bool  # whether the user may launch builds of the project
 
 
 class Push(Message):
@@ -129,7 +129,7 @@ class DeliveryHeld(Event):
     sha: str
     size: int
     digest: str
-    pull_request: PullRequest  # of the fork
+    pull_request: PullRequest  # pull request of the fork
 
 
 class DeliveryApproved(Event):
@@ -139,7 +139,7 @@ class DeliveryApproved(Event):
     project_id: int
     ref: str
     sha: str
-    pull_request: PullRequest  # of the fork
+    pull_request: PullRequest  # pull request of the fork
 
 
 class DeliveryIgnored(Event):
