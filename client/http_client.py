@@ -96,7 +96,7 @@ class Client:
     ) -> Iterator[httpx.Response]:
         """Yield a response whose body is read in chunks. A read has a longer timeout than a request.
 
-        The request is not retried. Raises ApiError and ServerUnreachable, also while the body is read.
+        The request is not retried. Raises ApiError, and ServerUnreachable, also while the body is read.
         """
         timeout = httpx.Timeout(TIMEOUT_SECONDS, read=2 * TIMEOUT_SECONDS)
         try:

@@ -45,6 +45,6 @@ class ProcessStatus(Message):
     started_at: datetime
     loop_lag_ms: float  # maximum delay of the event loop in the last 10 seconds
     rss_bytes: int  # resident memory; 0: unknown
-    lags: Mapping[str, int] = {}  # subscription -> number of events not yet handled; only the leader reports it
+    lags: Mapping[str, int] = {}  # subscription -> number of events not yet handled; empty: not the leader
     gauges: Mapping[str, float] = {}  # metric -> value, of metrics without labels
-    stream: StreamStatus | None = None  # only the leader reports it; None: JetStream does not respond
+    stream: StreamStatus | None = None  # None: the process is not the leader, or JetStream does not respond

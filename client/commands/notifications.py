@@ -1,4 +1,4 @@
-"""Commands `notifications ...`."""
+"""Commands `headrace notifications ...`: receivers of a project, requests to them, and mails to the user."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Commands `projects ...`."""
+"""Commands `headrace projects ...`: projects, their settings, and the statuses sent to their forges."""
 
 from typing import Annotated, Any
 

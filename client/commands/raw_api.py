@@ -1,4 +1,4 @@
-"""Commands `api` and `open`."""
+"""Commands `headrace api`, which sends any request, and `headrace open`, which opens the web console."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Commands `schedules ...`."""
+"""Commands `headrace schedules ...`: builds of a project at the times of a cron expression."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -24,7 +24,7 @@ class ConcurrencySlotGranted(Event, wire_name="LaneGranted"):
 
 
 class ConcurrencySlotReleased(Event, wire_name="LaneReleased"):
-    """A build gave up the concurrency slot of its project, or its request for the slot."""
+    """A build released the concurrency slot of its project, or withdrew its request for the slot."""
 
     project_id: int
     build_id: int

@@ -27,7 +27,7 @@ FINISHED_JOB_STATUSES = frozenset({JobStatus.SUCCESS, JobStatus.WARNING, JobStat
 
 
 class JobAttempt(Message):
-    """One attempt to run a job."""
+    """One attempt to run a job. Times and results that are not known yet are None."""
 
     number: int  # number of the attempt, from 1
     status: str  # a JobStatus, or LOST if its runner was lost

@@ -74,7 +74,10 @@ class JobAssigned(JobNames, Event):
 
 
 class JobStarted(JobNames, Event):
-    """A job runs. Recorded at its runner's first report, or when the job is canceled if its runner `reports_late`."""
+    """A job runs, as its runner has reported for the first time.
+
+    If the runner `reports_late`, the event is also recorded when the job is canceled before the first report.
+    """
 
     job_id: int
     build_id: int

@@ -55,7 +55,7 @@ class PlannedStep(Message):
     skipped: bool = False
     on_kill: bool = False  # runs only if the job or its build is canceled while the job runs
     after: bool = False  # runs after the other steps, whatever their results
-    timeout_seconds: int = 0  # 0: no separate limit
+    timeout_seconds: int = 0  # 0: only the limit of the job
 
 
 class PlannedVariable(Message):
@@ -65,7 +65,7 @@ class PlannedVariable(Message):
 
 
 class PlannedImage(Message):
-    """A container image of a job or one of its services."""
+    """A container image of a job, or of one of its services."""
 
     name: str
     alias: str | None = None

@@ -65,7 +65,7 @@ class OutgoingRow(ReadModelRow):
     status: NotificationStatus = NotificationStatus.NEW
     attempts: int = 0
     reason: str = ""  # why the last attempt failed, or why the request was skipped; empty: no failure
-    response_code: int | None = None  # HTTP status of the last response
+    response_code: int | None = None  # HTTP status of the last response; None: there was no response
     requested_at: datetime | None = None
     ended_at: datetime | None = None
 

@@ -126,7 +126,7 @@ class ProjectRenamed(Event):
 
 
 class ProjectDescribed(Event):
-    """The description of a project changed. None: it has none."""
+    """The description of a project changed. With None, it was removed."""
 
     project_id: int
     description: str | None = None

@@ -89,7 +89,7 @@ class SecretSettingsChanged(ChangedFields, Event):
 
 
 class SecretRenamed(Event):
-    """The name of a secret changed. Recorded by releases up to 0.2.0; later ones record SecretSettingsChanged."""
+    """The name of a secret changed. Only releases up to 0.2.0 recorded this event, later ones SecretSettingsChanged."""
 
     secret_id: int
     name: str
@@ -101,14 +101,14 @@ class SecretValueChanged(Event):
 
 
 class SecretEnvironmentChanged(Event, wire_name="SecretLabelled"):
-    """The environment label of a secret changed. Recorded by releases up to 0.2.0."""
+    """The environment label of a secret changed. Only releases up to 0.2.0 recorded this event."""
 
     secret_id: int
     env: str | None = None
 
 
 class SecretEscapedCharactersChanged(Event):
-    """The escaped characters of a secret changed. Recorded by releases up to 0.2.0."""
+    """The escaped characters of a secret changed. Only releases up to 0.2.0 recorded this event."""
 
     secret_id: int
     escape_char: str | None = None

@@ -1,4 +1,4 @@
-"""Commands `credentials ...`."""
+"""Commands `headrace credentials ...`: the SSH keys with which repositories are read."""
 
 import sys
 from typing import Annotated

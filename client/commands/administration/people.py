@@ -1,4 +1,4 @@
-"""Commands `users ...` and `tokens ...`."""
+"""Commands `headrace users ...`, for administrators, and `headrace tokens ...`, for a user's own tokens."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,4 +1,4 @@
-"""Commands `runners ...`."""
+"""Commands `headrace runners ...`: the runners, and the token that registers new ones."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any

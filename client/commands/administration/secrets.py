@@ -1,4 +1,4 @@
-"""Commands `secrets ...`."""
+"""Commands `headrace secrets ...`: the secrets that jobs get as environment variables."""
 
 import sys
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ ProjectsOption = Annotated[
 
 @app.command("ls")
 def list_secrets(as_json: JsonOption = False) -> None:
-    """List secrets, without their values."""
+    """List the secrets that you may see, without their values."""
     from client.output.tables import show_rows
     from client.session.connection import connect
 

@@ -1,4 +1,4 @@
-"""Commands `webhooks ls|show`."""
+"""Commands `headrace webhooks ls|show`: the deliveries that forges sent."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Commands `approvals ls|approve`."""
+"""Commands `headrace approvals ls|approve`: builds of forks that wait for a maintainer."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +56,7 @@ def approve_build(
 
 
 def _deliveries(client: "Client", project: str) -> str:
-    """Return the path of the project's deliveries."""
+    """Return the path of the deliveries of a project, which is given by its id, name or owner/alias."""
     from client.builds.overview import find_project
 
     return f"/developer/projects/{find_project(client, project)['id']}/deliveries"

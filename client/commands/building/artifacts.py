@@ -1,4 +1,4 @@
-"""Commands `artifacts ls|get`."""
+"""Commands `headrace artifacts ls|get`: list and download the artifacts of a build."""
 
 import tempfile
 from collections.abc import Iterator, Sequence

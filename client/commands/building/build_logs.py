@@ -1,4 +1,4 @@
-"""Commands `builds logs` and `builds watch`."""
+"""Commands `headrace builds logs`, and `headrace builds watch`, which follows a running build."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 

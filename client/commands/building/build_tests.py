@@ -1,4 +1,4 @@
-"""Command `builds tests`."""
+"""Command `headrace builds tests`: the tests in the JUnit reports of a build."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Commands `builds ls|show|launch|cancel|retry|priority`."""
+"""Commands `headrace builds ls|show|launch|cancel|retry|priority`."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Commands `jobs ...`."""
+"""Commands `headrace jobs ...`: list, play, retry and cancel single jobs of a build."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Command `queue`."""
+"""Command `headrace queue`: the builds that have not started."""
 
 import typer
 

@@ -28,7 +28,7 @@ class PlannedJobView(Message):
 
 
 class PlanError(Message):
-    """The reason why the branch has no plan."""
+    """The reason why no plan could be made for the branch."""
 
     code: str  # REPOSITORY_UNREACHABLE, REF_NOT_FOUND, SPEC_NOT_FOUND, SPEC_UNREADABLE or SPEC_INVALID
     message: str

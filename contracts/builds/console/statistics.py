@@ -11,7 +11,8 @@ MAX_LISTED_JOBS = 100
 class GetBuildStatistics(Query):
     """Get statistics of builds by day (UTC) and of jobs. Answer: BuildStatistics.
 
-    Errors: PROJECT_NOT_FOUND; REQUEST_INVALID for a period over MAX_DAYS or with too many projects and days.
+    Errors: PROJECT_NOT_FOUND; REQUEST_INVALID if the period is empty or over MAX_DAYS, or has too many projects and
+    days.
     """
 
     project_id: int | None = None  # None: all projects that the user may see
