@@ -28,7 +28,7 @@ def _service_of(module: str) -> str:
 
 
 class Message(BaseModel):
-    """A frozen message. It ignores unknown fields, which a later release may have added, unless a subclass rejects them.
+    """A frozen message. It ignores unknown fields, which a later release may have added, unless a subclass forbids it.
 
     A class renamed after its release keeps the released name on the wire: `class New(Event, wire_name="Old")`.
     """
