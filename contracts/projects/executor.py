@@ -46,7 +46,7 @@ class ExecutorCreated(Event):
     executor_id: int
     name: str
     driver: str
-    sealed_variables: str  # one JSON object, encrypted
+    sealed_variables: str  # one JSON object, encrypted; empty: no variables
 
 
 class ExecutorRenamed(Event):

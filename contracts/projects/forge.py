@@ -23,7 +23,10 @@ class ChangeForge(Command):
 
 
 class GetForge(Query):
-    """Get the forge of a project, and the token for it. Answer: Forge. Errors: PROJECT_NOT_FOUND."""
+    """Get the forge of a project, and with a `public_key` the token for it. Answer: Forge.
+
+    Errors: PROJECT_NOT_FOUND, and REQUEST_INVALID for an invalid key.
+    """
 
     project_id: int
     public_key: str = ""  # X25519 key in base64 for which the token is encrypted; empty: the answer has no token

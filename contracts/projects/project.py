@@ -121,7 +121,10 @@ class SetProjectSecrets(Command, wire_name="ChooseSecrets"):
 
 
 class SetProjectCredential(Command, wire_name="ChooseCredential"):
-    """Set the credential that reads the project's repository. None: no credential. Errors: CREDENTIAL_NOT_FOUND."""
+    """Set the credential that reads the project's repository. None: no credential.
+
+    Errors: PROJECT_NOT_FOUND, CREDENTIAL_NOT_FOUND.
+    """
 
     project_id: int
     credential_id: int | None = None
