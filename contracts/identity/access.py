@@ -69,7 +69,7 @@ class AccessList(Message):
 
 
 class GetUsernames(Query):
-    """Get the current names of users. Events contain only their ids. Answer: Usernames."""
+    """Get the current names of users. Published events contain only the ids of users. Answer: Usernames."""
 
     user_ids: Annotated[tuple[int, ...], Field(max_length=MAX_USERNAMES)]
 

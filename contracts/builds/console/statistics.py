@@ -21,7 +21,7 @@ class GetBuildStatistics(Query):
 
 
 class BuildDay(Message):
-    """Builds that ended on one day. Durations in seconds are estimated, within 10 % above 1 s; None: no build has one."""
+    """Builds that ended on one day. Durations are in seconds, above 1 s accurate to 10 %; None: no build has one."""
 
     at: date
     succeeded: int
