@@ -81,7 +81,7 @@ class ArchiveLimits:
 
 @dataclass(frozen=True, slots=True)
 class ProcessLimits:
-    """Limits (setrlimit) of the processes of shell jobs and of git; 0: those of the agent."""
+    """Limits (setrlimit) of the processes of shell jobs and of git; 0: the agent's own limit."""
 
     memory_megabytes: int = 0  # address space of each process
     processes: int = 0  # processes and threads of the user who runs the program; no effect on root

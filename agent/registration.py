@@ -1,4 +1,4 @@
-"""Registers this machine at a server as a runner, verifies registrations, and removes them."""
+"""Registration of this machine at a server as a runner: creation, verification and removal."""
 
 import asyncio
 import os

@@ -89,14 +89,20 @@ class Runner:
                 return
 
     async def finish_pending_poll(self, serving: asyncio.Task[None]) -> None:
-        """Send no more job requests, but wait for the response to the pending one, which may contain a job."""
+        """Send no more job requests, but wait for the response to the pending one, which may contain a job.
+
+        Waits for at most LONG_POLL_TIMEOUT_SECONDS.
+        """
         self._is_draining = True
         logger.info("requesting no more jobs")
         if self._is_polling:
             await asyncio.wait([serving], timeout=LONG_POLL_TIMEOUT_SECONDS)
 
     async def drain(self) -> None:
-        """Wait for running jobs up to the grace period. Then interrupt the others and report them as failed."""
+        """Wait for running jobs up to the grace period. Then interrupt the others, which report that they failed.
+
+        Jobs that have not reported after REPORT_TIMEOUT_SECONDS are canceled.
+        """
         if not self._running:
             return
         logger.info("waiting up to %g s for %d running jobs", self._config.grace_seconds, len(self._running))

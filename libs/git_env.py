@@ -46,7 +46,7 @@ def split_credentials(url: str) -> tuple[str, str]:
 
 
 def add_credentials(url: str, login: str | None) -> str:
-    """Return the URL with `user:password` added, the reverse of `split_credentials`."""
+    """Return the URL with `user:password` added, the reverse of `split_credentials`. Only http(s) URLs are changed."""
     parts = urlsplit(url)
     if not login or parts.scheme not in ("http", "https"):
         return url

@@ -26,7 +26,7 @@ class ArchiveCanceled(Exception):
 
 
 async def run_stoppable(work: Callable[[Event], T]) -> T:
-    """Run `work` in a thread and return its result. If canceled, set its event and wait until the thread has ended."""
+    """Run `work` in a thread and return its result. If canceled, set the event passed to it and wait for its end."""
     stop = Event()
     thread = asyncio.create_task(asyncio.to_thread(work, stop))
     try:
@@ -77,7 +77,8 @@ def find_files(
 ) -> list[str]:
     """Return the sorted paths below the folder that match `paths` but not `exclude`.
 
-    `extra_names`: paths that count as matched by `paths`. Raises ValueError for an invalid pattern.
+    Paths that are not valid Unicode are left out. `extra_names`: paths that count as matched by `paths`. Raises
+    ValueError for an invalid pattern.
     """
     included = compile_patterns(folder, paths, include_contents=True)
     excluded = compile_patterns(folder, exclude, include_contents=False)

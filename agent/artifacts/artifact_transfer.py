@@ -1,4 +1,4 @@
-"""Transfer of artifacts: downloads those of earlier jobs and uploads those of the job."""
+"""Transfer of artifacts: the download from earlier jobs, and the upload of the job's own."""
 
 import asyncio
 import os

@@ -131,7 +131,7 @@ class Checkout:
     async def _fetch_large_files(
         self, source: Source, environment: Mapping[str, str], fetch_environment: Mapping[str, str]
     ) -> None:
-        """Replace the pointers of Git LFS by their files, if git-lfs is installed and the commit uses it.
+        """Replace the pointers of Git LFS with their files, if git-lfs is installed and the commit uses it.
 
         The job's variable GIT_LFS_SKIP_SMUDGE prevents this. The filters of Git LFS are configured only in such
         a checkout. Only the command that fetches has credentials.

@@ -1,4 +1,4 @@
-"""Runs git commands in one folder and keeps their output for error messages."""
+"""Git commands in one folder. Their output is kept for error messages."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

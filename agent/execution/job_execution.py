@@ -65,7 +65,7 @@ class JobExecution:
     async def run(self) -> None:
         """Execute the job and report its result. Then kill its processes and remove its folder."""
         logger.info("job %d (%s) started", self._job.id, self._job.name)
-        # a new trace, linked to that of the build's launch, because the job may have waited for a long time
+        # a new trace, linked to the trace of the build's launch, because the job may have waited for a long time
         job_span = open_span(
             f"job {self._job.name}", SpanKind.CONSUMER, None, {"headrace.job.id": self._job.id}, self._job.traceparent
         )
@@ -217,8 +217,8 @@ class JobExecution:
     async def _run_steps(self, executor: Executor, outcome: Outcome) -> Outcome:
         """Run the steps of the current phase and return the outcome after them.
 
-        Until the script has finished, these are the steps of the script. Then they are those of the after-script, which
-        do not change the outcome.
+        The phase is the script until it has finished, then the after-script. Callers ignore the outcome of the
+        after-script.
         """
         for number, step in enumerate(self._job.steps):
             if step.runs_always == self._script_finished and step.runs_after(outcome is not SUCCESS):

@@ -22,7 +22,7 @@ MAX_MARKERS_BEYOND_LIMIT = 2000
 class JobLog:
     """An append-only log that can be read from any offset.
 
-    Output beyond the limit, or after the disk is full, is replaced by a notice. Up to MAX_MARKERS_BEYOND_LIMIT section
+    Output beyond the limit, or after the disk is full, is replaced with a notice. Up to MAX_MARKERS_BEYOND_LIMIT section
     markers are still stored.
     """
 

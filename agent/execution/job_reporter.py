@@ -1,4 +1,4 @@
-"""Sends the log and then the result of one job to the server, with retries."""
+"""Reports of one job to the server, with retries: first its log, then its result."""
 
 import asyncio
 import math

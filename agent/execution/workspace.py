@@ -149,8 +149,8 @@ class Workspace:
     def git_environment(self, url: str = "", *, fetches: bool = False, durable: bool = False) -> dict[str, str]:
         """Return the environment of a git command of the agent, without the variables of the job.
 
-        Its only credentials are those of the URL and, for a command that `fetches`, the SSH key. `durable`: the written
-        files outlive the job. git ignores the configuration of this machine.
+        Its only credentials are the login in the URL and, for a command that `fetches`, the SSH key. `durable`: the
+        written files outlive the job. git ignores the configuration of this machine.
         """
         # git refuses submodules with local URLs by default, which a local repository may have
         local = {"protocol.file.allow": "always"} if git_env.is_local_url(url) else {}

@@ -78,7 +78,10 @@ def bind_mount(path: Path, own: OwnContainer | None, *, read_only: bool = False)
 
 
 async def remove_orphans(client: DockerClient, config: Config) -> None:
-    """Remove containers and networks that earlier runs of this agent left behind."""
+    """Remove containers and networks that earlier runs of this agent left behind.
+
+    Then make the agent's user the owner of their checkouts, so that it can remove them.
+    """
     label = f"{AGENT_LABEL}={config.system_id}"
     own = await find_own_container(client)
     orphans = [*await client.list_containers(label), *await client.list_networks(label)]

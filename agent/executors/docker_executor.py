@@ -1,4 +1,4 @@
-"""Runs the steps of a job in a Docker container, in a network shared only with the job's services.
+"""The executor that runs the steps of a job in a Docker container, in a network shared only with the job's services.
 
 The agent creates the checkout and the job's files, and mounts them at the same path in the container. One container
 runs during the whole job, and each step is executed in it. The environment of the steps, which has secrets, is

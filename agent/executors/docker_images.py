@@ -1,4 +1,4 @@
-"""Pulls the images of a job, with logins for their registries."""
+"""Images of a job: pulled according to a policy, with logins for their registries."""
 
 import base64
 import json
@@ -30,7 +30,10 @@ def registry_host(image: str) -> str:
 
 
 def find_login(image: str, logins: Iterable[RegistryLogin], auth_file: str) -> dict[str, str] | None:
-    """Return the login for the image's registry: from the job, else from this machine's `auth_file`, else None."""
+    """Return the login for the image's registry: from the job, else from this machine's `auth_file`, else None.
+
+    Raises DockerError if the file cannot be read.
+    """
     host = registry_host(image)
     for candidate in (*logins, *_read_auth_file(auth_file)):
         if candidate.registry.rstrip("/") in (host, host.rstrip("/"), f"https://{host}", f"http://{host}"):
@@ -59,7 +62,10 @@ async def ensure_image(
     docker: DockerSettings,
     log: Callable[[str], None],
 ) -> None:
-    """Make the image available locally, trying the pull policies in order. Raises DockerError if all fail."""
+    """Make the image available locally. Try the pull policies in order; without any, use the agent's.
+
+    Raises DockerError if all fail, or if one of them is unknown.
+    """
     failure = DockerError(f"image {name}: no policy", PULL_FAILURE)
     policies = policies or (docker.pull_policy,)
     for policy in policies:

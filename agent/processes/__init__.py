@@ -1,1 +1,1 @@
-"""Starts the programs of jobs and ends all their processes. Imports only the standard library."""
+"""Programs of jobs, and the end of all their processes. Imports only the standard library."""

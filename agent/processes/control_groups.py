@@ -42,7 +42,7 @@ class ControlGroups:
             if missing:
                 raise OSError(f"the controllers {', '.join(sorted(missing))} are not available")
             for stale in own.glob(f"{JOB_PREFIX}*"):
-                with suppress(OSError):  # the group has processes, such as those of another agent
+                with suppress(OSError):  # the group still has processes: it may belong to another agent
                     stale.rmdir()
             if (own / "cgroup.type").exists():  # not the root group, which may have processes
                 self._move_processes(own / AGENT_GROUP)

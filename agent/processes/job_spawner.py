@@ -1,4 +1,4 @@
-"""Starts the programs of one job, as the job's user if it has one, and ends their processes."""
+"""The programs of one job: started as the job's user if it has one, and ended with all their processes."""
 
 import asyncio
 import time

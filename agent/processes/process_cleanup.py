@@ -1,4 +1,4 @@
-"""Finds and kills processes that outlive their job, and removes the job's folders."""
+"""Cleanup after jobs: killing processes that outlive their job, and removing the job's folders."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Runs a program of a job, and kills all processes that it leaves behind."""
+"""One program of a job: its run, and the end of all processes that it leaves behind."""
 
 import asyncio
 import os

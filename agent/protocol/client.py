@@ -118,7 +118,10 @@ class ProtocolClient:
         )
 
     async def verify(self, token: str, system_id: str) -> RunnerIdentity:
-        """Return id and token of the runner with this token. Raises RequestFailed (status 403: unknown token)."""
+        """Return id and token of the runner with this token. Raises RequestFailed (status 403: unknown token).
+
+        The id is 0 if the server, such as an older GitLab, does not send it.
+        """
         body = {"token": token, "system_id": system_id, "info": self._info}
         headers = {"RUNNER-TOKEN": token}
         response = await self._send(

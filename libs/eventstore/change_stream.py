@@ -36,7 +36,7 @@ def resume_after(token: str) -> StartPosition:
 
 
 async def read_log(commits: AsyncCollection[Document]) -> AsyncGenerator[Document]:
-    """Yield all commits in the order of their times, without those of removed streams."""
+    """Yield all commits in the order of their times, except the commits of removed streams."""
     removed = {tombstone["stream"] async for tombstone in commits.find({PURGE_AT: {"$exists": True}}, {"stream": 1})}
     async for document in commits.find({"events": {"$ne": []}}).sort(LOG_ORDER):
         if document["stream"] not in removed:

@@ -104,7 +104,7 @@ class HistoryQueries:
     async def get_state(self, context: Context, query: GetState) -> StreamState:
         category = self._categories[query.kind]
         until: Document = {"version": {"$lte": query.version}}
-        if query.at:  # without a time all events count, also those of a replica whose clock is ahead
+        if query.at:  # without a time, all events count, even if a replica whose clock is ahead recorded them
             until["at"] = {"$lte": query.at}
         stream = (await self._find_head(query))["_id"]
         row, last = category.initial_row, None

@@ -60,7 +60,10 @@ class LoadedStream(Generic[S, R]):
 
 @dataclass(frozen=True, slots=True)
 class CommandResult(Generic[R]):
-    """The result of a command: its stream's version and row, and the new events, also those of follow-ups."""
+    """The result of a command: its stream's version and row, and the new events, including events of follow-ups.
+
+    There are no new events if the command changed nothing or was handled before.
+    """
 
     stream: str
     version: int
@@ -89,7 +92,7 @@ class CommandHandler:
     async def load(
         self, category: Category[C, S, E, R], stream: str, *, until: int | None = None
     ) -> LoadedStream[S, R]:
-        """Load the stream from its snapshot or the log, at its current version or `until`. Version 0: no events."""
+        """Load the stream from its snapshot or the log, at its current version or `until`. No events give version 0."""
         if category.restore_state and (restored := await self._load_from_snapshot(category, stream, until)):
             return restored
         return _new_stream(category).apply_events(category, await self._store.read(stream, until=until))
@@ -118,7 +121,7 @@ class CommandHandler:
         return found[0] or found[1]
 
     async def find_result(self, category: Category[C, S, E, R], metadata: CommandMetadata) -> CommandResult[R] | None:
-        """Return the result of a command that was handled before, or None."""
+        """Return the result of a command that was handled before, or None. Raises the errors of `replay_result`."""
         commit = await self.find_commit(metadata)
         return await self.replay_result(category, commit, metadata) if commit else None
 

@@ -70,10 +70,13 @@ class Snapshot(NamedTuple):
 
 
 class EventStore(Protocol):
-    """Appends commits and reads them back. It appends each command at most once."""
+    """Appends commits and reads them back. It appends each command at most once.
+
+    Each method raises StoreUnavailable if the database does not respond.
+    """
 
     async def append(self, *commits: PendingCommit) -> None:
-        """Append commits atomically: the commit of a command, and those of its follow-ups on other streams.
+        """Append the commit of a command and the commits of its follow-ups on other streams, all or none.
 
         Raises WrongExpectedVersion, DuplicateCommand, RequestRejected (a name is reserved, a required stream is
         missing, or the new document exists), StoreUnavailable or OutcomeUnknown.

@@ -32,7 +32,7 @@ class HintPublisher:
         hinted_events: tuple[type[Event], ...],
         offered_events: tuple[type[Event], ...],
     ) -> None:
-        """Publish hints of `hinted_events`; those that are in `offered_events`, too, are offers."""
+        """Publish hints of `hinted_events`. The hint of an event that is in `offered_events`, too, is an offer."""
         self._client = client
         self._service = service
         self._hinted_events = hinted_events

@@ -33,7 +33,7 @@ async def connect(settings: Settings, name: str, *, timeout: float | None = None
 
     A hanging server is detected after a few seconds, like a dead one. The client then uses any other server of the
     cluster, from HEADRACE_NATS_URL or discovered. Raises SettingsError for an error that only other settings can fix,
-    and TimeoutError after `timeout` seconds.
+    and TimeoutError after `timeout` seconds (None: no limit).
     """
     address = parse_nats_address(settings)
     fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -2,6 +2,7 @@
 
 The relay's position is a header of each message, so publishing a message also stores the position. A second relay is
 fenced off: its first message must have the stream's next sequence number, and each later one must follow the previous.
+If the position is lost, the relay empties the stream and publishes all events again.
 """
 
 import asyncio

@@ -78,15 +78,21 @@ def membership_filters(actor: Actor, companies: Collection[int]) -> list[Filter]
 
 
 def hidden_filter(actor: Actor, companies: Collection[int]) -> Filter:
-    """Return the filter for the rows of projects that the user may not see."""
+    """Return the filter for the rows of projects that the user may not see.
+
+    Not for actors for whom `is_unrestricted` is true: it would hide projects from them.
+    """
     return {"visibility": Visibility.PRIVATE, "$nor": membership_filters(actor, companies)}
 
 
 def visible_filter(actor: Actor, companies: Collection[int]) -> Filter:
-    """Return the filter for the rows of projects that the user may see."""
+    """Return the filter for the rows of projects that the user may see.
+
+    Not for actors for whom `is_unrestricted` is true: they see all projects.
+    """
     return {"$or": [{"visibility": {"$ne": Visibility.PRIVATE}}, *membership_filters(actor, companies)]}
 
 
 def without_projects(hidden: Sequence[int]) -> Document:
-    """Return the filter for rows whose `project_id` is not that of a hidden project."""
+    """Return the filter for rows without a `project_id` in `hidden`."""
     return {"project_id": {"$nin": list(hidden)}} if hidden else {}

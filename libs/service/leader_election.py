@@ -20,7 +20,7 @@ MAX_MISSED_HEARTBEATS = 3  # consecutive requests without a reply
 
 
 class LeadershipLost(Exception):
-    """Another replica has taken over a leader's task. Raised by fenced writes."""
+    """A fenced write failed: another replica runs the leader's task, or a rebuild holds its checkpoint."""
 
 
 async def run_as_leader(

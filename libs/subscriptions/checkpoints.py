@@ -21,7 +21,7 @@ COMPLETE = "complete"  # field of a checkpoint whose subscription has reached th
 
 
 class CheckpointConflict(LeadershipLost):
-    """Another subscription of the same name has moved the checkpoint."""
+    """The checkpoint is not the expected one: another replica has moved it, or a rebuild has replaced or holds it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CheckpointStore:
         return fence
 
     async def replace(self, fence: Checkpoint, started: Checkpoint) -> None:
-        """Replace the fence. Raises CheckpointConflict if another subscription has replaced it."""
+        """Replace the fence. Raises CheckpointConflict if another subscription or a rebuild has replaced it."""
         fenced = {"_id": self._name, "incarnation": fence.incarnation}
         result = await self._checkpoints.replace_one(fenced, started.to_document())
         if result.matched_count == 0:

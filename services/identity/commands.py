@@ -33,7 +33,7 @@ async def prepare_registration(ctx: Context, command: RegisterUser) -> AddUser:
 
 
 async def prepare_password_change(ctx: Context, command: ChangePassword) -> SetPasswordHash:
-    """Hash the password. Raise RequestRejected: unknown user, missing or weak password, or a different repetition."""
+    """Hash the password. Raises RequestRejected: unknown user, missing or weak password, or a different repetition."""
     row = await require_user(ctx, command.user_id)
     if command.password_confirm not in (None, command.password):
         raise RequestRejected("DEVELOPER_PASSWORDS_DIFFER")
@@ -42,7 +42,7 @@ async def prepare_password_change(ctx: Context, command: ChangePassword) -> SetP
 
 
 async def encrypt_password_hash(ctx: Context, user_id: int, password: str | None, username: str) -> str:
-    """Return the encrypted hash of the password. Raise RequestRejected for a missing or weak one."""
+    """Return the encrypted hash of the password. Raises RequestRejected for a missing or weak one."""
     if not password:
         raise RequestRejected("DEVELOPER_PASSWORD_REQUIRED")
     if reason := find_policy_violation(password, username):

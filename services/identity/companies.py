@@ -57,7 +57,7 @@ async def find_free_alias(ctx: Context, wanted: str) -> str:
 
 
 async def prepare_company_deletion(ctx: Context, command: DeleteCompany) -> DeleteCompany:
-    """Return the command. Raise RequestRejected if the company still owns projects."""
+    """Return the command. Raises RequestRejected if the company still owns projects."""
     owned = await ctx.query(GetProjectCount(company_id=command.company_id), ProjectCount)
     if owned.count:
         raise RequestRejected("COMPANY_PROJECTS_NOT_EMPTY", f"The company still owns projects: {owned.count}.")

@@ -35,7 +35,7 @@ async def list_user_summaries(ctx: Context, query: ListUserSummaries) -> Page:
 
 
 async def require_user(ctx: Context, user_id: int) -> UserRow:
-    """Return the user. Raise RequestRejected with DEVELOPER_NOT_FOUND."""
+    """Return the user. Raises RequestRejected with DEVELOPER_NOT_FOUND."""
     row = await ctx.read_model(UserRow).get(f"user-{user_id}")
     if row is None:
         raise RequestRejected("DEVELOPER_NOT_FOUND")
@@ -43,7 +43,7 @@ async def require_user(ctx: Context, user_id: int) -> UserRow:
 
 
 async def require_user_by_name(ctx: Context, username: str | None) -> UserRow:
-    """Return the user with this name, ignoring case. Raise RequestRejected with DEVELOPER_NOT_FOUND."""
+    """Return the user with this name, ignoring case. Raises RequestRejected with DEVELOPER_NOT_FOUND."""
     row = await ctx.read_model(UserRow).find_one({"username_key": (username or "").lower()})
     if row is None:
         raise RequestRejected("DEVELOPER_NOT_FOUND")

@@ -19,7 +19,7 @@ async def prepare_key_addition(ctx: Context, command: AddSshKey) -> AddKey:
 async def get_ssh_key(ctx: Context, query: GetSshKey) -> SshKeyView:
     """Return the key with the UUID in the query. Without a UUID, return the key that was added last.
 
-    Raise RequestRejected with DEVELOPER_NOT_FOUND or KEY_NOT_FOUND.
+    Raises RequestRejected with DEVELOPER_NOT_FOUND or KEY_NOT_FOUND.
     """
     row = await require_user(ctx, query.user_id)
     if query.key_uuid is None:

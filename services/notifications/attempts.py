@@ -35,7 +35,7 @@ class DeliveryRecord(Protocol):
 async def deliver(
     send: Callable[[], Awaitable[int | None]], record: DeliveryRecord, attempts: int, retry_delays: Sequence[float]
 ) -> None:
-    """Make one attempt and record its outcome. Raise RetryLater to try again later.
+    """Make one attempt and record its outcome. Raises RetryLater to try again later.
 
     `send` returns the response code, or raises DeliveryFailed or DeliverySkipped. `attempts`: number of earlier
     attempts. After a crash between sending and recording, the delivery is made again.

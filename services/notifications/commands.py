@@ -11,7 +11,7 @@ from services.notifications.policies import NOTIFICATION_NAMESPACE
 
 
 async def prepare_test_mail(ctx: Context, command: SendTestMail) -> RequestNotification:
-    """Compose the test mail. Raise RequestRejected with MAIL_RECIPIENT_INVALID."""
+    """Compose the test mail. Raises RequestRejected with MAIL_RECIPIENT_INVALID."""
     if not is_address(command.recipient):
         raise RequestRejected("MAIL_RECIPIENT_INVALID")
     return RequestNotification(

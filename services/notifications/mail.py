@@ -68,7 +68,7 @@ def smtp_client(
 
 
 async def send(settings: MailSettings, message: EmailMessage, *, ca_file: Path | None = None) -> None:
-    """Send the message. Raise MailFailed."""
+    """Send the message. Raises MailFailed."""
     try:
         with child_span("send mail", SpanKind.CLIENT, {"server.address": settings.host, "server.port": settings.port}):
             async with smtp_client(settings, ca_file) as server:

@@ -50,7 +50,7 @@ class MailRecord:
 async def deliver_mail(
     retry_delays: Sequence[float], ctx: Context, recorded: RecordedEvent[NotificationRequested]
 ) -> None:
-    """Send the mail, unless it was sent, skipped or abandoned before. Raise RetryLater to try again later.
+    """Send the mail, unless it was sent, skipped or abandoned before. Raises RetryLater to try again later.
 
     A mail that is sent again after a crash has the same Message-ID.
     """
@@ -62,7 +62,7 @@ async def deliver_mail(
 
 
 async def send_mail(ctx: Context, recorded: RecordedEvent[NotificationRequested]) -> None:
-    """Send the mail. Raise DeliverySkipped or MailFailed, or RequestRejected during an outage of another service."""
+    """Send the mail. Raises DeliverySkipped or MailFailed, or RequestRejected during an outage of another service."""
     request, mail = recorded.event, ctx.settings.mail
     if await is_unwanted(ctx, request):
         raise DeliverySkipped("the user wants no mails about this project")

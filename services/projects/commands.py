@@ -92,13 +92,13 @@ ReferenceChange = SetProjectExecutor | SetProjectCredential | SetProjectDevelope
 
 
 async def prepare_reference_change(ctx: Context, command: ReferenceChange) -> ReferenceChange:
-    """Return the command. Raise RequestRejected if something it refers to does not exist."""
+    """Return the command. Raises RequestRejected if something it refers to does not exist."""
     await require_references(ctx, command)
     return command
 
 
 async def prepare_member(ctx: Context, command: SetProjectMember) -> SetProjectMember:
-    """Return the command. Raise RequestRejected if the project or the user does not exist."""
+    """Return the command. Raises RequestRejected if the project or the user does not exist."""
     await require_project(ctx, command.project_id)
     await ctx.query(ListUsers(user_ids=(command.user_id,)), Users)
     return command
@@ -122,7 +122,7 @@ async def require_references(ctx: Context, command: CreateProject | SetProjectSe
 
 
 async def resolve_owner(ctx: Context, alias: str) -> Owner:
-    """Return the user or company with this name. Raise RequestRejected with PROJECT_OWNER_INVALID."""
+    """Return the user or company with this name. Raises RequestRejected with PROJECT_OWNER_INVALID."""
     try:
         return await ctx.query(GetOwner(alias=alias), Owner)
     except RequestRejected as rejected:

@@ -37,7 +37,7 @@ async def prepare_key_change(ctx: Context, command: ChangeCredentialKey) -> SetC
 
 
 async def prepare_credential_deletion(ctx: Context, command: DeleteCredential) -> DeleteCredential:
-    """Return the command. Raise RequestRejected if a project uses the credential.
+    """Return the command. Raises RequestRejected if a project uses the credential.
 
     A project that selects the credential at the same time keeps the reference. Its jobs then run without a key.
     """
@@ -62,7 +62,7 @@ async def show_revealed_credential(
 
 
 async def require_credential(ctx: Context, credential_id: int) -> CredentialRow:
-    """Return the credential. Raise RequestRejected with CREDENTIAL_NOT_FOUND."""
+    """Return the credential. Raises RequestRejected with CREDENTIAL_NOT_FOUND."""
     row = await ctx.read_model(CredentialRow).get(f"credential-{credential_id}")
     if row is None:
         raise RequestRejected("CREDENTIAL_NOT_FOUND")

@@ -39,7 +39,7 @@ async def prepare_variables_change(ctx: Context, command: ChangeExecutorVariable
 
 
 async def prepare_executor_deletion(ctx: Context, command: DeleteExecutor) -> DeleteExecutor:
-    """Return the command. Raise RequestRejected if a project uses the executor."""
+    """Return the command. Raises RequestRejected if a project uses the executor."""
     if await ctx.read_model(ProjectRow).count({"executor_id": command.executor_id}):
         raise RequestRejected("EXECUTOR_IN_USE")
     return command
@@ -75,7 +75,7 @@ async def ensure_default_executor(ctx: Context) -> None:
 
 
 async def require_executor(ctx: Context, executor_id: int) -> ExecutorRow:
-    """Return the executor. Raise RequestRejected with EXECUTOR_NOT_FOUND."""
+    """Return the executor. Raises RequestRejected with EXECUTOR_NOT_FOUND."""
     row = await ctx.read_model(ExecutorRow).get(f"executor-{executor_id}")
     if row is None:
         raise RequestRejected("EXECUTOR_NOT_FOUND")

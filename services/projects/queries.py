@@ -86,7 +86,7 @@ async def get_launch_settings(ctx: Context, query: GetLaunchSettings) -> LaunchS
 
 
 async def require_project(ctx: Context, project_id: int) -> ProjectRow:
-    """Return the project. Raise RequestRejected with PROJECT_NOT_FOUND if it does not exist."""
+    """Return the project. Raises RequestRejected with PROJECT_NOT_FOUND if it does not exist."""
     row = await ctx.read_model(ProjectRow).get(f"project-{project_id}")
     if row is None:
         raise RequestRejected("PROJECT_NOT_FOUND")

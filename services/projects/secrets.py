@@ -186,7 +186,7 @@ async def encrypt_forge_token(ctx: Context, project: ProjectRow, public_key: str
 
 
 async def require_secret(ctx: Context, secret_id: int) -> SecretRow:
-    """Return the secret. Raise RequestRejected with SECRET_NOT_FOUND."""
+    """Return the secret. Raises RequestRejected with SECRET_NOT_FOUND."""
     row = await ctx.read_model(SecretRow).get(f"secret-{secret_id}")
     if row is None:
         raise RequestRejected("SECRET_NOT_FOUND")

@@ -38,7 +38,7 @@ async def prepare_registration(ctx: Context, command: RegisterRunner) -> AddRunn
     """Authenticate a registration and find the owner of the runner.
 
     The UUID and the token of the runner are derived from the command id, so that a repeated registration returns the
-    same runner. Raise RequestRejected with REGISTRATION_TOKEN for an unknown token.
+    same runner. Raises RequestRejected with REGISTRATION_TOKEN for an unknown token.
     """
     registration = await ctx.read_model(RegistrationRow).find_one(
         {"token_hash": hash_token(command.registration_token)}
@@ -96,7 +96,7 @@ async def show_runner_token(
 async def authenticate_runner(heartbeats: HeartbeatWriter, ctx: Context, command: AuthenticateRunner) -> RunnerProfile:
     """Authenticate a call of a runner and record its heartbeat.
 
-    The row is read at each call, so that an edit or a deletion on another replica takes effect at once. Raise
+    The row is read at each call, so that an edit or a deletion on another replica takes effect at once. Raises
     RequestRejected with RUNNER_TOKEN for an unknown token.
     """
     row = await ctx.read_model(RunnerRow).find_one({"token_hash": hash_token(command.token)})

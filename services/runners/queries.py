@@ -11,7 +11,7 @@ from services.runners.views import to_view
 
 
 async def require_runner(ctx: Context, *, runner_uuid: str = "", runner_id: int = 0) -> RunnerRow:
-    """Return the runner with the UUID or the id. Raise RequestRejected with RUNNER_NOT_FOUND."""
+    """Return the runner with the UUID or the id. Raises RequestRejected with RUNNER_NOT_FOUND."""
     rows = ctx.read_model(RunnerRow)
     find = rows.get(runner_stream(runner_uuid)) if runner_uuid else rows.find_one({"id": runner_id})
     row: RunnerRow | None = await find

@@ -1,4 +1,4 @@
-"""Runs the steps of a job in a pod of its own, which the agent creates through the Kubernetes API.
+"""The executor that runs the steps of a job in a pod of its own, created through the Kubernetes API.
 
 The agent checks out the commit and copies it into the pod; after the last step it copies the files back if the job has
 artifacts or caches. Scripts and environments of steps contain secrets, and are therefore sent to the running container:

@@ -13,7 +13,7 @@ GIT_DIRECTORY = ".git"
 
 
 class Received:
-    """Writes the archive from a pod to a file. Chunks beyond `limit` bytes are dropped; 0: no limit."""
+    """A file for the archive from a pod. Chunks beyond `limit` bytes are dropped and set `is_too_large`; 0: no limit."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._file = path.open("wb")
@@ -55,7 +55,7 @@ def pack_files(archive: Path, root: Path, *paths: Path) -> int:
 
 
 def replace_checkout(archive: Path, checkout: Path, limits: ArchiveLimits) -> int:
-    """Replace the files of a checkout, except `.git`, by those of the archive. Return the number of skipped entries.
+    """Replace the files of a checkout, except `.git`, with the archive's files. Return the number of skipped entries.
 
     Skipped are entries that are no files, folders or links, or that lead out of the checkout. Entries of `.git` and
     sparse files are ignored and not counted. Raises KubernetesError if the archive is invalid or has too many entries.

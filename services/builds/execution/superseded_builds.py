@@ -1,4 +1,4 @@
-"""Cancels the builds that a newer push of their branch supersedes, in projects that want this."""
+"""Cancellation of builds that a newer push of their branch supersedes, in projects that enable it."""
 
 from collections.abc import Awaitable, Callable
 

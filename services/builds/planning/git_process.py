@@ -1,4 +1,4 @@
-"""Runs git as a subprocess: credentials and SSH keys in its environment, a time limit, and errors without secrets."""
+"""Git as a subprocess: credentials and SSH keys in its environment, a time limit, and errors without secrets."""
 
 import asyncio
 import os

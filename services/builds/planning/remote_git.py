@@ -1,4 +1,4 @@
-"""Runs git against the servers of repositories.
+"""Git commands against the servers of repositories.
 
 A server may redirect to another path of its host, as after a rename, but not to another host. If the operator names
 networks, the server's addresses must be in them. With HTTP, git then connects only to the addresses that were checked.
@@ -62,7 +62,7 @@ class RemoteGit:
         raise RepositoryUnreachable("The repository's server redirects too often.")
 
     async def _server_settings(self, url: str) -> dict[str, str]:
-        """Return git's settings for the server of `url`. Raise RepositoryUnreachable if its address is not allowed."""
+        """Return git's settings for the server of `url`. Raises RepositoryUnreachable if its address is not allowed."""
         settings = {"http.followRedirects": "false"}
         if self._networks and not git_env.is_local_url(url):
             host, port = _server_of(url)
@@ -78,7 +78,7 @@ class RemoteGit:
 
 
 async def _find_redirect(url: str, bare_url: str, settings: Mapping[str, str]) -> str:
-    """Return the URL to which the server redirects. Raise RepositoryUnreachable if it is on another host."""
+    """Return the URL to which the server redirects. Raises RepositoryUnreachable if it is on another host."""
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder, "trace")
         variables = {"GIT_TRACE_CURL": str(trace), "GIT_TRACE_CURL_NO_DATA": "1"}

@@ -54,9 +54,10 @@ async def get_job(ctx: Context, query: GetJob) -> JobRow:
 
 
 async def get_previous_result(ctx: Context, query: GetPreviousResult) -> PreviousResult:
-    """Return the result before that of a build: of its earlier rounds, else of older builds of the same ref.
+    """Return the previous result of a build: of its latest earlier round that succeeded or failed.
 
-    Only success and failure count. Raises BUILD_NOT_FOUND.
+    If there is none, it is the result of the latest such older build of the same ref. The status is None if there is
+    none either. Raises BUILD_NOT_FOUND.
     """
     build = await get_build(ctx, GetBuild(build_id=query.build_id))
     if build.round:

@@ -53,7 +53,7 @@ async def list_api_tokens(ctx: Context, query: ListApiTokens) -> ApiTokens:
 async def authenticate_token(ctx: Context, command: AuthenticateToken) -> TokenAccess:
     """Record the use of a token. Return its owner's access, its scopes and its last valid day.
 
-    The caller must reject an expired token: it is returned, but its use is not recorded. Raise RequestRejected with
+    The caller must reject an expired token: it is returned, but its use is not recorded. Raises RequestRejected with
     TOKEN_INVALID if the token does not exist.
     """
     row = await ctx.read_model(UserRow).find_one({"tokens.token_hash": command.token_hash})

@@ -32,7 +32,7 @@ async def log_in(ctx: Context, command: LogIn) -> Session:
 
 
 async def renew_session(ctx: Context, command: RenewSession) -> Session:
-    """Return a new token for the user of a valid one. Raise RequestRejected as RenewSession documents."""
+    """Return a new token for the user of a valid one. Raises RequestRejected as RenewSession documents."""
     keys = (await get_verification_keys(ctx, GetVerificationKeys())).keys
     now = ctx.clock.database_time()
     try:
@@ -65,7 +65,7 @@ async def issue_session(ctx: Context, row: UserRow, now: datetime, signed_in_at:
 
 
 async def authenticate(ctx: Context, command: LogIn) -> UserRow:
-    """Return the user. Raise RequestRejected with UNAUTHORIZED or TOO_MANY_REQUESTS."""
+    """Return the user. Raises RequestRejected with UNAUTHORIZED or TOO_MANY_REQUESTS."""
     attempt = start_attempt(ctx, command.username, command.ip_address)
     await attempt.check()
     row = await ctx.read_model(UserRow).find_one({"username_key": command.username.strip().lower()})

@@ -78,7 +78,7 @@ class LoginAttempt:
     async def record_failure(self) -> None:
         """Count a failure.
 
-        Raise RequestRejected with TOO_MANY_REQUESTS if concurrent attempts have used up the free failures, so that the
+        Raises RequestRejected with TOO_MANY_REQUESTS if concurrent attempts have used up the free failures, so that the
         caller does not learn whether the password was wrong.
         """
         now = self.ctx.clock.database_time()
@@ -97,7 +97,7 @@ class LoginAttempt:
     async def record_success(self) -> None:
         """Reset the failures of this username at this address, and trust the address for this username.
 
-        Raise RequestRejected with TOO_MANY_REQUESTS if a limit was reached since `check`, even though the password is
+        Raises RequestRejected with TOO_MANY_REQUESTS if a limit was reached since `check`, even though the password is
         correct.
         """
         now = self.ctx.clock.database_time()

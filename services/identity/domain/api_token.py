@@ -13,7 +13,7 @@ FORBIDDEN_NAME_CHARACTERS = frozenset("{}$")
 def add_token(token_ids: Sequence[int], command: AddApiToken) -> ApiTokenCreated:
     """Return the event that adds the token. `token_ids`: ids of the tokens that the user already has.
 
-    Raise RequestRejected for an invalid name, a past expiry day, or one token too many.
+    Raises RequestRejected for an invalid name, a past expiry day, or one token too many.
     """
     name = (command.name or "").strip()
     if not name:

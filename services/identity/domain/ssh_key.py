@@ -14,7 +14,7 @@ FingerprintsByUuid = Mapping[str, str]  # key UUID -> fingerprint
 
 
 def add_key(keys: FingerprintsByUuid, command: AddKey) -> SshKeyAdded:
-    """Return the event that adds the key. Raise RequestRejected if it is invalid, a duplicate, or one key too many."""
+    """Return the event that adds the key. Raises RequestRejected if it is invalid, a duplicate, or one key too many."""
     title = (command.title or "").strip()
     if not title:
         raise RequestRejected("KEY_TITLE_REQUIRED")
@@ -45,7 +45,7 @@ def remove_key(keys: FingerprintsByUuid, command: RemoveSshKey) -> SshKeyRemoved
 
 
 def validate_public_key(public_key: str) -> str:
-    """Return the fingerprint of the key. Raise RequestRejected for an unusable key."""
+    """Return the fingerprint of the key. Raises RequestRejected for an unusable key."""
     try:
         return compute_fingerprint(public_key)
     except InvalidKey:

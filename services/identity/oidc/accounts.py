@@ -27,7 +27,7 @@ def has_wanted_claims(claims: Claims, settings: OidcSettings) -> bool:
 def read_groups(claims: Claims, settings: OidcSettings) -> frozenset[str]:
     """Return the groups of the account, at most MAX_GROUPS. No claim means no group, a text means a single group.
 
-    Raise RequestRejected with OIDC_RESPONSE_INVALID if the provider sends a reference instead of many groups.
+    Raises RequestRejected with OIDC_RESPONSE_INVALID if the provider sends a reference instead of many groups.
     """
     groups = claims.get(settings.groups_claim, [])
     sources = claims.get("_claim_names")  # distributed claims, OpenID Connect Core, section 5.6.2
@@ -55,7 +55,7 @@ def is_admitted(groups: frozenset[str], settings: OidcSettings) -> bool:
 
 
 def read_username(claims: Claims, settings: OidcSettings) -> str:
-    """Return the name of a new user. Raise RequestRejected with OIDC_USERNAME_INVALID."""
+    """Return the name of a new user. Raises RequestRejected with OIDC_USERNAME_INVALID."""
     name = claims.get(settings.username_claim)
     try:
         return validate_username(name.partition("@")[0] if isinstance(name, str) else None)

@@ -43,7 +43,7 @@ class Expectation:
 
 
 def verify_id_token(token: str, keys: Sequence[Jwk], expected: Expectation, now: datetime) -> Claims:
-    """Return the claims. Raise InvalidIdToken or UnknownSigningKey."""
+    """Return the claims. Raises InvalidIdToken or UnknownSigningKey."""
     try:
         header = jwt.get_unverified_header(token)
         algorithm, key_id = header.get("alg"), header.get("kid")
@@ -71,7 +71,7 @@ def verify_id_token(token: str, keys: Sequence[Jwk], expected: Expectation, now:
 
 
 def _find_key(keys: Sequence[Jwk], algorithm: str, key_id: object) -> Jwk:
-    """Return the key with the id; without an id, the only key of the algorithm's type. Raise UnknownSigningKey."""
+    """Return the key with the id; without an id, the only key of the algorithm's type. Raises UnknownSigningKey."""
     suitable = [
         key
         for key in keys

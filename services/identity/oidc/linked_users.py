@@ -24,9 +24,9 @@ log = logging.getLogger("headrace.identity")
 
 
 async def sign_in_account(ctx: Context, identity: Identity, claims: Claims) -> UserRow:
-    """Return the user of the account, with the roles of its groups. Create the user if the settings say so.
+    """Return the user of the account, after the roles for which a group is configured follow the account's groups.
 
-    Raise RequestRejected if the account may not sign in.
+    Creates the user of an unknown account if the settings allow it. Raises RequestRejected if the account may not sign in.
     """
     settings = ctx.settings.oidc
     groups = read_groups(claims, settings)
@@ -102,7 +102,7 @@ async def update_roles(ctx: Context, row: UserRow, identity: Identity, roles: tu
 async def link_account(ctx: Context, user_id: int, epoch: int | None, identity: Identity) -> None:
     """Link the account to the user who began the sign-in.
 
-    Raise RequestRejected if the user's epoch has changed since then, or if another user is linked to the account.
+    Raises RequestRejected if the user's epoch has changed since then, or if another user is linked to the account.
     """
     row = await ctx.read_model(UserRow).get(f"user-{user_id}")
     if row is None or not row.enabled or row.epoch != epoch:

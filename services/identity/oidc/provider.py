@@ -67,7 +67,7 @@ class OidcProvider:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Count a sign-in that waits for the provider. Raise RequestRejected with TOO_MANY_REQUESTS above the limit.
+        """Count a sign-in that waits for the provider. Raises RequestRejected with TOO_MANY_REQUESTS above the limit.
 
         Without the limit, a provider that hangs would occupy all requests that the service handles at a time.
         """
@@ -80,7 +80,7 @@ class OidcProvider:
             self._users -= 1
 
     async def get_metadata(self, settings: Settings) -> ProviderMetadata:
-        """Return the metadata. Raise ProviderUnavailable or ProviderRefused."""
+        """Return the metadata. Raises ProviderUnavailable or ProviderRefused."""
         issuer = settings.oidc.issuer
         if cached := self._metadata.get(issuer):
             return cached
@@ -92,7 +92,7 @@ class OidcProvider:
         return metadata
 
     async def get_keys(self, settings: Settings, metadata: ProviderMetadata, *, refresh: bool = False) -> Sequence[Jwk]:
-        """Return the keys that sign ID tokens. Raise ProviderUnavailable or ProviderRefused.
+        """Return the keys that sign ID tokens. Raises ProviderUnavailable or ProviderRefused.
 
         `refresh` requests the keys again, unless the last request was less than MIN_REFRESH_SECONDS ago.
         """
@@ -112,7 +112,7 @@ class OidcProvider:
     async def exchange_code(
         self, settings: Settings, metadata: ProviderMetadata, code: str, verifier: str, redirect_uri: str
     ) -> Tokens:
-        """Exchange the code for tokens. Raise ProviderUnavailable or ProviderRefused."""
+        """Exchange the code for tokens. Raises ProviderUnavailable or ProviderRefused."""
         client_id, secret = settings.oidc.client_id, settings.oidc.client_secret
         form = {
             "grant_type": "authorization_code",
@@ -131,7 +131,7 @@ class OidcProvider:
     ) -> Mapping[str, Any]:
         """Return the claims of the userinfo endpoint; none without such an endpoint or without an access token.
 
-        Raise ProviderUnavailable or ProviderRefused.
+        Raises ProviderUnavailable or ProviderRefused.
         """
         if not metadata.userinfo_endpoint or not access_token:
             return {}

@@ -37,7 +37,7 @@ class ProviderRequest:
 
 
 async def send(settings: Settings, request: ProviderRequest) -> Mapping[str, Any]:
-    """Return the JSON object of the response. Raise ProviderUnavailable or ProviderRefused."""
+    """Return the JSON object of the response. Raises ProviderUnavailable or ProviderRefused."""
     parts = urlsplit(request.url)
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):

@@ -45,7 +45,7 @@ async def seal(ctx: Context, state: SignInState) -> str:
 async def unseal(ctx: Context, sealed: str, received_state: str) -> SignInState:
     """Return the decrypted state of a sign-in. `received_state`: the parameter `state` of the provider's response.
 
-    Raise RequestRejected with OIDC_STATE_INVALID if it is for another provider than the configured one, older than
+    Raises RequestRejected with OIDC_STATE_INVALID if it is for another provider than the configured one, older than
     MAX_AGE, or has another `state`.
     """
     try:

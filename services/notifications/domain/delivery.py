@@ -25,14 +25,14 @@ class Delivery:
     def on_failure(self, event: E, attempt: int) -> Sequence[E]:
         """Return the event of a failed attempt, or nothing if it is recorded or the delivery has ended.
 
-        Raise RequestRejected with NOT_FOUND if the delivery was not requested.
+        Raises RequestRejected with NOT_FOUND if the delivery was not requested.
         """
         return self.on_end(event) if attempt > self.attempts else []
 
     def on_end(self, event: E) -> Sequence[E]:
         """Return the event, or nothing if the delivery has ended: two replicas may have made the same delivery.
 
-        Raise RequestRejected with NOT_FOUND if the delivery was not requested.
+        Raises RequestRejected with NOT_FOUND if the delivery was not requested.
         """
         if self.status is NotificationStatus.NEW:
             raise RequestRejected("NOT_FOUND", "There is no such delivery.")

@@ -80,7 +80,7 @@ def changed_fields(event: ReceiverChanged) -> Payload:
 def validate_url(text: str | None) -> tuple[str, str]:
     """Return a URL, and its server: scheme, host and port.
 
-    Raise RequestRejected with RECEIVER_URL_REQUIRED or RECEIVER_URL_INVALID.
+    Raises RequestRejected with RECEIVER_URL_REQUIRED or RECEIVER_URL_INVALID.
     """
     url = (text or "").strip()
     if not url:
@@ -101,7 +101,7 @@ def validate_url(text: str | None) -> tuple[str, str]:
 def validate_secret(kind: ReceiverKind, text: str | None) -> str:
     """Return the secret of a webhook, or an empty text for chat messages, which must not have a secret.
 
-    Raise RequestRejected with RECEIVER_SECRET_INVALID.
+    Raises RequestRejected with RECEIVER_SECRET_INVALID.
     """
     secret = text or ""
     is_needed = kind is ReceiverKind.WEBHOOK
@@ -121,7 +121,7 @@ def is_valid_secret(secret: str) -> bool:
 
 
 def signing_key(secret: str) -> bytes:
-    """Return the key that signs webhooks. Raise binascii.Error if the secret is not base64 after SECRET_PREFIX."""
+    """Return the key that signs webhooks. Raises binascii.Error if the secret is not base64 after SECRET_PREFIX."""
     encoded = secret.removeprefix(SECRET_PREFIX)
     return secret.encode() if encoded == secret else base64.b64decode(encoded.encode(), validate=True)
 
@@ -129,7 +129,7 @@ def signing_key(secret: str) -> bytes:
 def validate_events(events: Sequence[Occasion] | None) -> tuple[Occasion, ...]:
     """Return the events in the order of Occasion, each once. None becomes DEFAULT_EVENTS.
 
-    Raise RequestRejected with RECEIVER_EVENTS_INVALID for an empty list.
+    Raises RequestRejected with RECEIVER_EVENTS_INVALID for an empty list.
     """
     if events is None:
         return DEFAULT_EVENTS

@@ -18,7 +18,7 @@ from services.notifications.mail_rules.mail_rule_projection import MailRuleRow
 async def prepare_mail_rule(ctx: Context, command: ChangeMailRule) -> SetMailRule:
     """Return the actor's whole rule, with the changed fields.
 
-    Raise RequestRejected with PROJECT_NOT_FOUND, or with FORBIDDEN if the actor is not a user.
+    Raises RequestRejected with PROJECT_NOT_FOUND, or with FORBIDDEN if the actor is not a user.
     """
     await require_user_and_project(ctx, command.project_id)
     rule = await load_rule(ctx, command.project_id)

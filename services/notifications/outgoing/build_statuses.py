@@ -72,7 +72,7 @@ def state_after(event: StateChange) -> CommitState:
 
 
 async def send_status(ctx: Context, request: OutgoingRequested) -> int:
-    """Send the state of the build, and return the response code. Raise DeliverySkipped or DeliveryFailed.
+    """Send the state of the build, and return the response code. Raises DeliverySkipped or DeliveryFailed.
 
     The build and the settings of its project are queried at each attempt, so that an older state never follows a newer
     one. The token is neither stored nor cached.

@@ -84,7 +84,7 @@ class ForgeRequest:
 
 
 def build_request(forge: Forge, token: str, status: CommitStatus) -> ForgeRequest:
-    """Return the request that sets the status. Raise NoForgeAddress."""
+    """Return the request that sets the status. Raises NoForgeAddress."""
     api_url, path = locate_repository(forge)
     sha = quote(status.sha, safe="")
     body = {
@@ -113,7 +113,7 @@ def build_request(forge: Forge, token: str, status: CommitStatus) -> ForgeReques
 
 
 def locate_repository(forge: Forge) -> tuple[str, str]:
-    """Return the URL of the API and the path of the repository at the forge. Raise NoForgeAddress."""
+    """Return the URL of the API and the path of the repository at the forge. Raises NoForgeAddress."""
     server, path = split_repository(forge.repository)
     path = path.strip("/").removesuffix(".git")
     if forge.api_url:

@@ -41,7 +41,7 @@ class Response:
 
 
 async def post(settings: Settings, request: OutgoingPost) -> Response:
-    """Send the request. Raise DeliveryFailed without a response, or if a later attempt can succeed.
+    """Send the request. Raises DeliveryFailed without a response, or if a later attempt can succeed.
 
     Other error responses are returned. Redirects are not followed: another server would get the secrets.
     """
@@ -92,7 +92,7 @@ def raise_for_temporary(status: int, headers: Mapping[str, str], server: str) ->
 async def _resolve(url: httpx.URL, networks: Sequence[RepositoryNetwork], server: str) -> httpx.URL:
     """Return the URL with the IP address of its server instead of the name, so that the checked address is used.
 
-    Raise DeliveryFailed if one of the addresses is not allowed.
+    Raises DeliveryFailed if one of the addresses is not allowed.
     """
     addresses = await resolve_host(url.host, url.port or (443 if url.scheme == "https" else 80))
     if refused := find_refused(addresses, networks):

@@ -38,7 +38,7 @@ class OutgoingRecord:
 async def deliver_request(
     retry_delays: Sequence[float], ctx: Context, recorded: RecordedEvent[OutgoingRequested]
 ) -> None:
-    """Send the request, unless it was sent, skipped or abandoned before. Raise RetryLater to try again later.
+    """Send the request, unless it was sent, skipped or abandoned before. Raises RetryLater to try again later.
 
     The commit statuses of a build are sent one at a time, without outdated ones. Receivers may get their requests in
     any order.

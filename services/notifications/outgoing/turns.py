@@ -18,7 +18,7 @@ RETRY_DELAY_SECONDS = 1.0
 
 @asynccontextmanager
 async def take_turn(ctx: Context, build_id: int) -> AsyncIterator[None]:
-    """Hold the lock of the build for the duration of the block. Raise RetryLater if another worker holds it."""
+    """Hold the lock of the build for the duration of the block. Raises RetryLater if another worker holds it."""
     turns, owner, now = ctx.collection(TURNS_COLLECTION), str(uuid4()), ctx.clock.database_time()
     try:
         await turns.update_one(

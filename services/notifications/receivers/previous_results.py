@@ -6,7 +6,7 @@ from libs.service.declaration import Context
 
 
 async def is_fix(ctx: Context, build_id: int, version: int) -> bool:
-    """Return whether the result before that of the build, on the same branch, is a failure.
+    """Return whether the previous result of the build, as GetPreviousResult defines it, is a failure.
 
     `version`: version of the build's stream after its result. Return False if the build was deleted.
     """

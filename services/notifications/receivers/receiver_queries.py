@@ -27,7 +27,7 @@ async def list_receivers(ctx: Context, query: ListReceivers) -> Receivers:
 
 
 async def require_receiver(ctx: Context, receiver_id: int, project_id: int | None) -> ReceiverRow:
-    """Return the receiver. Raise RequestRejected with RECEIVER_NOT_FOUND, also if it belongs to another project."""
+    """Return the receiver. Raises RequestRejected with RECEIVER_NOT_FOUND, also if it belongs to another project."""
     row = await ctx.read_model(ReceiverRow).get(f"receiver-{receiver_id}")
     if row is None or project_id not in (None, row.project_id):
         raise RequestRejected("RECEIVER_NOT_FOUND")

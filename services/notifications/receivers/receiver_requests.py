@@ -25,7 +25,7 @@ SERVER = "the receiver"  # name of the server in reasons of failures
 
 
 async def send_to_receiver(ctx: Context, request: OutgoingRequested) -> int:
-    """Send a webhook or chat message, and return the response code. Raise DeliverySkipped or DeliveryFailed.
+    """Send a webhook or chat message, and return the response code. Raises DeliverySkipped or DeliveryFailed.
 
     The receiver's settings are read at each attempt, so that a retry or a repetition goes to the current URL.
     """
@@ -49,7 +49,7 @@ async def send_to_receiver(ctx: Context, request: OutgoingRequested) -> int:
 
 
 async def compose(ctx: Context, request: OutgoingRequested, receiver: ReceiverRow) -> OutgoingPost:
-    """Return the request to the receiver, signed if it is a webhook. Raise DeliverySkipped or KeyErased."""
+    """Return the request to the receiver, signed if it is a webhook. Raises DeliverySkipped or KeyErased."""
     build = await fetch_build(ctx, request.build_id)
     if build is None:
         raise DeliverySkipped("the build was deleted")
@@ -67,7 +67,7 @@ async def compose(ctx: Context, request: OutgoingRequested, receiver: ReceiverRo
 async def prepare_repetition(ctx: Context, command: RepeatOutgoing) -> AddOutgoingRequest:
     """Return a new request with the fields of an ended one.
 
-    Raise RequestRejected if the project has no such request, or the request has not ended.
+    Raises RequestRejected if the project has no such request, or the request has not ended.
     """
     row = await ctx.read_model(OutgoingRow).get(f"outgoing-{command.outgoing_request_id}")
     if row is None or row.project_id != command.project_id:

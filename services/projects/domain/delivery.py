@@ -58,7 +58,7 @@ def _approve(delivery: Delivery, command: ApproveDelivery) -> list[DeliveryEvent
 
 
 def decide_delivery(command: AddDelivery) -> DeliveryAccepted | DeliveryIgnored | DeliveryHeld:
-    """Return the event for the delivery. Raise RequestRejected if it has no valid ref or commit to build."""
+    """Return the event for the delivery. Raises RequestRejected if it has no valid ref or commit to build."""
     sender, subject, code = command.sender, command.change or command.push, ignore_reason(command)
     fields = {name: value for name, value in vars(command).items() if name not in DECIDED_BY}
     fields |= {

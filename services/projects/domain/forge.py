@@ -10,7 +10,7 @@ from services.projects.domain.secret import validate_variable_name
 def make_forge_change(command: ChangeForge) -> ProjectSettingsChanged:
     """Return the event that sets the forge. ForgeKind.NONE also removes the URL and the name of the secret.
 
-    Raise RequestRejected if a setting is missing or not valid.
+    Raises RequestRejected if a setting is missing or not valid.
     """
     match command.kind:
         case None:

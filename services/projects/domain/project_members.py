@@ -30,7 +30,7 @@ Members = dict[str, tuple[int, ...]]  # ids of users, by list
 def make_membership_events(settings: ProjectCreated, command: MembershipCommand) -> list[ProjectEvent]:
     """Return the events that change the lists of members.
 
-    Without a change there are none, except for AddDeveloper and RemoveDeveloper. Raise RequestRejected with
+    Without a change there are none, except for AddDeveloper and RemoveDeveloper. Raises RequestRejected with
     PROJECT_ROLE_INVALID or PROJECT_MEMBER_LIMIT.
     """
     members: Members = {name: getattr(settings, name) for name in LISTS.values()}

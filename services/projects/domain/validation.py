@@ -13,7 +13,7 @@ MAX_KEPT_DAYS = 36_500
 
 
 def require_line(text: str | None, code: str) -> str:
-    """Return the trimmed text. Raise RequestRejected with the code if the text is blank.
+    """Return the trimmed text. Raises RequestRejected with the code if the text is blank.
 
     Control characters and line breaks are rejected with REQUEST_INVALID.
     """
@@ -28,7 +28,7 @@ def require_line(text: str | None, code: str) -> str:
 
 
 def require_secret_text(text: str | None, code: str) -> str:
-    """Return the text unchanged. Raise RequestRejected with the code if it is blank.
+    """Return the text unchanged. Raises RequestRejected with the code if it is blank.
 
     A NUL character is rejected, because environment variables cannot contain it.
     """
@@ -48,7 +48,7 @@ def validate_retention(number: int | None) -> int | None:
 def changed_limits(
     present: RetentionLimits, command: ChangeRetentionLimits | CreateProject | AddProject
 ) -> dict[str, int]:
-    """Return the limits that a command changes. Raise RequestRejected if one is out of range."""
+    """Return the limits that a command changes. Raises RequestRejected if one is out of range."""
     sent = {name: getattr(command, name) for name in RetentionLimits.model_fields}
     changed = {name: value for name, value in sent.items() if value is not None and value != getattr(present, name)}
     for name, value in changed.items():

@@ -43,7 +43,7 @@ class PullRequestChange:
 def extract_json(content_type: str, body: bytes) -> bytes:
     """Return the JSON of the request, also from the form encoding that GitHub offers.
 
-    Raise ValueError for another content type or an invalid form.
+    Raises ValueError for another content type or an invalid form.
     """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == FORM_CONTENT_TYPE:
@@ -55,7 +55,7 @@ def extract_json(content_type: str, body: bytes) -> bytes:
 
 
 def parse_content(provider: Provider, event: str, content: bytes) -> ParsedWebhook:
-    """Parse the JSON document. Raise ValueError unless it is a JSON object in UTF-8.
+    """Parse the JSON document. Raises ValueError unless it is a JSON object in UTF-8.
 
     Fields that are missing or have an unexpected type are empty in the result.
     """
@@ -71,7 +71,7 @@ def parse_content(provider: Provider, event: str, content: bytes) -> ParsedWebho
 
 
 def parse_request(provider: Provider, event: str, content_type: str, body: bytes) -> tuple[bytes, ParsedWebhook]:
-    """Return the JSON document and its parsed content. Raise RequestRejected if the request is not readable."""
+    """Return the JSON document and its parsed content. Raises RequestRejected if the request is not readable."""
     try:
         content = extract_json(content_type, body)
         return content, parse_content(provider, event, content)

@@ -26,7 +26,7 @@ async def prepare_schedule(ctx: Context, command: CreateSchedule) -> AddSchedule
 
 
 async def prepare_schedule_change(ctx: Context, command: ChangeSchedule) -> ChangeSchedule:
-    """Return the command. Raise RequestRejected if the project does not exist or a variable is not allowed."""
+    """Return the command. Raises RequestRejected if the project does not exist or a variable is not allowed."""
     await require_project(ctx, command.project_id)
     check_variables(command.variables or ())
     await reject_secret_names(ctx, command.project_id, command.variables or ())

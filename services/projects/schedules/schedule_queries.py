@@ -41,7 +41,7 @@ async def get_upcoming_runs(ctx: Context, query: GetUpcomingRuns) -> UpcomingRun
 
 
 async def require_schedule(ctx: Context, schedule_id: int, project_id: int | None) -> ScheduleRow:
-    """Return the schedule. Raise RequestRejected with SCHEDULE_NOT_FOUND, also if it belongs to another project."""
+    """Return the schedule. Raises RequestRejected with SCHEDULE_NOT_FOUND, also if it belongs to another project."""
     row = await ctx.read_model(ScheduleRow).get(f"schedule-{schedule_id}")
     if row is None or project_id not in (None, row.project_id):
         raise RequestRejected("SCHEDULE_NOT_FOUND")

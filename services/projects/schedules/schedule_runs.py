@@ -35,7 +35,7 @@ TEMPORARY_CODES = frozenset({"CONFLICT", "REQUEST_INVALID", "TOO_MANY_REQUESTS"}
 async def launch_due_builds(ctx: Context) -> None:
     """Launch a build of each schedule that is due. After an outage, a schedule runs once, whatever it has missed.
 
-    Raise RequestRejected during an outage of another service.
+    Raises RequestRejected during an outage of another service.
     """
     now = ctx.clock.database_time()
     timers = ctx.collection(schedule_timers.TIMERS_COLLECTION)

@@ -70,7 +70,7 @@ def extract_settings(source: RunnerSettings) -> RunnerSettings:
 
 
 def validate_settings(settings: RunnerSettings) -> RunnerSettings:
-    """Return the normalized settings. Raise RequestRejected for invalid ones."""
+    """Return the normalized settings. Raises RequestRejected for invalid ones."""
     name = settings.name.strip()
     tags = tuple(dict.fromkeys(tag.strip() for tag in settings.tags if tag.strip()))
     timeout = settings.max_timeout_seconds or None
@@ -89,7 +89,7 @@ def validate_settings(settings: RunnerSettings) -> RunnerSettings:
 
 
 def apply_edit(settings: RunnerSettings, command: EditRunner) -> RunnerSettings:
-    """Return the settings with the fields of the command that are not None. Raise RequestRejected for invalid ones."""
+    """Return the settings with the fields of the command that are not None. Raises RequestRejected for invalid ones."""
     values = {name: getattr(command, name) for name in RunnerSettings.model_fields}
     return validate_settings(settings.replace(**{name: value for name, value in values.items() if value is not None}))
 

@@ -38,7 +38,7 @@ CHECKED_PERIOD = timedelta(days=8 * 366)
 def validate_cron(text: str | None) -> str:
     """Return the expression with single spaces, or the macro in lower case.
 
-    Raise RequestRejected with SCHEDULE_CRON_REQUIRED, SCHEDULE_CRON_INVALID or SCHEDULE_CRON_TOO_FREQUENT.
+    Raises RequestRejected with SCHEDULE_CRON_REQUIRED, SCHEDULE_CRON_INVALID or SCHEDULE_CRON_TOO_FREQUENT.
     """
     cron = " ".join((text or "").split())
     if not cron:
@@ -71,7 +71,7 @@ def _sample(cron: str) -> Iterator[datetime]:
 
 
 def validate_zone(text: str | None) -> str:
-    """Return the name of a time zone. None or a blank text is UTC. Raise RequestRejected with SCHEDULE_ZONE_INVALID."""
+    """Return the time zone's name, UTC for None or a blank text. Raises RequestRejected with SCHEDULE_ZONE_INVALID."""
     zone = (text or "").strip() or DEFAULT_ZONE
     _load_zone(zone)
     return zone
