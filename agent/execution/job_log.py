@@ -22,8 +22,8 @@ MAX_MARKERS_BEYOND_LIMIT = 2000
 class JobLog:
     """An append-only log that can be read from any offset.
 
-    Output beyond the limit, or after the disk is full, is replaced with a notice. Up to MAX_MARKERS_BEYOND_LIMIT section
-    markers are still stored.
+    Output beyond the limit, or after the disk is full, is replaced with a notice. Up to MAX_MARKERS_BEYOND_LIMIT
+    section markers are still stored.
     """
 
     def __init__(self, masked: MaskedStream, limit: int = MAX_LOG_BYTES) -> None:

@@ -60,10 +60,7 @@ class LoadedStream(Generic[S, R]):
 
 @dataclass(frozen=True, slots=True)
 class CommandResult(Generic[R]):
-    """The result of a command: its stream's version and row, and the new events, including events of follow-ups.
-
-    There are no new events if the command changed nothing or was handled before.
-    """
+    """The stream, version and row after a command, and the new events, including events of follow-ups; maybe none."""
 
     stream: str
     version: int

@@ -199,7 +199,7 @@ class NatsClient(Client):
         old_style: bool = False,
         headers: dict[str, str] | None = None,
     ) -> Msg:
-        """Send a request. Raises ConnectionClosedError when the connection is lost before the reply, or nats-py's errors."""
+        """Send a request. Raises nats-py's errors; ConnectionClosedError if the connection is lost before the reply."""
         try:
             async with asyncio.timeout(None) as scope:
                 self._open_requests.add(scope)

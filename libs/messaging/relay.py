@@ -1,8 +1,8 @@
 """The outbox relay: publishes the events of a service's event log to JetStream in commit order, exactly once.
 
-The relay's position is a header of each message, so publishing a message also stores the position. A second relay is
-fenced off: its first message must have the stream's next sequence number, and each later one must follow the previous.
-If the position is lost, the relay empties the stream and publishes all events again.
+The relay's position is a header of each message, so publishing a message also stores the position. If the position is
+lost, the relay empties the stream and publishes all events again. A second relay is fenced off: its first message must
+have the stream's next sequence number, and each later one must follow the previous.
 """
 
 import asyncio
@@ -153,8 +153,7 @@ class Relay:
     async def _save_resume_token(self, token: str) -> None:
         """Store a newer resume token for the current position.
 
-        While a service is idle, the oplog drops the entry of its last commit, and the token of that commit becomes
-        useless.
+        While a service is idle, the oplog drops the entry of its last commit, whose token is then useless.
         """
         if monotonic() - self._token_saved_at > RESUME_TOKEN_INTERVAL_SECONDS:
             document = {"sequence": self._sequence, "event": self._last_event_id, "token": token}

@@ -100,7 +100,7 @@ class TextFormatter(JsonFormatter):
 
 
 class RateLimitFilter(logging.Filter):
-    """Limits the messages of OpenTelemetry, such as those about an unreachable endpoint, to one warning a minute."""
+    """Limits the messages of OpenTelemetry, such as reports of an unreachable endpoint, to one warning a minute."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -94,7 +94,10 @@ def attach_remote(traceparent: str) -> AbstractContextManager[Span]:
 def record_past_span(
     name: str, traceparent: str, start: datetime, end: datetime, attributes: Attributes | None = None
 ) -> None:
-    """Record a span with past times in the trace of `traceparent`, linked to the current span, if it is sampled."""
+    """Record a span with past times in the trace of `traceparent`, linked to the current span.
+
+    Does nothing if the trace is not sampled.
+    """
     if not is_sampled(traceparent):
         return
     current = trace.get_current_span().get_span_context()
@@ -105,7 +108,7 @@ def record_past_span(
 
 
 def add_link(traceparent: str) -> None:
-    """Link the current span to the span of another trace."""
+    """Link the current span to the span of another trace. Does nothing if the current span is not recorded."""
     span = trace.get_current_span()
     if span.is_recording() and (remote := _parse_traceparent(traceparent)):
         span.add_link(remote)

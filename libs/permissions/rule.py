@@ -62,6 +62,7 @@ def require_action(
     """Raise RequestRejected unless the user may perform the action in the project.
 
     The code is `not_found` if the user may not see the project or it does not exist (`access` is None), else `denied`.
+    Runners and the system are rejected, too: see `is_unrestricted`.
     """
     if access is None or not allows(access, actor, ProjectAction.READ, companies):
         raise RequestRejected(not_found)

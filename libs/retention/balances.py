@@ -52,7 +52,7 @@ async def copy_balance(
 
 
 async def reset_projection(database: AsyncDatabase[Document], projection: AnyProjection) -> None:
-    """Delete the rows of a projection. If it is cumulative, replace them by its balance."""
+    """Delete the rows of a projection. If it is cumulative, replace them with its balance."""
     rows = database[projection_collection(projection)]
     await rows.delete_many({})
     await copy_balance(database, projection, rows)

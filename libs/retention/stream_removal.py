@@ -37,7 +37,10 @@ ROW_IS_DELETED = {"$type": "null"}  # a row that is missing, because an older re
 
 
 class StreamRemoval:
-    """Removes deleted, expired and surplus streams of one service. Only the leader runs it."""
+    """Removes deleted, expired and surplus streams of one service. Only the leader runs it.
+
+    Each removal raises RemovalHeld while the log is being read.
+    """
 
     def __init__(self, service: Service, database: AsyncDatabase[Document], vault: Encryption) -> None:
         self._database = database
@@ -120,7 +123,7 @@ class StreamRemoval:
         return removed
 
     async def remove(self, streams: Sequence[str], now: datetime) -> None:
-        """Replace streams by tombstones and shred their keys. `run` deletes their commits later. Raises RemovalHeld."""
+        """Shred the keys of streams, and replace the streams with tombstones. `run` deletes their commits later."""
         if not streams:
             return
         for stream in streams:

@@ -23,7 +23,7 @@ from libs.messaging.stream_mirrors import find_mirror_end, purge_mirror
 from libs.messaging.stream_reader import StreamReader
 from libs.subscriptions.checkpoints import CHECKPOINTS
 
-# Younger events are always kept: those of the last minutes are not read from the log (libs/subscriptions/event_log.py).
+# Younger events are always kept, because the newest events are not read from the log (libs/subscriptions/event_log.py).
 MIN_AGE = timedelta(hours=1)
 
 

@@ -69,7 +69,7 @@ class SecretMasker:
 
 
 class MaskedStream:
-    """A stream that replaces each run of masked bytes by `[MASKED]`. Feed it chunks and flush it at the end."""
+    """A stream that replaces each run of masked bytes with `[MASKED]`. Feed it chunks and flush it at the end."""
 
     def __init__(self, masker: SecretMasker) -> None:
         self._masker = masker

@@ -63,7 +63,7 @@ def create_mongo_client(settings: Settings, name: str, *, timeout: float = 20.0)
     Writes wait for a majority, except in collections with a write concern of their own. The write concern is set on the
     client because transactions use the client's, not the database's; without it a failover could roll back acknowledged
     writes. Writes also wait for the journal, unless the URL says `journal=false`, as for servers of tests, which may
-    lose data when they are killed.
+    lose data when they are killed. Raises SettingsError for unusable certificate files.
     """
     is_journaled = parse_qs(urlsplit(settings.mongodb_url).query).get("journal") != ["false"]
     return AsyncMongoClient(

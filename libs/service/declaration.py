@@ -89,7 +89,7 @@ class Context(Protocol):
     ) -> CommandReply:
         """Send a command to any service, or an internal command to a decider of this one.
 
-        The actor is that of the current command, or `actor`. The command's id is derived from the current command's id,
+        `actor`: the default is the current command's actor. The command's id is derived from the current command's id,
         the command's name and `step`, so repeating is safe. `cause` replaces the current command's id, which is random
         in a periodic task.
         """

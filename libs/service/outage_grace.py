@@ -16,7 +16,7 @@ GATEWAY_TIMEOUT = timedelta(seconds=10)  # more than three heartbeat intervals
 async def compute_grace_deadline(ctx: Context, scans: str, grace: timedelta) -> datetime:
     """Return the database time before which a silent runner must not be considered lost.
 
-    The leader calls this at each scan. The collection `scans` stores the time and result of the last one, from which a
+    The leader calls this at each scan. The collection `scans` stores the time and result of the last scan, from which a
     new leader detects an outage. A silent gateway extends the grace period by at most `grace`; after that it is
     considered removed.
     """

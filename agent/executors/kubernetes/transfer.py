@@ -13,7 +13,7 @@ GIT_DIRECTORY = ".git"
 
 
 class Received:
-    """A file for the archive from a pod. Chunks beyond `limit` bytes are dropped and set `is_too_large`; 0: no limit."""
+    """A file for the archive from a pod. Chunks beyond `limit` bytes set `is_too_large` instead; 0: no limit."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._file = path.open("wb")

@@ -26,7 +26,8 @@ log = logging.getLogger("headrace.identity")
 async def sign_in_account(ctx: Context, identity: Identity, claims: Claims) -> UserRow:
     """Return the user of the account, after the roles for which a group is configured follow the account's groups.
 
-    Creates the user of an unknown account if the settings allow it. Raises RequestRejected if the account may not sign in.
+    Creates the user of an unknown account if the settings allow it. Raises RequestRejected if the account may not sign
+    in.
     """
     settings = ctx.settings.oidc
     groups = read_groups(claims, settings)
