@@ -55,7 +55,10 @@ class Artifacts:
         self._blobs = cache(create_store)
 
     async def start_upload(self, ctx: Context, command: StartArtifactUpload) -> ArtifactUpload:
-        """Start an upload for an unfinished job. Raises JOB_TOKEN and ARTIFACT_TOO_MANY."""
+        """Start an upload for an unfinished job, and the job itself if it is only assigned.
+
+        Raises JOB_TOKEN and ARTIFACT_TOO_MANY.
+        """
         job = await _authorize_upload(ctx, command.job_id, command.token)
         if job.status is JobStatus.ASSIGNED:  # some runners never report that a job has started
             start = StartJob(job_id=job.id, attempt=job.attempt)
@@ -99,7 +102,7 @@ class Artifacts:
         return ArtifactUpload(artifact_id=id_, length=end, longest=_max_bytes(ctx))
 
     async def finish_upload(self, ctx: Context, command: FinishArtifactUpload) -> Artifact:
-        """Record the uploaded file as an artifact of its job.
+        """Record the uploaded file as an artifact of its job. It replaces an earlier artifact of the same type.
 
         Raises JOB_TOKEN, ARTIFACT_EXPIRE_IN_INVALID, and ARTIFACT_INCOMPLETE if bytes are missing.
 

@@ -19,7 +19,7 @@ def with_owner(project: LaunchedProject, secrets: JobSecrets) -> LaunchedProject
 def is_trusted(build: BuildRow, ref: str) -> bool:
     """Return whether jobs of the build may have the project's secrets.
 
-    Jobs of a commit from a fork may not. Neither may those of a pull request if the build does not say whether it comes
+    Jobs of a commit from a fork may not. Jobs of a pull request may not if the build does not say whether it comes
     from a fork, for example because the build was deleted.
     """
     if build.pull_request is None:

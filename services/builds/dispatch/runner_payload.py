@@ -66,7 +66,7 @@ def with_pipeline_config(
 def job_variables(
     build: BuildRow, job: JobRow, runner: RunnerDescription, url: str, token: str, secrets: Iterable[JobVariable]
 ) -> dict[str, JobVariable]:
-    """Return all variables of a job: predefined ones, those of the spec file and of the launch, and secrets.
+    """Return all variables of a job: predefined variables, the spec file's, the launch's, and secrets.
 
     Each of these overrides the ones before it. A variable of the spec file or of the launch is marked as masked if its
     value contains a secret.

@@ -168,7 +168,7 @@ def _on_job_finished(build: Build, command: RecordJobResult) -> list[BuildEvent]
         finished = finished_by_jobs_event(build, graph, failures, command.duration_ms)
     else:
         return [advanced]
-    # the result of a build with one job implies that of the job, unless only the job was canceled or it may fail
+    # the result of a build with one job implies the job's, unless only the job was canceled or the job may fail
     is_implied = canceling or final_statuses(build.graph.statuses, finished.status) == graph.statuses
     return [finished] if is_implied and len(graph.jobs) == 1 else [advanced, finished]
 

@@ -196,7 +196,10 @@ class AttemptStore:
         success: bool,
         received: bytes = b"",
     ) -> Attempt:
-        """Complete the log: store the remaining bytes, close the last section and delete the values to mask."""
+        """Complete the log: store the remaining bytes, close the last section and delete the values to mask.
+
+        Raises CONFLICT for a concurrent chunk. Does nothing if the log is complete already.
+        """
         if attempt.finished:
             return attempt
         rest = received if attempt.length < MAX_LOG_BYTES else b""

@@ -13,7 +13,10 @@ HAS_TEXT = {"$gt": ""}
 
 
 async def erase_owner_name(ctx: Context, recorded: RecordedEvent[ProjectMoved]) -> None:
-    """Remove the name if the owner of the project was erased. Runners get the current owner's name with the secrets."""
+    """Remove the name if the owner of the project was erased. Runners get the current owner's name with the secrets.
+
+    Raises RetryLater while the project has unfinished builds.
+    """
     user_id, project_id = recorded.event.owner_user_id, recorded.event.project_id
     if user_id is None or (await ctx.query(GetUsernames(user_ids=(user_id,)), Usernames)).names:
         return

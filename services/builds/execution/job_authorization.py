@@ -17,7 +17,10 @@ async def prepare_retry(ctx: Context, command: RetryJob) -> RerunBuildJob:
 
 
 async def prepare_cancel(ctx: Context, command: CancelBuildJob) -> StopBuildJob:
-    """Find the build, and record that it may finish now: canceling its last waiting job finishes it."""
+    """Find the build, and record that it may finish now: canceling its last waiting job finishes it.
+
+    Raises JOB_NOT_FOUND and LAUNCH_BUILD_NOT_ALLOWED.
+    """
     build_id = await _find_build_id(ctx, command.job_id)
     await record_end(ctx, build_id)
     return StopBuildJob(build_id, command.job_id)

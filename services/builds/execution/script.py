@@ -5,7 +5,7 @@ cannot be mistaken for a marker. A background process enforces the time limit of
 
 `exit n` in a script ends the job with exit code n. If a script is missing or its last command fails, the program exits
 with 208, and the build gets exit code 2000 ("Custom deployment error"). A process can return only the low eight bits
-of an exit code, and those of 2000 are 208.
+of an exit code: 208 for 2000.
 
 Cleanup steps are a separate program for the runner's after_script. That program runs in the same folder with the same
 job variables, but in a new shell.

@@ -108,9 +108,10 @@ class JobDraft:
 
 
 def parse_job(name: str, job: MappingNode, file: FileSettings, warn: Warn) -> JobDraft | None:
-    """Parse one job. Return None if its rules exclude it, or if it has `trigger` or `run` instead of a script.
+    """Parse one job. Raises SpecInvalid.
 
-    Raises SpecInvalid.
+    Return None if `rules`, `only`, `except` or `when: never` excludes the job, or if it has `trigger` or `run` instead
+    of a script.
     """
     label = f"the job `{name}`"
     _warn_about_keywords(job, label, warn)

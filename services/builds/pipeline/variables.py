@@ -79,7 +79,7 @@ def project_variables(project: LaunchedProject, url: str) -> dict[str, str]:
 
 
 def build_variables(context: PipelineContext) -> dict[str, str]:
-    """Return the predefined variables of a build, including those of its project."""
+    """Return the predefined variables of a build, including its project's variables."""
     name = context.ref_name
     title, _, description = context.message.partition("\n")
     return project_variables(context.project, context.url) | {
@@ -127,7 +127,7 @@ def _merge_request_variables(request: PullRequest, ref: str) -> dict[str, str]:
 
 
 def launch_variables(given: Iterable[LaunchVariable], *, expand: bool = True) -> Iterator[PlannedVariable]:
-    """Yield the variables of a launch. Callers add them after those of the file, which they override, as in GitLab."""
+    """Yield the variables of a launch. Callers add them after the file's variables, which they override, as in GitLab."""
     return (PlannedVariable(key=variable.name, value=variable.value, expand=expand) for variable in given)
 
 
@@ -147,7 +147,7 @@ def format_time(at: datetime) -> str:
 
 
 def to_slug(text: str) -> str:
-    """Return the text as a host name label: lower case, at most 63 characters, other characters replaced by `-`."""
+    """Return the text as a host name label: lower case, at most 63 characters, other characters replaced with `-`."""
     return re.sub(r"[^a-z0-9]", "-", text.lower())[:63].strip("-")
 
 
@@ -188,5 +188,5 @@ def _expand_all(raw: Mapping[str, str], expanded: set[str]) -> dict[str, str]:
 
 
 def expand(source: str, values: Mapping[str, str]) -> str:
-    """Replace $NAMES in a text by their values. Unknown names stay, because the runner may know them."""
+    """Replace $NAMES in a text with their values. Unknown names stay, because the runner may know them."""
     return REFERENCE_PATTERN.sub(lambda match: values.get(match[2] or match[3] or "", match[0]), source)

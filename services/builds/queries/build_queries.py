@@ -56,8 +56,8 @@ async def get_job(ctx: Context, query: GetJob) -> JobRow:
 async def get_previous_result(ctx: Context, query: GetPreviousResult) -> PreviousResult:
     """Return the previous result of a build: of its latest earlier round that succeeded or failed.
 
-    If there is none, it is the result of the latest such older build of the same ref. The status is None if there is
-    none either. Raises BUILD_NOT_FOUND.
+    Without such a round, return the result of the latest older build of the same ref that succeeded or failed. Without
+    such a build, the status is None. Raises BUILD_NOT_FOUND.
     """
     build = await get_build(ctx, GetBuild(build_id=query.build_id))
     if build.round:

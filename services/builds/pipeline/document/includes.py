@@ -70,7 +70,7 @@ class _IncludeResolver:
                 yield from ((written.position, path) for path in self._matching_paths(written, values))
 
     def _variable_values(self, top: MappingNode) -> Mapping[str, str]:
-        """Return the values for include paths: predefined variables, the file's scalar ones and those of the launch."""
+        """Return the values for include paths: predefined variables, the file's scalar variables, and the launch's."""
         node = top.get("variables")
         found = node.members if isinstance(node, MappingNode) else {}
         plain = {key: value for key, value in found.items() if isinstance(value, ScalarNode)}

@@ -188,7 +188,7 @@ class _Converter:
 
 
 def resolve_references(top: MappingNode) -> MappingNode:
-    """Return the file with every `!reference` replaced by its target."""
+    """Return the file with every `!reference` replaced with its target."""
     done: dict[int, Node] = {}
 
     def walk(node: Node, chain: int) -> Node:

@@ -1,4 +1,4 @@
-"""`environment` of a job: sets CI_ENVIRONMENT_* variables. Deployments themselves are not tracked."""
+"""The keyword `environment`, which sets CI_ENVIRONMENT_* variables. Deployments themselves are not tracked."""
 
 import hashlib
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ ExpandedJobs = Sequence[tuple[JobDraft, Sequence[PlannedJob]]]
 
 
 def resolve_needs(expanded: ExpandedJobs) -> tuple[PlannedJob, ...]:
-    """Return all jobs in order of their stages, with resolved needs. Raises SpecInvalid for unknown jobs and cycles."""
+    """Return all jobs in order of their stages, with resolved needs. Raises SpecInvalid if that fails."""
     by_name = {draft.planned.name: jobs for draft, jobs in expanded}
     by_name |= {job.name: [job] for _, jobs in expanded for job in jobs if job.name not in by_name}
     stage_places = {job.name: job.stage_place for jobs in by_name.values() for job in jobs}
