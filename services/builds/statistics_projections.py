@@ -16,7 +16,7 @@ MAX_NAME_LENGTH = 255
 
 
 class BuildDayRow(ReadModelRow):
-    """Builds of one project that ended on one day (UTC), and the wait times of those that started on that day."""
+    """Builds of one project that ended on one day (UTC), and the wait times of builds started on that day."""
 
     project_id: int = 0
     day: str = ""  # ISO 8601

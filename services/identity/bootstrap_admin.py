@@ -17,7 +17,10 @@ PASSWORDS_COLLECTION = "drawn_passwords"
 
 
 async def ensure_first_administrator(ctx: Context) -> None:
-    """Register the first administrator if there is no user. Safe to call on several replicas concurrently."""
+    """Register the first administrator if there is no user. Safe to call on several replicas concurrently.
+
+    Raises SettingsError if the configured name or password is invalid.
+    """
     if not await ctx.read_model(UserRow).count({}):
         if ctx.settings.admin_password:
             await _register(ctx, ctx.settings.admin_password)

@@ -33,7 +33,7 @@ async def prepare_registration(ctx: Context, command: RegisterUser) -> AddUser:
 
 
 async def prepare_password_change(ctx: Context, command: ChangePassword) -> SetPasswordHash:
-    """Hash the password. Raises RequestRejected: unknown user, missing or weak password, or a different repetition."""
+    """Hash the password. Raises RequestRejected: unknown user, missing or weak password, or different confirmation."""
     row = await require_user(ctx, command.user_id)
     if command.password_confirm not in (None, command.password):
         raise RequestRejected("DEVELOPER_PASSWORDS_DIFFER")

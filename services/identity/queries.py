@@ -77,7 +77,7 @@ async def get_user(ctx: Context, query: GetUser) -> UserView:
 
 
 async def get_owner(ctx: Context, query: GetOwner) -> Owner:
-    """Return the company or user with this name: both share one namespace."""
+    """Return the company or user with this name: both share one namespace. Raises DEVELOPER_NOT_FOUND."""
     if company := await companies.find_company_by_alias(ctx, query.alias):
         return Owner(alias=company.alias, kind="company", id=company.id)
     row = await require_user_by_name(ctx, query.alias)

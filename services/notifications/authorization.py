@@ -35,7 +35,7 @@ def of_project(action: ProjectAction) -> AccessRule:
 
 
 async def check_outgoing(ctx: Context, query: contract.ListOutgoing) -> None:
-    """Allow administrators to list all requests, and maintainers those of their project."""
+    """Allow administrators to list all requests, and maintainers of a project to list the project's requests."""
     if query.project_id is None:
         await require_administrator(ctx, query)
         return

@@ -127,7 +127,7 @@ def _merge_request_variables(request: PullRequest, ref: str) -> dict[str, str]:
 
 
 def launch_variables(given: Iterable[LaunchVariable], *, expand: bool = True) -> Iterator[PlannedVariable]:
-    """Yield the variables of a launch. Callers add them after the file's variables, which they override, as in GitLab."""
+    """Yield the variables of a launch. Callers add them last: they override the file's variables, as in GitLab."""
     return (PlannedVariable(key=variable.name, value=variable.value, expand=expand) for variable in given)
 
 
@@ -147,7 +147,7 @@ def format_time(at: datetime) -> str:
 
 
 def to_slug(text: str) -> str:
-    """Return the text as a host name label: lower case, at most 63 characters, other characters replaced with `-`."""
+    """Return the text as a host name label: lower case, at most 63 characters, others replaced with `-`."""
     return re.sub(r"[^a-z0-9]", "-", text.lower())[:63].strip("-")
 
 

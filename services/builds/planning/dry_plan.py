@@ -39,8 +39,8 @@ class DryPlanner:
     async def plan_project(self, ctx: Context, query: PlanProject) -> ProjectPlan:
         """Return the plan of the newest commit of a branch. Errors in the repository are part of the plan.
 
-        Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND, BUILD_REF_INVALID, TOO_MANY_REQUESTS, and the errors of the
-        variables.
+        Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND, BUILD_REF_INVALID, TOO_MANY_REQUESTS, and codes that
+        begin with BUILD_VARIABLES_.
         """
         check_variables(query.variables)
         settings = await ctx.query(GetLaunchSettings(project_id=query.project_id), LaunchSettings)

@@ -122,7 +122,7 @@ class GitMirrors:
         return (self._mirror_path(bare_url) / SERVES_COMMITS_MARKER).exists()
 
     async def list_files(self, url: str, resolved: ResolvedRef, ssh_key: str | None = None) -> dict[str, str]:
-        """Return all files of a commit: path -> blob id."""
+        """Return all files of a commit: path -> blob id. Raises NoSuchRef and RepositoryUnreachable."""
         async with self._mirror_with_commit(url, resolved, ssh_key) as mirror:
             output = await run_local_git(mirror, "ls-tree", "-r", "-z", resolved.sha)
         entries = (line.decode(errors="replace").partition("\t") for line in output.split(b"\0") if line)
@@ -133,7 +133,7 @@ class GitMirrors:
     ) -> frozenset[str] | None:
         """Return the paths changed since the commit before the push or, if it is missing, since the first parent.
 
-        None if there is neither.
+        Return None if there is neither. Raises NoSuchRef and RepositoryUnreachable.
         """
         bare_url, _ = git_env.split_credentials(url)
         async with self._mirror_with_commit(url, resolved, ssh_key) as mirror:

@@ -19,7 +19,7 @@ MAX_JOB_ATTEMPTS = 3
 async def prepare_launch(ctx: Context, command: QueueBuild) -> LaunchBuild:
     """Return the launch with the settings of the project, if the user may launch builds, and with new ids.
 
-    Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND, BUILD_REF_INVALID, the errors of the variables, and
+    Raises LAUNCH_BUILD_NOT_ALLOWED, PROJECT_NOT_FOUND, BUILD_REF_INVALID, codes that begin with BUILD_VARIABLES_, and
     SERVICE_UNAVAILABLE if the permissions of a private project are not known yet.
     """
     project_id = command.project_id

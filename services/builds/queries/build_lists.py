@@ -70,7 +70,10 @@ async def _begin_at(builds: ReadModel[BuildListRow], query: ListBuilds) -> Docum
 
 
 async def list_recent_builds(ctx: Context, query: ListRecentBuilds) -> RecentBuilds:
-    """Return the newest builds of each of the given projects, without projects that the user may not see."""
+    """Return the newest builds of each of the given projects.
+
+    Projects without builds, and projects that the user may not see, are left out.
+    """
     hidden = set(await list_hidden_projects(ctx))
     builds = ctx.read_model(BuildRow).select(BuildListRow)
     turns = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)

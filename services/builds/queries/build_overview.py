@@ -57,7 +57,7 @@ async def get_build_overview(ctx: Context, query: GetBuildOverview) -> BuildOver
 
 
 async def get_build_coverage(ctx: Context, query: GetBuildCoverage) -> BuildCoverage:
-    """Return the coverage of a build. Raises BUILD_NOT_FOUND."""
+    """Return the coverage of a build; None if no job has a coverage. Raises BUILD_NOT_FOUND."""
     build = await get_build(ctx, GetBuild(build_id=query.build_id))
     return BuildCoverage(percent=mean_coverage(await ctx.read_model(JobRow).find({"build_id": build.id})))
 

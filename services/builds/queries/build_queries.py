@@ -110,7 +110,7 @@ async def _list_builds(ctx: Context, condition: Mapping[str, object], direction:
 
 
 async def get_build_output(ctx: Context, query: GetBuildOutput) -> bytes:
-    """Return the output of an unfinished build. Raises EXECUTOR_NOT_FOUND."""
+    """Return the output of an unfinished build; before its start, a notice. Raises EXECUTOR_NOT_FOUND."""
     build = await get_unfinished_build(ctx, query.executor_id)
     return (WAITING_OUTPUT if build.status in NOT_STARTED else build.output or "").encode()
 

@@ -40,7 +40,7 @@ class AssignedJobRow(ReadModelRow):
 
 
 async def get_fleet(ctx: Context, _query: GetFleet) -> Fleet:
-    """Return at most MAX_FLEET_SIZE runners, by name, without those of other companies and of hidden projects."""
+    """Return the runners that the user may see, by name. At most MAX_FLEET_SIZE runners of the server are read."""
     actor = ctx.metadata.actor
     hidden = set(await list_hidden_projects(ctx))
     companies = None if is_unrestricted(actor) else set(await list_companies_of(ctx, actor.id))

@@ -111,7 +111,7 @@ async def build_wait_reason(ctx: Context, build: QueuedBuildRow | BuildRow, job_
 
 
 async def job_wait_reasons(ctx: Context, job_ids: Sequence[int]) -> dict[int, str]:
-    """Return job id -> reason why the job waits, for those of the jobs that wait for a runner."""
+    """Return why jobs wait, by job id. Jobs that do not wait for a runner are left out."""
     if not job_ids:
         return {}
     streams = [f"job-{job_id}" for job_id in job_ids]

@@ -106,7 +106,7 @@ async def list_build_durations(ctx: Context, query: ListBuildDurations) -> Page:
 
 
 async def _list_excluded_projects(ctx: Context) -> Sequence[int]:
-    """Return the projects that the actor may not see, and those removed from the log, which may have been private."""
+    """Return the projects that the actor may not see, and projects removed from the log: they may have been private."""
     if is_unrestricted(ctx.metadata.actor):
         return ()
     counted = await ctx.collection(projection_collection(project_durations)).distinct("row.project_id")

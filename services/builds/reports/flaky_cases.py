@@ -48,7 +48,7 @@ class CaseHistory:
 
 
 def find_suspects(runs: Iterable[ReportRun], limit: int) -> dict[str, set[int]]:
-    """Return the keys of tests that failed, by name of the job: those of the first runs if there are too many."""
+    """Return the keys of tests that failed, by name of the job: at most `limit` keys, of the first runs."""
     suspects: dict[str, set[int]] = defaultdict(set)
     number = 0
     for run in runs:

@@ -118,7 +118,7 @@ def _attempt_ids(attempts: Mapping[int, int]) -> Iterable[str]:
 
 
 async def load_cases(ctx: Context, job_id: int, attempt: int, group: str) -> list[Document]:
-    """Return the tests of a group in the report of an attempt, as fields of ReportedCase."""
+    """Return the tests of a group in the report of an attempt, as fields of ReportedCase; none without a report."""
     document = await ctx.collection(REPORTS).find_one({"_id": attempt_id(job_id, attempt)}, {f"cases.{group}": 1})
     return unpack_cases(document, group) if document else []
 

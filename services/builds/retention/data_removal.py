@@ -114,7 +114,7 @@ async def _find_newest_surplus(ctx: Context, project_id: int, count: int) -> int
 
 
 async def _replace_logs(ctx: Context, builds: Sequence[BuildRow], limits: DataLimits) -> None:
-    """Replace the logs of builds by a notice in each section. Idempotent."""
+    """Replace the logs of builds with a notice in each section. Idempotent."""
     attempts, chunks = ctx.collection("attempts"), ctx.collection("log_chunks")
     notice = LOG_REMOVED_NOTICE.format(limits).encode()
     found = {"build_id": {"$in": [build.id for build in builds]}, "finished": True}

@@ -53,7 +53,10 @@ class Retention:
             raise RetryLater(recent_ends.READABLE_SECONDS)
 
     async def purge_project(self, ctx: Context, recorded: RecordedEvent[ProjectDeleted]) -> None:
-        """Kill and delete all builds of a deleted project, including those that were being launched at the time."""
+        """Kill and delete all builds of a deleted project, also builds whose launch was in progress at the time.
+
+        Raises RetryLater until all are deleted. Then delete the key that encrypts values in their logs.
+        """
         project_id = recorded.event.project_id
         async for build in ctx.read_model(BuildRow).walk({"project_id": project_id, "finished": False}):
             await ctx.send(KillBuild(build_id=build.id), step=str(build.id))

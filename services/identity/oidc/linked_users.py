@@ -24,10 +24,10 @@ log = logging.getLogger("headrace.identity")
 
 
 async def sign_in_account(ctx: Context, identity: Identity, claims: Claims) -> UserRow:
-    """Return the user of the account, after the roles for which a group is configured follow the account's groups.
+    """Return the account's user, and create the user of an unknown account if the settings allow it.
 
-    Creates the user of an unknown account if the settings allow it. Raises RequestRejected if the account may not sign
-    in.
+    Roles for which a group is configured follow the account's groups, also if this raises RequestRejected because the
+    account may not sign in.
     """
     settings = ctx.settings.oidc
     groups = read_groups(claims, settings)
@@ -101,9 +101,10 @@ async def update_roles(ctx: Context, row: UserRow, identity: Identity, roles: tu
 
 
 async def link_account(ctx: Context, user_id: int, epoch: int | None, identity: Identity) -> None:
-    """Link the account to the user who began the sign-in.
+    """Link the account to the user who began the sign-in. It replaces an earlier link of the user.
 
-    Raises RequestRejected if the user's epoch has changed since then, or if another user is linked to the account.
+    Raises RequestRejected with OIDC_STATE_INVALID if the user was deleted or disabled or the epoch has changed since
+    then, and with DEVELOPER_IDENTITY_TAKEN if another user is linked to the account.
     """
     row = await ctx.read_model(UserRow).get(f"user-{user_id}")
     if row is None or not row.enabled or row.epoch != epoch:

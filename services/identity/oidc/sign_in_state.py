@@ -45,8 +45,8 @@ async def seal(ctx: Context, state: SignInState) -> str:
 async def unseal(ctx: Context, sealed: str, received_state: str) -> SignInState:
     """Return the decrypted state of a sign-in. `received_state`: the parameter `state` of the provider's response.
 
-    Raises RequestRejected with OIDC_STATE_INVALID if it is for another provider than the configured one, older than
-    MAX_AGE, or has another `state`.
+    Raises RequestRejected with OIDC_STATE_INVALID if it cannot be decrypted, is for another provider than the
+    configured one, is older than MAX_AGE, or has another `state`.
     """
     try:
         opened = SignInState.model_validate_json(await ctx.vault.decrypt(ENCRYPTION_SUBJECT, sealed))

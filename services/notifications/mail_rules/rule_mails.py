@@ -1,4 +1,4 @@
-"""The worker that requests the mails that users want beyond those about their own failed builds."""
+"""The worker that requests the mails that users want in addition to mails about their own failed builds."""
 
 from uuid import uuid5
 
