@@ -25,7 +25,7 @@ Parameters = Mapping[str, Any]
 
 
 class Client:
-    """Sends requests in the name of a user. Paths are those of the API without `/api`, like `/developer/projects`.
+    """Sends requests in the name of a user. Paths begin after the API's `/api`, like `/developer/projects`.
 
     Raises ApiError if the server rejects a request, and ServerUnreachable if it does not respond. Writes have an
     `Idempotency-Key`, so that a retry after a lost response has no second effect.

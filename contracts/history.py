@@ -46,7 +46,7 @@ class GetCommandReply(PerServiceQuery, wire_name="GetAnswer"):
 
     taken_by: str  # the service that handled the command
     command_id: str
-    fingerprint: str  # fingerprint of the request, which must equal that of the earlier request
+    fingerprint: str  # hash of the request; another hash than at the earlier request is rejected
 
     def target_subject(self) -> str:
         return self.subject_at(self.taken_by)

@@ -39,7 +39,10 @@ class Filter(Message):
 
 
 class PageRequest(Query):
-    """A request for rows of a list. Answer: Page, with fewer rows than `limit` if they do not fit into a message."""
+    """A request for rows of a list. Answer: Page, with fewer rows than `limit` if they do not fit into a message.
+
+    Each list rejects an `after` that is not a position in it with PAGINATION_CURSOR_INVALID.
+    """
 
     after: str = ""  # `next` of the previous page; empty: start with the first row
     skip: int = Field(default=0, ge=0, le=2**63 - 1)  # number of rows to skip; skipping many takes long

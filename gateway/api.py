@@ -15,7 +15,7 @@ from gateway.routers.documentation_pages import add_documentation_pages
 
 
 def create_api(apis: Collection[CompatibleApi] = tuple(CompatibleApi)) -> FastAPI:
-    """Return the application with Headrace's own routes and those of the compatible APIs `apis`."""
+    """Return the application with Headrace's own routes and the routes of the compatible APIs `apis`."""
     app = FastAPI(
         title="Headrace",
         version="1",

@@ -144,7 +144,7 @@ async def limit_refusals(state: State, address: ClientIp) -> AsyncIterator[None]
 def repeatable(command: type[Command], user: Any, status_code: int) -> Any:
     """Return a dependency for commands to an object that is looked up first, and that the command may delete or rename.
 
-    If that lookup fails in a retry with the same Idempotency-Key, the response is that of the first request.
+    If that lookup fails in a retry with the same Idempotency-Key, the response of the first request is repeated.
     """
 
     async def check(user: user, bus: IdempotentBus) -> AsyncIterator[None]:

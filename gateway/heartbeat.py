@@ -1,4 +1,4 @@
-"""Sends heartbeats that report this gateway as alive, and compares its clock with the database's.
+"""Heartbeats that report this gateway as alive, and the offset between its clock and the database's.
 
 The gateway needs a correct clock to check token expiry. It has no database connection, so services respond to
 heartbeats with the database's time.

@@ -25,7 +25,7 @@ class ObservabilityMiddleware:
     """ASGI middleware. An exception that no handler handles gives INTERNAL_SERVER_ERROR, if no response has begun."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer, durations: Histogram, prefixes: tuple[str, ...]) -> None:
-        """Create the middleware. It replaces the path prefixes of existing clients, `prefixes`, by `/api`."""
+        """Create the middleware. It replaces the path prefixes of existing clients, `prefixes`, with `/api`."""
         self._app = app
         self._tracer = tracer
         self._durations = durations

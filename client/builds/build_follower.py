@@ -1,4 +1,4 @@
-"""Follows a running build: its status, and the logs of its jobs, one job after the other."""
+"""The output of a build while it runs: its status, and the logs of its jobs, one job after the other."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

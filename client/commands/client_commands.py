@@ -1,4 +1,4 @@
-"""Adds all commands of users to the program `headrace`, except `secrets`, which `infra/cli` adds."""
+"""The commands of users in the program `headrace`, except `secrets`, which `infra/cli` adds."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""Escapes text from the server for a terminal, because names and logs of other users can contain control sequences."""
+"""Text from the server without control sequences, which names and logs of other users can contain."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def escape_controls(text: str) -> str:
 
 
 def clean_log_line(line: str, *, colors: bool) -> str:
-    """Return the line without control sequences; `colors` keeps those that set colors.
+    """Return the line without control sequences. With `colors`, sequences that set colors are kept.
 
     If carriage returns overwrite the line, return the text after the last one.
     """

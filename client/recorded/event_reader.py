@@ -1,4 +1,4 @@
-"""Reads the stream of server-sent events. When the stream ends, it is resumed after the last event."""
+"""A reader of the stream of server-sent events. It resumes a stream that ends after the last event."""
 
 import json
 import time

@@ -32,7 +32,7 @@ def show_history(kind: str, id_: str, at: str | None, *, as_json: bool) -> None:
 
 
 def show_activity(kind: str, limit: int, *, as_json: bool) -> None:
-    """Print the latest `limit` entries about all objects, or about those of one type, newest first."""
+    """Print the latest `limit` entries about objects of all types or of one type, newest first."""
     with connect() as client:
         for entry in islice(iterate_activity(client, kind), limit):
             if as_json:

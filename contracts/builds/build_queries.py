@@ -153,7 +153,7 @@ class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
     """List a project's newest finished builds, oldest first. Answer: a list of BuildSummary.
 
     Builds that were killed before a runner got a job are left out. The list has at most 1,000 builds, or fewer if they
-    would not fit into one message.
+    would not fit into one message. Errors: PROJECT_NOT_FOUND.
     """
 
     project_id: int
@@ -168,9 +168,10 @@ class ListBuildDurations(FilteredPageRequest, wire_name="PageDurations"):
 
 
 class GetPreviousResult(Query):
-    """Get the result before that of a build: its own before it was resumed, else that of an older build of its branch.
+    """Get the last result before a build's current one: of the build before it was resumed, else of an older build.
 
-    Killed builds have no result. Answer: PreviousResult. Errors: BUILD_NOT_FOUND.
+    The older build has the same ref: a branch, tag or pull request. Only success and failure count as results.
+    Answer: PreviousResult. Errors: BUILD_NOT_FOUND.
     """
 
     build_id: int

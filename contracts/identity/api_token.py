@@ -39,7 +39,9 @@ class TokenScope(StrEnum):
 class CreateApiToken(Command):
     """Create a personal token. Answer: ApiTokenView with the value, which is not stored.
 
-    A repeated command with the same id returns the same value, which is derived from the id.
+    A repeated command with the same id returns the same value, which is derived from the id. Errors:
+    DEVELOPER_NOT_FOUND, TOKEN_NAME_REQUIRED, TOKEN_NAME_INVALID, TOKEN_EXPIRES_AT_INVALID, TOKEN_LIMIT, and CONFLICT
+    if the user is disabled.
     """
 
     user_id: int
@@ -79,7 +81,10 @@ class ApiTokenRevoked(Event):
 
 
 class ListApiTokens(Query):
-    """List the tokens of a user, including expired tokens, ordered by id. Answer: ApiTokens."""
+    """List the tokens of a user, including expired tokens, ordered by id. Answer: ApiTokens.
+
+    Errors: DEVELOPER_NOT_FOUND.
+    """
 
     user_id: int
 

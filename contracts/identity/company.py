@@ -8,7 +8,10 @@ from contracts.paging import PageRequest
 
 
 class CreateCompany(Command):
-    """Create a company. Its members have all rights in the projects that it owns."""
+    """Create a company. Its members have all rights in the projects that it owns.
+
+    Errors: COMPANY_TITLE_REQUIRED, COMPANY_ALIAS_INVALID, COMPANY_ALIAS_TAKEN, DEVELOPER_NOT_FOUND.
+    """
 
     title: Name | None = None
     alias: Name | None = None  # None: derived from the title
@@ -16,14 +19,17 @@ class CreateCompany(Command):
 
 
 class ChangeCompanyTitle(Command):
-    """Change the title of a company, but not its alias."""
+    """Change the title of a company, but not its alias. Errors: COMPANY_NOT_FOUND, COMPANY_TITLE_REQUIRED."""
 
     company_id: int
     title: Name | None = None
 
 
 class RenameCompany(Command):
-    """Change the alias of a company, which is also part of its projects' paths."""
+    """Change the alias of a company, which is also part of its projects' paths.
+
+    Errors: COMPANY_NOT_FOUND, COMPANY_ALIAS_INVALID, COMPANY_ALIAS_TAKEN.
+    """
 
     company_id: int
     alias: Name | None = None

@@ -9,8 +9,8 @@ from contracts.messages import Command, Event, Message, Query
 class LinkIdentity(Command):
     """Link a user to an account at the configured OpenID provider, or remove the link.
 
-    If the user had a link to another account, all sessions and personal tokens of the user become invalid. Errors:
-    DEVELOPER_NOT_FOUND, DEVELOPER_IDENTITY_INVALID, DEVELOPER_IDENTITY_TAKEN, OIDC_DISABLED.
+    If this ends a former link, all sessions and personal tokens of the user become invalid. Errors:
+    DEVELOPER_NOT_FOUND, DEVELOPER_IDENTITY_INVALID, DEVELOPER_IDENTITY_TAKEN, and OIDC_DISABLED for a new link.
     """
 
     user_id: int

@@ -29,10 +29,11 @@ class OidcRequest(Message):
 
 
 class FinishOidcSignIn(Command):
-    """Handle the provider's response. Answer: OidcSignIn.
+    """Handle the provider's response: sign in the account's user, or link the user who started the sign-in.
 
-    If the settings allow it, a user is created for an unknown account. The user gets the roles of the account's groups.
-    Errors: the codes that begin with OIDC_, TOO_MANY_REQUESTS, and DEVELOPER_IDENTITY_TAKEN.
+    If the settings allow it, a sign-in with an unknown account creates a user. At each sign-in, roles for which a group
+    is configured follow the account's groups. Answer: OidcSignIn. Errors: TOO_MANY_REQUESTS, DEVELOPER_IDENTITY_TAKEN,
+    and all codes that begin with OIDC_.
     """
 
     sealed_state: Annotated[str, Field(repr=False, max_length=MAX_STATE_LENGTH)]

@@ -13,7 +13,11 @@ MAX_SSH_KEY_LENGTH = 8192  # characters: an RSA key of 16384 bits with a long co
 
 
 class AddSshKey(Command):
-    """Add a public SSH key to a user. Errors: DEVELOPER_NOT_FOUND, and the codes that begin with KEY_."""
+    """Add a public SSH key to a user.
+
+    Errors: DEVELOPER_NOT_FOUND, KEY_TITLE_REQUIRED, KEY_PUBLIC_KEY_REQUIRED, KEY_PUBLIC_KEY_INVALID,
+    KEY_PUBLIC_KEY_WEAK, KEY_PUBLIC_KEY_PRIVATE, KEY_PUBLIC_KEY_TAKEN, KEY_EXPIRES_AT_PAST, KEY_LIMIT.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"key_uuid", "today"})
 
@@ -68,6 +72,6 @@ class GetSshKey(Query):
 
 
 class ListSshKeys(PageRequest, wire_name="PageSshKeys"):
-    """List the SSH keys of a user, oldest first. Answer: Page of SshKeyView."""
+    """List the SSH keys of a user, oldest first. Answer: Page of SshKeyView. Errors: DEVELOPER_NOT_FOUND."""
 
     user_id: int

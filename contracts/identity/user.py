@@ -14,7 +14,12 @@ from contracts.paging import FilteredPageRequest, PageRequest
 
 
 class RegisterUser(Command):
-    """Create a user, who is enabled. Usernames and e-mail addresses are unique."""
+    """Create a user, who is enabled. Usernames and e-mail addresses are unique.
+
+    Errors: DEVELOPER_USERNAME_REQUIRED, DEVELOPER_USERNAME_INVALID, DEVELOPER_USERNAME_TAKEN,
+    DEVELOPER_PASSWORD_REQUIRED, DEVELOPER_PASSWORD_WEAK, DEVELOPER_EMAIL_INVALID, DEVELOPER_EMAIL_TAKEN,
+    DEVELOPER_ROLES_INVALID.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"user_id", "user_uuid", "sealed_password_hash"})
 
@@ -27,21 +32,30 @@ class RegisterUser(Command):
 
 
 class RenameUser(Command):
-    """Change the username of a user, which is also part of the paths of the user's projects."""
+    """Change the username of a user, which is also part of the paths of the user's projects.
+
+    Errors: DEVELOPER_NOT_FOUND, DEVELOPER_USERNAME_REQUIRED, DEVELOPER_USERNAME_INVALID, DEVELOPER_USERNAME_TAKEN.
+    """
 
     user_id: int
     username: Name | None = None
 
 
 class ChangeEmail(Command):
-    """Change the e-mail address of a user."""
+    """Change the e-mail address of a user. Blank: none.
+
+    Errors: DEVELOPER_NOT_FOUND, DEVELOPER_EMAIL_INVALID, DEVELOPER_EMAIL_TAKEN.
+    """
 
     user_id: int
     email: Name | None = None
 
 
 class ChangePassword(Command):
-    """Change the password of a user, which ends all sessions and revokes all personal tokens."""
+    """Change the password of a user, which ends all sessions and revokes all personal tokens.
+
+    Errors: DEVELOPER_NOT_FOUND, DEVELOPER_PASSWORD_REQUIRED, DEVELOPER_PASSWORD_WEAK, DEVELOPER_PASSWORDS_DIFFER.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_password_hash"})
 
@@ -75,7 +89,7 @@ class SetUserEnabled(Command):
 
 
 class ChangeProviderName(Command):
-    """Change the name of a user at a forge. Empty: none."""
+    """Change the name of a user at a forge. Blank: none. Errors: DEVELOPER_NOT_FOUND."""
 
     user_id: int
     provider: Literal["github", "gitlab"]
@@ -83,7 +97,10 @@ class ChangeProviderName(Command):
 
 
 class DeleteUser(Command):
-    """Delete a user and erase the user's name and personal data."""
+    """Delete a user and erase the user's name and personal data.
+
+    Errors: DEVELOPER_NOT_FOUND, DEVELOPER_LAST_ADMINISTRATOR.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"anchor"})
 

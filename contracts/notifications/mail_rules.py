@@ -24,7 +24,7 @@ class MailBuilds(StrEnum):
 class ChangeMailRule(ChangedFields, Command):
     """Change the actor's mail rule of a project. A missing field is unchanged, None is the default, `failed` or `own`.
 
-    Answer: MailRuleView. Errors: PROJECT_NOT_FOUND, MAIL_RULE_INVALID, and FORBIDDEN if the actor is not a user.
+    Answer: MailRuleView. Errors: PROJECT_NOT_FOUND, and FORBIDDEN if the actor is not a user.
     """
 
     project_id: int

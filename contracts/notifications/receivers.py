@@ -36,8 +36,8 @@ Occasions = Annotated[tuple[Occasion, ...], Field(max_length=len(Occasion))]
 class CreateReceiver(Command):
     """Create a receiver of a project.
 
-    Errors: PROJECT_NOT_FOUND, RECEIVER_KIND_INVALID, RECEIVER_URL_REQUIRED, RECEIVER_URL_INVALID,
-    RECEIVER_SECRET_INVALID, RECEIVER_EVENTS_INVALID, RECEIVER_LIMIT.
+    Errors: PROJECT_NOT_FOUND, RECEIVER_URL_REQUIRED, RECEIVER_URL_INVALID, RECEIVER_SECRET_INVALID,
+    RECEIVER_EVENTS_INVALID, RECEIVER_LIMIT.
     """
 
     project_id: int
@@ -51,7 +51,7 @@ class CreateReceiver(Command):
 class ChangeReceiver(ChangedFields, Command):
     """Change fields of a receiver. A missing field is unchanged, None is the default of CreateReceiver.
 
-    Errors: RECEIVER_NOT_FOUND, and those of CreateReceiver.
+    Errors: RECEIVER_NOT_FOUND, and those of CreateReceiver except RECEIVER_LIMIT.
     """
 
     project_id: int
@@ -63,7 +63,7 @@ class ChangeReceiver(ChangedFields, Command):
 
 
 class DeleteReceiver(Command):
-    """Delete a receiver. Its deliveries stay listed. Errors: RECEIVER_NOT_FOUND."""
+    """Delete a receiver. The requests to it stay listed. Errors: PROJECT_NOT_FOUND, RECEIVER_NOT_FOUND."""
 
     project_id: int
     receiver_id: int

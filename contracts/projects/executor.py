@@ -26,7 +26,7 @@ class RenameExecutor(Command):
 
 
 class ChangeExecutorVariables(Command):
-    """Replace all variables of an executor."""
+    """Replace all variables of an executor. Errors: EXECUTOR_NOT_FOUND."""
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_variables"})
 

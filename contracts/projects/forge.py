@@ -14,7 +14,10 @@ class ForgeKind(StrEnum):
 
 
 class ChangeForge(Command):
-    """Change where the results of a project's builds are reported. Errors: PROJECT_NOT_FOUND, PROJECT_FORGE_INVALID."""
+    """Change the forge that shows the results of a project's builds, and the secret with the token for it.
+
+    Errors: PROJECT_NOT_FOUND, PROJECT_FORGE_INVALID, SECRET_NAME_INVALID.
+    """
 
     project_id: int
     kind: ForgeKind | None = None

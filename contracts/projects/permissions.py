@@ -49,7 +49,10 @@ class ChangeVisibility(Command):
 
 
 class ChangeBadges(Command):
-    """Show the result of a project's last build to clients that are not signed in, or stop showing it."""
+    """Show the result of a project's last build to clients that are not signed in, or stop showing it.
+
+    Errors: PROJECT_NOT_FOUND.
+    """
 
     project_id: int
     badges: bool | None = None  # None: stop publishing
@@ -67,7 +70,7 @@ class SetProjectMember(Command):
 
 
 class RemoveProjectMember(Command):
-    """Remove a member from a project. Nothing changes if the user is not a member."""
+    """Remove a member from a project. Nothing changes if the user is not a member. Errors: PROJECT_NOT_FOUND."""
 
     project_id: int
     user_id: int

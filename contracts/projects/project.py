@@ -11,7 +11,13 @@ from contracts.projects.retention import RetentionLimits
 
 
 class CreateProject(Command):
-    """Create a project, owned by the actor, another user or a company."""
+    """Create a project, owned by the actor, another user or a company.
+
+    Errors: PROJECT_NAME_REQUIRED, PROJECT_REPOSITORY_REQUIRED, PROJECT_REPOSITORY_INVALID, PROJECT_BRANCH_REQUIRED,
+    PROJECT_BRANCH_INVALID, PROJECT_SPEC_FILE_PATH_REQUIRED, PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED,
+    PROJECT_KEEP_NUMBER_BUILD_INVALID, PROJECT_RETENTION_INVALID, EXECUTOR_NOT_FOUND, CREDENTIAL_NOT_FOUND,
+    DEVELOPER_NOT_FOUND, SECRET_NOT_FOUND, PROJECT_OWNER_INVALID, PROJECT_ALIAS_INVALID, PROJECT_ALIAS_TAKEN.
+    """
 
     name: Name | None = None
     description: Prose | None = None
@@ -44,21 +50,27 @@ class CreateProject(Command):
 
 
 class RenameProject(Command):
-    """Change the name of a project. The alias, which is part of its path, does not change."""
+    """Change the name of a project. The alias, which is part of its path, does not change.
+
+    Errors: PROJECT_NOT_FOUND, PROJECT_NAME_REQUIRED.
+    """
 
     project_id: int
     name: Name | None = None
 
 
 class DescribeProject(Command):
-    """Change the description of a project. Blank: none."""
+    """Change the description of a project. Blank: none. Errors: PROJECT_NOT_FOUND."""
 
     project_id: int
     description: Prose | None = None
 
 
 class ChangeRepository(Command):
-    """Change the repository URL. If the URL has no login, a stored login is removed."""
+    """Change the repository URL. If the URL has no login, a stored login is removed.
+
+    Errors: PROJECT_NOT_FOUND, PROJECT_REPOSITORY_REQUIRED, PROJECT_REPOSITORY_INVALID.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_login"})
 
@@ -67,7 +79,10 @@ class ChangeRepository(Command):
 
 
 class ChangeBranch(Command):
-    """Change the branch of a project: a name, or `*` for the default branch and, at pushes, any branch."""
+    """Change the branch of a project: a name, or `*` for the default branch and, at pushes, any branch.
+
+    Errors: PROJECT_NOT_FOUND, PROJECT_BRANCH_REQUIRED, PROJECT_BRANCH_INVALID.
+    """
 
     project_id: int
     branch: Name | None = None
@@ -81,14 +96,20 @@ class ChangeSpecFilePath(Command):
 
 
 class ChangeRetention(Command):
-    """Change how many finished builds of a project are kept. None: the limit in the server's settings."""
+    """Change how many finished builds of a project are kept. None: the limit in the server's settings.
+
+    Errors: PROJECT_NOT_FOUND, PROJECT_KEEP_NUMBER_BUILD_INVALID.
+    """
 
     project_id: int
     keep_number_build: int | None = None
 
 
 class ChangeConcurrency(Command):
-    """Change whether several builds of a project may run at the same time."""
+    """Change whether several builds of a project may run at the same time.
+
+    Errors: PROJECT_NOT_FOUND, PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED.
+    """
 
     project_id: int
     allow_concurrent_execution: bool | None = None
@@ -98,6 +119,7 @@ class ProtectBranches(Command):
     """Set the protected branches, as names or globs.
 
     Without a list, the project's branch is protected, or `main` and `master` if the project's branch is `*`.
+    Errors: PROJECT_NOT_FOUND.
     """
 
     project_id: int
@@ -105,14 +127,20 @@ class ProtectBranches(Command):
 
 
 class SetProjectDevelopers(Command, wire_name="ChooseDevelopers"):
-    """Replace the developers of a project. Errors: PROJECT_NOT_FOUND, DEVELOPER_NOT_FOUND."""
+    """Replace the developers of a project. A listed maintainer or reader becomes a developer.
+
+    Errors: PROJECT_NOT_FOUND, DEVELOPER_NOT_FOUND.
+    """
 
     project_id: int
     developers_id: Ids
 
 
 class SetProjectSecrets(Command, wire_name="ChooseSecrets"):
-    """Replace the secrets attached to a project. Errors: PROJECT_NOT_FOUND, SECRET_NOT_FOUND."""
+    """Replace the secrets attached to a project. The streams of the secrets record the change, too.
+
+    A secret that is detached from its last project is used by no project. Errors: PROJECT_NOT_FOUND, SECRET_NOT_FOUND.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"attached", "detached"})
 
@@ -140,7 +168,8 @@ class SetProjectExecutor(Command, wire_name="ChooseExecutor"):
 class MoveProject(Command):
     """Change the owner or alias of a project. Omitted fields stay unchanged.
 
-    If only the owner is given and has another project with the alias, a number is added to the alias.
+    If only the owner is given and has another project with the alias, a number is added to the alias. Errors:
+    PROJECT_NOT_FOUND, PROJECT_OWNER_INVALID, PROJECT_ALIAS_INVALID, PROJECT_ALIAS_TAKEN.
     """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"owner_user_id", "company_id"})
@@ -151,7 +180,10 @@ class MoveProject(Command):
 
 
 class RenewSignatureKey(Command):
-    """Generate a new key with which forges sign webhook deliveries. The former key becomes invalid."""
+    """Generate a new key with which forges sign webhook deliveries. The former key becomes invalid.
+
+    Errors: PROJECT_NOT_FOUND.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"sealed_signature_key"})
 
@@ -159,7 +191,10 @@ class RenewSignatureKey(Command):
 
 
 class DeleteProject(Command):
-    """Delete a project, and detach its secrets."""
+    """Delete a project, and detach its secrets. Its builds, runners, schedules and receivers are deleted afterwards.
+
+    Errors: PROJECT_NOT_FOUND.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"secrets_id"})
 

@@ -22,7 +22,10 @@ class CreateSecret(Command):
 
 
 class RenameSecret(Command):
-    """Change the name of a secret, which is also the name of the variable in jobs."""
+    """Change the name of a secret, which is also the name of the variable in jobs.
+
+    Errors: SECRET_NOT_FOUND, SECRET_NAME_REQUIRED, SECRET_NAME_INVALID.
+    """
 
     secret_id: int
     name: Name | None = None
@@ -38,14 +41,14 @@ class ChangeSecretValue(Command):
 
 
 class SetSecretEnvironment(Command, wire_name="LabelSecret"):
-    """Set the environment label of a secret."""
+    """Set the environment label of a secret. Errors: SECRET_NOT_FOUND."""
 
     secret_id: int
     env: Name | None = None
 
 
 class ChangeEscapedCharacters(Command):
-    """Set the characters that are escaped in a secret's value."""
+    """Set the escaped characters of a secret. They have no effect on its value. Errors: SECRET_NOT_FOUND."""
 
     secret_id: int
     escape_char: Name | None

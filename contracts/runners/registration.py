@@ -10,7 +10,11 @@ from contracts.runners.fields import Scope
 
 
 class ResetRegistrationToken(Command):
-    """Replace the registration token of a scope. The old one becomes invalid."""
+    """Replace the registration token of a scope. The old one becomes invalid.
+
+    Errors: COMPANY_NOT_FOUND or PROJECT_NOT_FOUND if the company or project of the scope was deleted, PROJECT_NOT_FOUND
+    also if the actor may not see the project.
+    """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"token_hash", "token_sealed"})
 
@@ -20,7 +24,7 @@ class ResetRegistrationToken(Command):
 class RevealRegistrationToken(Command):
     """Get the registration token of a scope. If the scope has none, create it. Answer: RegistrationInfo.
 
-    Errors: COMPANY_NOT_FOUND or PROJECT_NOT_FOUND if the company or project of the scope was deleted.
+    Errors: those of ResetRegistrationToken.
     """
 
     former_subject: ClassVar[str] = "qry.runners.GetRegistrationInfo"

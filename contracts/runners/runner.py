@@ -36,19 +36,28 @@ class EditRunner(Command):
 
 
 class PauseRunner(Command, wire_name="ShutDownRunner"):
-    """Pause a runner: it finishes its jobs and gets no new ones. EditRunner(active=True) resumes it."""
+    """Pause a runner: it finishes its jobs and gets no new ones. EditRunner(active=True) resumes it.
+
+    Errors: RUNNER_NOT_FOUND.
+    """
 
     runner_uuid: str
 
 
 class DeleteRunner(Command):
-    """Delete a runner. Its token becomes invalid, and JobFinished or JobLost of its jobs follows."""
+    """Delete a runner. Its token becomes invalid, and JobFinished or JobLost of its jobs follows.
+
+    Errors: RUNNER_NOT_FOUND.
+    """
 
     runner_uuid: str
 
 
 class ResetRunnerToken(Command):
-    """Replace the token of a runner. The old token becomes invalid immediately. Answer: RunnerRegistration."""
+    """Replace the token of a runner. The old token becomes invalid immediately. Answer: RunnerRegistration.
+
+    Errors: RUNNER_NOT_FOUND.
+    """
 
     runner_uuid: str
 
@@ -61,7 +70,10 @@ class GetRunner(Query):
 
 
 class ListRunners(PageRequest):
-    """List runners, the latest contact first. Answer: Page of RunnerView."""
+    """List runners, the latest contact first. Answer: Page of RunnerView.
+
+    Errors: PROJECT_NOT_FOUND if the actor may not see the project that `owner_id` names.
+    """
 
     owner_type: OwnerType | None = None  # None: runners of all owners
     owner_id: int | None = None

@@ -34,9 +34,9 @@ class RateLimit:
         )
 
     def check(self, key: str) -> None:
-        """Raise TOO_MANY_REQUESTS if no request is left."""
+        """Check that a request is left, without counting one. Raises TOO_MANY_REQUESTS."""
         if self._limiter and (state := self._limiter.peek(key)).remaining < 1:
-            # the state's own retry_after is that of a request without cost
+            # not `state.retry_after`, which is for a request without cost
             _reject(state.reset_after - (state.limit - 1) * self._interval)
 
     def record(self, key: str) -> None:
@@ -45,7 +45,7 @@ class RateLimit:
             self._limiter.limit(key)
 
     def take(self, key: str) -> None:
-        """Count a request. Raise TOO_MANY_REQUESTS if none is left."""
+        """Count a request. Raises TOO_MANY_REQUESTS if none is left."""
         if self._limiter and (result := self._limiter.limit(key)).limited:
             _reject(result.state.retry_after)
 

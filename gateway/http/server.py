@@ -101,7 +101,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Install no signal handlers: those of uvicorn re-raise the signals, which would end the process too early."""
+        """Install no signal handlers: uvicorn's handlers re-raise the signals, which end the process too early."""
         yield
 
     async def on_tick(self, counter: int) -> bool:

@@ -41,7 +41,7 @@ def read_session(request: Request, settings: Settings) -> str:
 
 
 def require_same_origin(request: Request) -> None:
-    """Raise SESSION_CROSS_SITE unless a page of this server has sent the request.
+    """Check that a page of this server has sent the request. Raises SESSION_CROSS_SITE.
 
     Browsers send Sec-Fetch-Site over TLS and to localhost. On other hosts without TLS, Origin must be this server.
     """

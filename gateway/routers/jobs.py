@@ -49,13 +49,17 @@ forward(
     "/{build_id:id}/retry",
     RetryBuild,
     Launcher,
-    "Run all failed, canceled and skipped jobs again.",
+    "Run all failed and canceled jobs again. Skipped jobs then wait for their upstream jobs again.",
     status_code=204,
     errors=("BUILD_STATUS", LAUNCH_NOT_ALLOWED),
 )
 act("/{job_id:id}/play", PlayJob, summary="Start a manual job.")
-act("/{job_id:id}/retry", RetryJob, summary="Run a finished job again, and the jobs that depend on it.")
-act("/{job_id:id}/cancel", CancelBuildJob, summary="Cancel a queued, waiting or running job of a running build.")
+act(
+    "/{job_id:id}/retry",
+    RetryJob,
+    summary="Run a finished job again. Skipped jobs then wait for their upstream jobs again.",
+)
+act("/{job_id:id}/cancel", CancelBuildJob, summary="Cancel a running, queued or waiting job.")
 
 
 @router.get(

@@ -121,7 +121,7 @@ def add_schedule_routes(router: APIRouter, role: RequireRole) -> None:
         f"{ITEM}/run",
         RunSchedule,
         launcher,
-        f"Launch a build of a schedule now. Its next run stays; paused schedules can be run, too.{maintainers}",
+        f"Launch a build of a schedule now, also of a paused one. The next due time does not change.{maintainers}",
         response=ONE_SCHEDULE,
         errors=LAUNCH_ERRORS,
     )

@@ -140,7 +140,7 @@ def add_access_routes(router: APIRouter, role: RequireRole) -> None:
         "/{project_id:id}/members/{user_id:id}",
         RemoveProjectMember,
         editor,
-        "Remove a member from the project.",
+        "Remove a member from the project. Nothing changes if the user is not a member.",
         status_code=204,
     )
 
@@ -193,7 +193,7 @@ def add_project_routes(router: APIRouter, role: RequireRole) -> None:
     change(
         "secrets",
         SetProjectSecrets,
-        "Replace the project's secrets. A secret without any project left is used by no builds."
+        "Replace the project's secrets. A secret that is detached from its last project is used by no project."
         + _for(role, "maintainers of the project; a new secret must belong to projects that they maintain"),
         field="secrets_id",
         reject_null=True,
@@ -201,7 +201,8 @@ def add_project_routes(router: APIRouter, role: RequireRole) -> None:
     change(
         "protected_branches",
         ProtectBranches,
-        f"Set the protected branches; null protects the branch that is built.{maintainers}",
+        "Set the protected branches, as names or globs. Null: the project's branch; if that is `*`, `main` and "
+        f"`master`.{maintainers}",
         required=False,
     )
     forward(
@@ -264,7 +265,7 @@ def add_secret_routes(
     change(
         "escape_char",
         ChangeEscapedCharacters,
-        f"Change the stored characters; they have no effect on the value.{maintainers}",
+        f"Change the escaped characters of the secret. They have no effect on its value.{maintainers}",
     )
     change(
         "projects",

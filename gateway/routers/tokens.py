@@ -1,4 +1,4 @@
-"""Routes of personal API tokens: the user's own, and those of any user for administrators."""
+"""Routes of personal API tokens: users manage their own tokens, administrators the tokens of all users."""
 
 from typing import Annotated, Any
 

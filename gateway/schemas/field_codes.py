@@ -77,7 +77,7 @@ FIELD_CODES: dict[str, FieldCodes] = {
     "title": FieldCodes("KEY_TITLE_REQUIRED"),
     "username": FieldCodes("DEVELOPER_USERNAME_REQUIRED", "DEVELOPER_USERNAME_INVALID"),
 }
-"""Names of headers and fields, those of an envelope as `resource.field`; other fields have DEFAULT_CODE."""
+"""Codes by name of the header or field; a field of an envelope is `resource.field`. Other fields have DEFAULT_CODE."""
 
 
 def find_code(location: Sequence[Any], error_type: str) -> str:

@@ -1,4 +1,4 @@
-"""Reads stored and new events from JetStream, in order and without gaps."""
+"""Stored and new events from JetStream, in order and without gaps."""
 
 import asyncio
 import re
@@ -107,7 +107,7 @@ async def _is_expired(client: Client, stream: str, state: StreamState, start: St
     if start.after is not None:
         return start.after + 1 < state.first_seq
     async with aclosing(await StreamReader.open(client, stream, since=start.since)) as reader:
-        return await reader.count_pending() >= state.messages  # the time is before that of the first event
+        return await reader.count_pending() >= state.messages  # the first stored event is later than `since`
 
 
 async def read_batches(

@@ -1,4 +1,4 @@
-"""Notifies the readers of a log on all gateways when the log has grown.
+"""Notifications of the readers of a log on all gateways that the log has grown.
 
 The gateway that receives a part of a log from a runner publishes a hint, which may be lost. Each gateway has one
 subscription for each job whose log has readers there.

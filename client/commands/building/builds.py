@@ -137,7 +137,7 @@ def _describe_schedule(schedule: dict[str, Any] | None) -> str:
 
 
 def _require_field(client: "Client", field: str, option: str) -> None:
-    """Raise ClientError if the server does not support the field of a launch, because it would ignore the field."""
+    """Check that the server supports the field of a launch, which it would ignore otherwise. Raises ClientError."""
     known = client.get("/openapi.json")["components"]["schemas"]["BuildFields"]["properties"]
     if field not in known:
         raise ClientError(f"This server does not support {option}. Upgrade it first.")

@@ -43,7 +43,8 @@ class CreateSchedule(Command):
 class ChangeSchedule(ChangedFields, Command):
     """Change fields of a schedule. A missing field is unchanged, None is the default of CreateSchedule.
 
-    Errors: SCHEDULE_NOT_FOUND, and those of CreateSchedule.
+    The actor becomes the owner of the schedule. Errors: SCHEDULE_NOT_FOUND, and those of CreateSchedule except
+    SCHEDULE_LIMIT.
     """
 
     project_id: int
@@ -57,16 +58,17 @@ class ChangeSchedule(ChangedFields, Command):
 
 
 class DeleteSchedule(Command):
-    """Delete a schedule. Its builds stay. Errors: SCHEDULE_NOT_FOUND."""
+    """Delete a schedule. Its builds stay. Errors: PROJECT_NOT_FOUND, SCHEDULE_NOT_FOUND."""
 
     project_id: int
     schedule_id: int
 
 
 class RunSchedule(Command):
-    """Launch a build of a schedule at once, in the name of the actor. Answer: ScheduleView.
+    """Launch a build of a schedule now, also of a paused one, in the name of the actor. Answer: ScheduleView.
 
-    Errors: SCHEDULE_NOT_FOUND, and those of QueueBuild.
+    The next due time does not change. Errors: PROJECT_NOT_FOUND, SCHEDULE_NOT_FOUND, BUILD_REF_INVALID,
+    BUILD_VARIABLES_INVALID, BUILD_VARIABLES_RESERVED.
     """
 
     project_id: int
@@ -89,7 +91,8 @@ class ListSchedules(Query):
 class GetUpcomingRuns(Query):
     """Get the next times of a cron expression, without a schedule. Answer: UpcomingRuns.
 
-    Errors: those of the fields `cron` and `zone` of CreateSchedule.
+    Errors: PROJECT_NOT_FOUND, SCHEDULE_CRON_REQUIRED, SCHEDULE_CRON_INVALID, SCHEDULE_CRON_TOO_FREQUENT,
+    SCHEDULE_ZONE_INVALID.
     """
 
     project_id: int

@@ -57,7 +57,10 @@ class ReceiveWebhook(Command, wire_name="ReceiveDelivery"):
 
 
 class GetDeliveryKey(Query):
-    """Get the signature key of a project, with which a gateway verifies webhooks. Answer: DeliveryKey."""
+    """Get the signature key of a project, with which a gateway verifies webhooks. Answer: DeliveryKey.
+
+    Errors: PROJECT_NOT_FOUND, and REQUEST_INVALID for an invalid key.
+    """
 
     project_id: int
     public_key: str  # X25519 key in base64 for which the answer is encrypted
@@ -70,7 +73,10 @@ class DeliveryKey(Message):
 
 
 class RejectWebhook(Command, wire_name="RefuseDelivery"):
-    """Count a webhook request that a gateway has rejected. The reply is always a rejection with `code`."""
+    """Count a webhook request that a gateway has rejected.
+
+    The reply is a rejection with `code`, or with PROJECT_NOT_FOUND.
+    """
 
     project_id: int
     provider: Provider | None
@@ -212,7 +218,7 @@ class GetDelivery(Query):
 
 
 class ListDeliveries(FilteredPageRequest, wire_name="PageDeliveries"):
-    """List the deliveries of a project, newest first. Answer: Page of DeliveryView.
+    """List the deliveries of a project, newest first. Answer: Page of DeliveryView. Errors: PROJECT_NOT_FOUND.
 
     Filter columns: provider, event, decision, code, ref, sha.
     """

@@ -30,10 +30,7 @@ class BuildTriggers(Message):
 
 
 class ChangeTriggers(Command):
-    """Change what webhooks start and cancel in a project. None: unchanged.
-
-    Errors: PROJECT_NOT_FOUND, PROJECT_TRIGGERS_INVALID.
-    """
+    """Change what webhooks start and cancel in a project. None: unchanged. Errors: PROJECT_NOT_FOUND."""
 
     project_id: int
     superseded_builds: SupersededBuilds | None = None  # `keep`, `waiting` or `all`

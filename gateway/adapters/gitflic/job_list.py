@@ -25,7 +25,7 @@ JOB_STATUSES: Mapping[str, tuple[JobStatus, ...]] = {
     "MANUAL": (),
     "WARNING": (JobStatus.WARNING,),
 }
-"""Maps GitFlic's job statuses to those of Headrace. A status without any is accepted but matches no job."""
+"""GitFlic's job status -> Headrace's statuses. A status without any is accepted but matches no job."""
 GITFLIC_STATUS = {status: name for name, statuses in JOB_STATUSES.items() for status in statuses}
 
 

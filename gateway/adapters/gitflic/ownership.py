@@ -1,7 +1,7 @@
-"""Dependencies that find the project, company or runner in a GitFlic path. The services check the
-user's rights in a project.
+"""Dependencies that find the project, company or runner in a GitFlic path.
 
-Declare them with `Security(..., scopes=[...])`: the scopes are required of a personal token.
+The services check the user's rights in a project. Declare the dependencies with `Security(..., scopes=[...])`: a
+personal token must have the scopes.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -88,7 +88,7 @@ async def stream_log(
     state: State,
     request: Request,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events with one line of JSON. Their members are those of the route for lines.
+    """Server-sent events with one line of JSON, whose members are documented at the route for lines.
 
     `sections` comes first and when a section starts or ends, `lines` with the position after them as id, and `end` when
     the attempt has ended. Resume the stream with the id of the last event. It ends without `end` when the token becomes

@@ -50,7 +50,10 @@ async def change_own_email(body: EmailBody, user: Owner, ip_address: ClientIp, b
 
 
 async def check_password(state: AppState, user: Actor, password: str, ip_address: str) -> None:
-    """Raise PASSWORD_WRONG, or TOO_MANY_REQUESTS after failures, which count as failed sign-ins."""
+    """Check the user's current password. A wrong one counts as a failed sign-in.
+
+    Raises PASSWORD_WRONG, and TOO_MANY_REQUESTS after too many failed sign-ins.
+    """
     command = build_message(LogIn, {"username": user.name, "password": password, "ip_address": ip_address})
     try:
         await state.bus.send(command, timeout=LOGIN_TIMEOUT_SECONDS)

@@ -130,7 +130,7 @@ forward(
     "/output/{executor_id}",
     GetBuildOutput,
     Reader,
-    "Get the closing message of a queued or running build, as far as known.",
+    "Get the output of an unfinished build: a note until the build starts, then nothing.",
     response=OUTPUT,
 )
 
@@ -189,7 +189,7 @@ forward(
     "/{build_id:id}",
     DeleteBuild,
     AdminWriter,
-    "Delete a finished build with its log.",
+    "Delete a finished build with its jobs, logs and artifacts.",
     status_code=204,
     errors=("BUILD_STATUS",),
 )

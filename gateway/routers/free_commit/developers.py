@@ -94,7 +94,7 @@ change("role", ChangeRoles, CHANGE_ROLES, body=DEVELOPER_CHANGE, field="roles", 
 change(
     "projects",
     SetUserProjects,
-    "Replace the list of projects of which the user is a developer.",
+    "Replace the projects in which the user has the role `developer`.",
     body=DEVELOPER_CHANGE,
     field="projects_id",
     reject_null=True,

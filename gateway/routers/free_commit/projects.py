@@ -79,7 +79,13 @@ forward(
     status_code=201,
 )
 add_project_routes(admins, admin)
-change("developers", SetProjectDevelopers, "Replace the project's developers.", field="developers_id", reject_null=True)
+change(
+    "developers",
+    SetProjectDevelopers,
+    "Replace the project's developers. A listed maintainer or reader becomes a developer.",
+    field="developers_id",
+    reject_null=True,
+)
 change(
     "repository_credential",
     SetProjectCredential,
