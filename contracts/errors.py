@@ -126,7 +126,7 @@ CODES: dict[str, ErrorCode] = {
     "PROJECT_BRANCH_INVALID": ErrorCode(422, "The branch name is invalid."),
     "PROJECT_SPEC_FILE_PATH_REQUIRED": ErrorCode(422, "The path of the spec file is required."),
     "PROJECT_KEEP_NUMBER_BUILD_INVALID": ErrorCode(
-        422, "The number of builds to keep must be a non-negative integer, or null to keep all builds."
+        422, "The number of builds to keep must be a non-negative integer, or null for the limit of the server."
     ),
     "PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED": ErrorCode(
         422, "The field for concurrent execution must be true or false."

@@ -52,7 +52,7 @@ DESCRIPTIONS = {
     "executor_id": "UUID of the build, as in Free Commit's routes",
     "exit_code": "0 for success",
     "exit_message": "explanation; null for success",
-    "expire_at": "null: deleted with its build",
+    "expire_at": "null: deleted with its build, or earlier by the limits of retention",
     "expire_in": "duration such as `2 days`; null: as long as the build",
     "file_name": "as sent by the runner",
     "finished_at": "from the runner's log, in seconds",

@@ -58,7 +58,10 @@ def set_secret(
         if len(known) > 1:
             raise UsageError(f"Several secrets are named {name}; name the project with --project.")
         if known:
-            row = client.patch(f"/developer/secrets/{known[0]['id']}/value", {"secret": {"value": value}})
+            path = f"/developer/secrets/{known[0]['id']}"
+            row = client.patch(f"{path}/value", {"secret": {"value": value}})
+            if env is not None:
+                row = client.patch(f"{path}/env", {"secret": {"env": env}})
         else:
             fields = {"name": name, "value": value, "env": env, "projects_id": ids}
             row = client.post("/developer/secrets", {"secret": fields})

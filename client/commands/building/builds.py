@@ -187,9 +187,9 @@ def retry_build(
     target = parse_target(build, "builds")
     with connect(target.server_url) as client:
         client.post(f"/developer/builds/{quote_id(target.id)}/retry")
+        typer.echo(f"Build {target.id} runs again.")
         if watch:
             build_logs.watch(client, target.id, as_json=False)
-    typer.echo(f"Build {target.id} runs again.")
 
 
 @app.command("priority", context_settings={"ignore_unknown_options": True})

@@ -181,8 +181,8 @@ def test_an_administrator_manages_users_secrets_and_runners(home: Home) -> None:
     assert name not in [row["username"] for row in home.read("users", "ls")]
 
     home.run("secrets", "set", name, text="a long value\n")
-    home.run("secrets", "set", name, text="another value\n")
-    assert [row["name"] for row in home.read("secrets", "ls")].count(name) == 1
+    home.run("secrets", "set", name, "--env", "production", text="another value\n")
+    assert [row["env"] for row in home.read("secrets", "ls") if row["name"] == name] == ["production"]
     home.run("secrets", "rm", name, "--yes")
     home.run("credentials", "ls")
 
