@@ -1,4 +1,4 @@
-"""`headrace admin init-secrets`: generates passwords and keys of a deployment, as a folder of files per process."""
+"""`headrace admin init-secrets`: generate passwords and keys of a deployment, as a folder of files per process."""
 
 import base64
 import json
@@ -31,7 +31,10 @@ class Deployment:
 
 
 def write_secret_files(folder: Path, deployment: Deployment) -> None:
-    """Write the files of all processes. A second call keeps the generated values, which are stored below `secrets`."""
+    """Write the files of all processes. Later calls keep the generated values, which are stored below `secrets`.
+
+    Run as root, it gives each process's files to the user of that process. Raises OperatorError.
+    """
     owners = {"mongo": deployment.mongod_uid, "nats": deployment.nats_server_uid}
     try:
         (folder / "secrets").mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -139,7 +139,7 @@ class EventTail:
         self._stored_count = 0
 
     async def open(self, start: datetime | None) -> None:
-        """Open the reader. `start` is the time of the first event, or None for all events."""
+        """Open the reader. `start`: time of the first event, or None for all events. Raises OperatorError."""
         try:
             newest = (await self._client.jetstream().stream_info(self._service)).state.last_seq
         except NotFoundError:
@@ -159,7 +159,7 @@ class EventTail:
                 yield self._to_record(message)
 
     async def read_new(self) -> AsyncIterator[EventRecord]:
-        """Yield new events. After an outage of the server, continue after the last event, without a gap."""
+        """Yield new events without end. After an outage of the server, continue after the last event, without a gap."""
         while True:
             try:
                 for message in await self._reader.fetch():
@@ -210,7 +210,10 @@ async def open_tails(client: Client, start: datetime | None) -> list[EventTail]:
 
 
 def follow_events(start: str, *, raw: bool = False) -> None:
-    """Print events until Ctrl-C. `start`: a time, "start" or "now". `raw`: print one JSON object per event."""
+    """Print events until Ctrl-C. `start`: a time, "start" or "now". `raw`: print one JSON object per event.
+
+    Raises SettingsError for an invalid time or missing settings, and OperatorError if NATS does not respond.
+    """
     since = parse_time(start)
     settings = require_nats(Settings.from_environment(os.environ))
     console = Console(highlight=False)

@@ -1,4 +1,4 @@
-"""`headrace admin rotate-keys`: requests a new signing key from the identity service."""
+"""`headrace admin rotate-keys`: request a new signing key from the identity service."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Compiles a spec file or pipeline file of a checkout with the compiler of the builds service."""
+"""`headrace plan`: compile a spec file or pipeline file of a checkout with the compiler of the builds service."""
 
 import subprocess
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from services.builds.pipeline.document.includes import IncludesRequired
 from services.builds.pipeline.rules.repository_tree import RepositoryTree
 from services.builds.planning.spec import SpecInvalid, SpecUnreadable, parse_spec
 
-TIMEOUT_SECONDS, MAX_ATTEMPTS = 3600, 3  # those of a server with default settings
+TIMEOUT_SECONDS, MAX_ATTEMPTS = 3600, 3  # values of a server with default settings
 UNKNOWN_SHA = "0" * 40
 LOCAL_URL = "http://127.0.0.1"
 
@@ -26,7 +26,10 @@ class FilePlan:
 
 
 def plan_file(file: Path, ref: str, source: str, variables: list[str]) -> FilePlan:
-    """Compile a file. `variables`: KEY=VALUE, available to rules like the secrets of a project."""
+    """Compile a file. `variables`: KEY=VALUE, available to rules like the secrets of a project.
+
+    An invalid file gives a plan with `error`. Raises UsageError if the file cannot be read or a variable is invalid.
+    """
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -85,7 +88,7 @@ def _describe_job(job: PlannedJob) -> dict[str, Any]:
 
 
 def _read_included(folder: Path, path: str) -> bytes | None:
-    """Return the file, or None if it does not exist. A link out of the repository is not followed."""
+    """Return the file's content. None if there is no such file, or if it is outside the repository."""
     found = (folder / path.lstrip("/")).resolve()
     return found.read_bytes() if found.is_relative_to(folder.resolve()) and found.is_file() else None
 

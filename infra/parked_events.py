@@ -1,4 +1,4 @@
-"""`headrace admin reactions`: lists the parked events, and requests their retry by the services."""
+"""`headrace admin reactions`: list the parked events, and request their retry by the services."""
 
 import asyncio
 import json
@@ -47,7 +47,11 @@ def list_events(*, raw: bool) -> None:
 
 
 def retry_events(ids: Sequence[str]) -> bool:
-    """Retry the parked events `ids`; all if it is empty. Return whether all succeed within RETRY_TIMEOUT_SECONDS."""
+    """Retry the parked events `ids`, or all parked events if `ids` is empty, and print each outcome.
+
+    Return whether all were handled within RETRY_TIMEOUT_SECONDS; True if no events are parked. Raises OperatorError
+    for an unknown id.
+    """
     outcomes = _run(lambda parked: _retry(parked, ids))
     for id_, outcome in outcomes.items():
         print(f"{id_}: {outcome or 'handled'}")  # noqa: T201
@@ -81,7 +85,7 @@ async def _find_all(parked: Parked) -> dict[str, Document]:
 
 
 async def _retry(parked: Parked, ids: Sequence[str]) -> dict[str, str]:
-    """Return the error of each retried event, empty if its reaction succeeded."""
+    """Return the error of each event, empty if its reaction succeeded. Raises OperatorError for an unknown id."""
     found = await _find_all(parked)
     if unknown := set(ids) - set(found):
         raise OperatorError(f"No event is parked as {min(unknown)}. `headrace admin reactions list` shows the ids.")

@@ -1,4 +1,4 @@
-"""`headrace admin rebuild`: rebuilds rows and projections from the event log, with a progress bar for each."""
+"""`headrace admin rebuild`: rebuild rows and projections from the event log, with a progress bar for each."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ Rebuild = Callable[[Report], Awaitable[int]]  # rebuilds one view; returns its n
 def rebuild(service: str, view: str | None) -> None:
     """Rebuild one view of a service, or all views if `view` is None. The service can keep running.
 
-    A view is a projection, or the rows of a category.
+    A view is a projection or the rows of a category. Raises SettingsError or OperatorError.
     """
     if service not in SERVICES:
         raise SettingsError(f"Unknown service {service}. Services are {', '.join(SERVICES)}.")

@@ -18,7 +18,10 @@ ELECTION_TIMEOUT_MS = 4000  # used with several members; a busy machine must not
 
 
 def wait_until_primary(ports: Sequence[int]) -> None:
-    """Wait until the replica set of these ports has a primary. Raises OperatorError."""
+    """Wait until the replica set of these ports has a primary.
+
+    Raises OperatorError after ELECTION_TIMEOUT_SECONDS.
+    """
     deadline = time.monotonic() + ELECTION_TIMEOUT_SECONDS
     while not elect_primary(ports):
         if time.monotonic() > deadline:
@@ -28,9 +31,10 @@ def wait_until_primary(ports: Sequence[int]) -> None:
 
 
 def elect_primary(ports: Sequence[int]) -> bool:
-    """Initiate or reconfigure the replica set if needed. Return whether it has a primary. Call this until it has.
+    """Initiate or reconfigure the replica set if needed. Return whether it has a primary.
 
-    Waits up to STATE_CHANGE_TIMEOUT_SECONDS for each change of the first member's state, instead of polling it.
+    Call this function until it returns True. Each call waits for a primary while the first member's state changes at
+    least every STATE_CHANGE_TIMEOUT_SECONDS. Returns False if that member does not respond.
     """
     with suppress(PyMongoError), _connect(ports[0]) as client:  # mongod may still be starting
         state = client.admin.command("hello")
@@ -59,7 +63,10 @@ def _has_primary(state: dict[str, Any], ports: Sequence[int]) -> bool:
 
 
 def _wait_for_primary(client: MongoClient[dict[str, Any]], state: dict[str, Any], ports: Sequence[int]) -> bool:
-    """Wait while the state changes. Return whether there is a primary."""
+    """Wait until there is a primary, or until the state stays the same for STATE_CHANGE_TIMEOUT_SECONDS.
+
+    Return whether there is a primary.
+    """
     known = None
     while not _has_primary(state, ports) and state["topologyVersion"] != known:
         known = state["topologyVersion"]

@@ -164,7 +164,7 @@ async def _print_erasures(settings: Settings) -> None:
 
 
 def _check_file(source: BinaryIO, settings: Settings) -> tuple[BackupReader, restore_steps.CheckResult]:
-    """Verify the whole file before anything is restored. Raises OperatorError."""
+    """Verify the whole file. Raises OperatorError if it is damaged or cannot be decrypted."""
     master = MasterKeys.from_keys(settings.master_keys) if settings.master_keys else None
 
     def look() -> tuple[BackupReader, restore_steps.CheckResult]:
@@ -177,7 +177,7 @@ def _check_file(source: BinaryIO, settings: Settings) -> tuple[BackupReader, res
 
 @contextmanager
 def _open_output(file: str) -> Iterator[BinaryIO]:
-    """Open the output. A file is readable by its owner only, and gets its final name when it is complete."""
+    """Open the output. A file must not exist; only its owner can read it, and it gets its name when it is complete."""
     if file == STANDARD_STREAM:
         if sys.stdout.isatty():
             raise SettingsError("A backup is binary data; redirect it, as in `headrace admin backup - > FILE`.")
@@ -219,7 +219,7 @@ def _open_input(file: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _select_servers(settings: Settings, *, must_exist: bool) -> Iterator[Settings]:
-    """Yield settings with the configured servers, or with those of the embedded stack, which run for the block."""
+    """Yield settings with the configured servers, or with the embedded stack's servers, which run for the block."""
     if settings.mongodb_url:
         if not must_exist:
             settings.require_servers()
@@ -237,7 +237,7 @@ def _select_servers(settings: Settings, *, must_exist: bool) -> Iterator[Setting
 
 
 def _with_master_key(settings: Settings) -> Settings:
-    """Return settings with the configured master key, or with that of the embedded stack. Raises SettingsError."""
+    """Return settings with the configured master key or the embedded stack's. Raises SettingsError without a key."""
     key_file = settings.data / "secrets" / "master-key"
     if not settings.master_keys and key_file.exists():
         settings = Settings.from_environment({**os.environ, "HEADRACE_MASTER_KEY": key_file.read_text()})

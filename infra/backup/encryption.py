@@ -36,7 +36,7 @@ def derive_key(text: str, salt: bytes) -> bytes:
 
 
 class ChunkEncryptor:
-    """Encrypts bytes of any length in chunks. `header` is authenticated but not encrypted."""
+    """Encrypts bytes of any length in chunks. `close` writes the last one. `header` is authenticated, not encrypted."""
 
     def __init__(self, key: bytes, header: bytes, write_output: Callable[[bytes], object]) -> None:
         self._cipher = AESGCM(key)
@@ -61,7 +61,7 @@ class ChunkEncryptor:
 
 
 def decrypt(key: bytes, header: bytes, ciphertext: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the plaintext of ciphertext in pieces of any size. Raises DecryptionError."""
+    """Yield the plaintext of ciphertext, which is given in pieces of any size. Raises DecryptionError."""
     cipher, number, buffer = AESGCM(key), 0, bytearray()
 
     def decrypt_chunk(chunk: bytes, *, last: bool) -> bytes:

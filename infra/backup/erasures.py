@@ -69,7 +69,10 @@ def read_file(path: Path) -> list[Erasure]:
 
 
 def to_documents(erasures: Iterable[Erasure], since: datetime) -> list[Document]:
-    """Return documents for the identity service of the erasures from `since` on. Earlier ones are in the backup."""
+    """Return the documents that make the identity service repeat the erasures from `since` on.
+
+    The backup already contains earlier erasures.
+    """
     return [
         {"_id": f"user-{erasure.user_id} {erasure.user_uuid}", **erasure.model_dump(exclude={"at"})}
         for erasure in erasures

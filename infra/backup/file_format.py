@@ -1,8 +1,8 @@
-"""Backup file, format 1: two lines of text, a compressed and optionally encrypted body, and a digest of both.
+"""Backup file, format 1: two lines of text, a compressed and optionally encrypted body, and a digest.
 
 The body is a sequence of blocks. Each section holds one collection: a block that begins the section, blocks of
 concatenated BSON documents, and a block with their number and digest. The last block lists the sections.
-docs/operating/backup.md specifies every byte.
+The digest covers the lines and the body. docs/operating/backup.md specifies every byte.
 """
 
 import hashlib

@@ -63,7 +63,7 @@ class BackupReader:
     def read_documents(self) -> Iterator[tuple[Section, bytes]]:
         """Yield each block of concatenated BSON documents with its section.
 
-        The documents are verified only when the iterator is exhausted.
+        The documents are verified, and `sections` is set, only when the iterator is exhausted. Raises BackupError.
         """
         try:
             yield from READERS[self.format](self)

@@ -42,7 +42,7 @@ class CheckResult:
 
     sections: Sequence[Section]
     data_keys: int = 0
-    keys_verified: bool = False  # the master keys decrypt all data keys
+    keys_verified: bool = False  # false: no master key was given
     services: set[str] = field(default_factory=set)
 
 
@@ -76,9 +76,9 @@ def _check_data_key(master: MasterKeys, data_key: Document) -> None:
 
 
 async def require_empty_system(databases: Databases, nats: Client, *, purge: bool) -> bool:
-    """Raise OperatorError if services run or data exists. Return whether an earlier restore was interrupted.
+    """Check that no service runs and no data exists. Return whether an earlier restore was interrupted.
 
-    Data of an interrupted restore is accepted; so are events in JetStream if `purge` is set.
+    Raises OperatorError otherwise. Accepts data of an interrupted restore and, with `purge`, events in JetStream.
     """
     for service in databases:
         if await _is_service_running(nats, GetHistory.subject_at(service)):
@@ -124,10 +124,10 @@ async def _count_events(nats: Client, service: str) -> int:
 async def load_backup(
     databases: Databases, nats: Client, reader: BackupReader, known: Sequence[Erasure], report: ProgressReport
 ) -> None:
-    """Drop the databases, write those of the backup, and purge JetStream.
+    """Drop the databases, purge JetStream, and write the documents of the backup.
 
     After a crash, the restore marker makes the next restore start over. It also keeps the erasures since the backup,
-    which are read from JetStream before it is purged; `known` are further ones.
+    which are read from JetStream before it is purged. `known`: further erasures.
     """
     first = next(iter(databases.values()))
     later = erasures.to_documents([*known, *await erasures.read_stream(nats)], reader.header.moment - MAX_CLOCK_SKEW)

@@ -47,7 +47,7 @@ async def create_backup(
     """Write a backup with the writer that `begin` creates. Return its sections.
 
     `ack_floors`: by service and consumer, the time up to which all events have been handled. `excluded`: any of "logs"
-    and "artifacts". Raises BackupError if no consistent snapshot can be read.
+    and "artifacts". Raises BackupError if there is no event log, or if no consistent snapshot can be read.
     """
     before = await _list_collections(databases)
     if not (logs := [databases[name][COMMITS] for name, names in before.items() if COMMITS in names]):
@@ -139,7 +139,7 @@ async def _find_cutoffs(
 async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str, dict[str, datetime]]:
     """Return, by service and consumer, the time up to which all events have been handled.
 
-    Call it before the snapshot is taken: then the times are not later than the data in the backup.
+    Consumers that do not exist or have handled no event are left out. Call it before the snapshot is taken: then the times are not later than the data in the backup.
     """
     js = nats.jetstream()
     floors: dict[str, dict[str, datetime]] = {}

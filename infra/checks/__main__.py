@@ -1,4 +1,4 @@
-"""`python -m infra.checks`: prints violations of the rules. Exit status 1 if there are any."""
+"""`python -m infra.checks`: print violations of the rules. Exit status 1 if there are any."""
 
 import sys
 from pathlib import Path

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def list_tracked_files(root: Path) -> Iterator[Path]:
-    """Yield the existing files under version control, relative to the root. Without git, yield all files not hidden."""
+    """Yield the existing files under version control, relative to the root. Without git, yield all visible files."""
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True)
     names = listing.stdout.split("\0") if listing.returncode == 0 else _walk(root)
     yield from (Path(name) for name in names if name and (root / name).is_file())

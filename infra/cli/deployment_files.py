@@ -1,4 +1,4 @@
-"""Command `admin init-secrets`, which was named `secrets` in release 0.2. The old name still works."""
+"""Command `admin init-secrets`, and `secrets`, its name in release 0.2, which still works."""
 
 from difflib import get_close_matches
 from pathlib import Path

@@ -109,7 +109,9 @@ def rebuild(
     view: Annotated[str | None, typer.Argument(help="Name of one view. Default: all views of the service.")] = None,
     data: DataOption = None,
 ) -> None:
-    """Rebuild rows and projections from the event log. The current ones stay in use until the new ones replace them.
+    """Rebuild the views of a service, or one of them, from the event log while the services run.
+
+    A view is a projection or the rows of a category. The current rows stay in use until they are replaced.
 
     Example: `headrace admin rebuild builds`
     """

@@ -50,7 +50,7 @@ def history(
 ) -> None:
     """Show an object's history, or its state at a point in time. Needs an administrator, or a local stack.
 
-    Without a number, show the changes of all objects, or of those of a type, newest first. Needs a sign-in.
+    Without a number, show the changes of all objects, or of all objects of a type, newest first. Needs a sign-in.
 
     With **--data** or **HEADRACE_NATS_URL**, it is read over NATS, as by `headrace admin history`.
 

@@ -1,6 +1,6 @@
-"""`python -m infra.demo.recording` writes docs/images/demo.svg: the terminal output of a real `headrace server demo`.
+"""`python -m infra.demo.recording`: record a real `headrace server demo` as docs/images/demo.svg.
 
-It starts a stack and takes some seconds, so `make docs` does not run it.
+Recording starts a stack and takes some seconds, so `make docs` does not run it.
 """
 
 import os
@@ -16,14 +16,17 @@ from rich.text import Text
 
 IMAGE = Path(__file__).parents[2] / "docs" / "images" / "demo.svg"
 COLUMNS = 112
-# Spinner frames: lines that the terminal erases again.
+# spinner frames: lines that the demo erases in the terminal
 ERASED_LINE = re.compile(r"[^\n]*\r\x1b\[2K|[^\n]*\n(?:\x1b\[\?25h)?\r?\x1b\[1A\x1b\[2K")
 LAST_SECTION = "Next steps"  # heading of the section that the image leaves out
 CURSOR_CONTROL = re.compile(r"\x1b\[\?25[lh]|\x1b\[\d*[A-DJK]|\r")
 
 
 def record_demo() -> str:
-    """Run the demo in a pseudo-terminal. Return its output with ANSI color codes."""
+    """Run the demo in a pseudo-terminal. Return its output with ANSI color codes, without the password.
+
+    Raises SystemExit if the demo fails. Sets environment variables of this process.
+    """
     output = bytearray()
 
     def read(descriptor: int) -> bytes:

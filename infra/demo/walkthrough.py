@@ -1,6 +1,6 @@
-"""`headrace server demo`: builds a repository on a local stack or on a remote system, and shows the build's log.
+"""`headrace server demo`: build a repository on a local stack or on a remote system, and show the build's log.
 
-On a local stack it also shows the build's events.
+On a local stack, the demo also shows the build's events.
 """
 
 import asyncio
@@ -38,9 +38,9 @@ class DemoProject:
 
 
 def run_demo() -> None:
-    """Run the demo, then exit: status 0 if the build succeeded.
+    """Run the demo, then exit: status 0 if the build succeeded, otherwise another status.
 
-    It uses the system at HEADRACE_URL, or else a local stack, which KEEP=1 leaves running.
+    Uses the system at HEADRACE_URL, or else a local stack, which KEEP=1 leaves running.
     """
     keep = os.environ.get("KEEP", "") not in ("", "0")
     url = os.environ.get("HEADRACE_URL", "")
@@ -149,10 +149,10 @@ def _print_result(ui: Ui, build: Mapping[str, Any]) -> None:
 
 
 async def _fetch_build_events(settings: Settings, since: datetime, build_id: int) -> list[EventRecord]:
-    """Return the events since `since` from JetStream, without those of other builds.
+    """Return the events since `since` from JetStream, without events of other builds.
 
-    The API may report the end of the build before the last event is published, so this waits for that event, at most
-    EVENT_TIMEOUT_SECONDS.
+    Waits up to EVENT_TIMEOUT_SECONDS for the last event: the API may report the end of the build before that event is
+    published.
     """
     client = await connect_to_nats(settings, "demo")
     try:

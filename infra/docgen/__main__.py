@@ -1,4 +1,4 @@
-"""`python -m infra.docgen`: writes the generated documents."""
+"""`python -m infra.docgen`: write or check the generated documents."""
 
 import sys
 

@@ -19,7 +19,7 @@ RequestType = type[Command] | type[Query]
 
 
 def find_sent_messages(*functions: Any) -> list[RequestType]:
-    """Return the commands and queries that the functions, and the service functions they call, construct."""
+    """Return the commands and queries that the functions and the service functions they call construct."""
     messages = _find_message_classes(functions, ast.Call)
     return [message for message in messages if issubclass(message, Command | Query)]
 

@@ -1,4 +1,4 @@
-"""Writes the generated documents. With --check, only reports which of them are out of date."""
+"""Write the generated documents. With --check, only report outdated documents and incomplete declarations."""
 
 import argparse
 import difflib

@@ -1,4 +1,4 @@
-"""Checks of MongoDB: the server, its durability, indexes, row versions, and master keys."""
+"""Checks of MongoDB: server, durability, disk space, row versions, indexes, parked events and master keys."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ def invalid_setting_finding(error: SettingsError) -> Finding:
 
 
 async def check_server(client: AsyncMongoClient[Document]) -> AsyncIterator[Finding]:
-    """Check connection, replica set, version and clock. A finding that would cause the others ends the check."""
+    """Check connection, replica set, version and clock. Stop at the first finding of FATAL_CHECKS."""
     try:
         before = datetime.now(UTC)
         hello = await client.admin.command("hello", codec_options=CODEC_OPTIONS)

@@ -1,4 +1,4 @@
-"""Runs all checks of a deployment and prints the findings, causes before consequences."""
+"""`headrace admin doctor`: run all checks of a deployment and print the findings, causes before consequences."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def run_doctor(*, as_json: bool) -> int:
-    """Run all checks and print the findings. Returns the exit status: 0 without findings, otherwise 1."""
+    """Run all checks and print the findings. Return the exit status: 0 without findings, otherwise 1."""
     for noisy in ("headrace.messaging", "nats", "pymongo"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:

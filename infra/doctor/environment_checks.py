@@ -24,7 +24,10 @@ MIN_FREE_RATIO = 0.05  # minimum free part of the disk; less is a finding
 
 
 async def check_file_permissions(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
-    """Find secret files that other users can access. The group may access the files that variables name."""
+    """Find secret files that other users can access.
+
+    The group may access files named by variables, but not files in the data folder.
+    """
     own = [*sorted((settings.data / "secrets").glob("*")), DataFolder(settings.data).agent_config]
     named = [
         Path(file)
@@ -66,7 +69,7 @@ async def check_processes(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
-    """Check the free space of the disk with the embedded stack's data."""
+    """Check the free space of the disk with the embedded stack's data, if there is such a stack."""
     if not (settings.data / "mongodb").is_dir():
         return
     usage = shutil.disk_usage(settings.data)
@@ -111,7 +114,7 @@ async def check_gateway(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def check_mail(settings: Settings) -> AsyncIterator[Finding]:
-    """Connect and sign in to the mail server. No mail is sent."""
+    """Connect and sign in to the mail server, if one is configured. No mail is sent."""
     if not settings.mail.host:
         return
     try:
@@ -130,7 +133,7 @@ async def check_mail(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def check_bucket(settings: Settings) -> AsyncIterator[Finding]:
-    """Write, read, list and delete an object in the bucket, as the builds service does."""
+    """Write, read, list and delete an object in the artifact bucket, if one is configured."""
     if not settings.s3.bucket:
         return
     # imported late, because loading the S3 library takes time

@@ -20,7 +20,7 @@ Check = Callable[[], AsyncIterator[Finding]]
 
 
 async def run_check(name: str, check: Check) -> list[Finding]:
-    """Return the findings of a check. A check that fails or times out gives a finding too."""
+    """Return the findings of a check. A failure or timeout of the check becomes a finding too."""
     findings: list[Finding] = []
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
@@ -51,7 +51,10 @@ UNKNOWN_CONSEQUENCE = "Problems in this area are not detected."
 
 
 async def becomes_true(condition: Callable[[], Awaitable[bool]], *, within: float) -> bool:
-    """Return whether the condition becomes true in time. Waiting avoids findings about work in progress."""
+    """Return whether the condition becomes true within that many seconds.
+
+    Waiting avoids findings about work in progress.
+    """
     deadline = time.monotonic() + within
     while not await condition():
         if time.monotonic() > deadline:

@@ -22,13 +22,13 @@ from libs.settings import Settings, SettingsError
 from libs.subscriptions.checkpoints import REBUILDING
 
 MIN_PAYLOAD_BYTES = 8 * 1024 * 1024
-CATCH_UP_SECONDS = 8.0  # how long consumers may lag behind; longer than the interval between checkpoints
+CATCH_UP_SECONDS = 8.0  # a consumer without progress for longer is a finding; longer than the interval between checkpoints
 COUNT_TIMEOUT_MS = 5000
 SERVER_TIMEOUT_SECONDS = 5.0
 
 
 def unreachable_finding(error: Exception) -> Finding:
-    """Return the finding for a failed connection. The message of a SettingsError includes the remedy."""
+    """Return the finding for a failed connection, with the message of a SettingsError."""
     is_setting = isinstance(error, SettingsError)
     return Finding(
         "nats",

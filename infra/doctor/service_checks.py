@@ -23,13 +23,13 @@ from services.runners.projections import runner_category
 ANSWER_TIMEOUT_SECONDS = 4.0
 MAX_QUEUE_WAIT = timedelta(minutes=10)
 MAX_HEARTBEAT_AGE = timedelta(seconds=30)  # a process whose last heartbeat is older counts as stopped
-HEARTBEAT_SERVICE = "builds"  # gateways send heartbeats to several services; those sent to this service are evaluated
+HEARTBEAT_SERVICE = "builds"  # gateways send heartbeats to several services; only this service's are evaluated
 UNKNOWN_ID = "0"  # no object has this id
 ANSWERED_CODES = {"HISTORY_NOT_FOUND"}
 
 
 async def check_services(client: Client, declared: Sequence[Service]) -> AsyncIterator[Finding]:
-    """Query each service for the history of an unknown object: a working service replies HISTORY_NOT_FOUND."""
+    """Check that each service responds: to a query for an unknown object, a working one replies HISTORY_NOT_FOUND."""
     caller = MessageClient(client)
     kind_of = {service: kind for kind, service in aggregate_types().items()}
     for service in declared:
@@ -47,7 +47,7 @@ async def check_services(client: Client, declared: Sequence[Service]) -> AsyncIt
 
 
 async def check_clocks(databases: Mapping[str, AsyncDatabase[Document]]) -> AsyncIterator[Finding]:
-    """Find processes whose reported clock is wrong. Processes of release 0.2.0 do not report their clock."""
+    """Find running processes whose reported clock is wrong. Processes of release 0.2.0 do not report their clock."""
     for service, database in databases.items():
         alive = {"seen_at": {"$gt": await get_server_time(database) - MAX_HEARTBEAT_AGE}, "clock_offset": {"$ne": None}}
         async for replica in database[REPLICAS].find(alive).sort("_id"):

@@ -11,7 +11,7 @@ from infra.local.process import OperatorError
 
 MIN_FREE_BYTES = 500_000_000  # required at the start, because mongod stops when the disk is full
 
-STORES = {"mongod": "mongodb", "nats-server": "nats"}  # names of data folders that differ from those of the processes
+STORES = {"mongod": "mongodb", "nats-server": "nats"}  # data folders whose name differs from the process's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ class DataFolder:
             )
 
     def fix_node_count(self, nodes: int | None) -> int:
-        """Return the number of nodes. The first start of the stack fixes it: to `nodes`, or to 1 if that is None.
+        """Return the number of nodes. The first start of the stack fixes it: to `nodes`, or to 1 if `nodes` is None.
 
-        Raises OperatorError if the folder has another number of nodes.
+        A folder with data but without a recorded number has one node. Raises OperatorError if `nodes` differs from the
+        fixed number.
         """
         file = self.path / "run" / "nodes"
         if not file.exists():
@@ -62,7 +63,7 @@ class DataFolder:
             )
 
     def node_names(self, program: str, nodes: int) -> list[str]:
-        """Return the names of a server's processes: that of the program, numbered if there are several nodes."""
+        """Return the names of a server's processes: the program's name, numbered if there are several nodes."""
         return [f"{program}-{number}" for number in range(1, nodes + 1)] if nodes > 1 else [program]
 
     def store(self, name: str) -> Path:
@@ -90,7 +91,7 @@ class DataFolder:
         return file.read_text().strip()
 
     def port(self, name: str) -> int:
-        """Return a port by name. It is the same at every start, unless another process uses it."""
+        """Return a free port by name: the port of the last call, unless another process uses it."""
         file = self.path / "run" / f"{name}.port"
         if file.exists() and not ports.is_taken("127.0.0.1", port := int(file.read_text())):
             return port

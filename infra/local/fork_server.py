@@ -80,7 +80,7 @@ class ForkServer:
             )
 
     def fork(self, program: Program) -> ForkedProcess | None:
-        """Start the program. Return None if the fork server has failed; the next call starts a new one."""
+        """Start the program. Return None if the fork server has failed; the next call starts a new fork server."""
         request = {
             "argv": program.argv,
             "arguments": program.argv[len(self._python) :],
@@ -125,7 +125,10 @@ def _adopting_orphans() -> Iterator[None]:
 
 
 def serve(preload: Callable[[], None]) -> list[str]:
-    """Fork a process for each request on stdin. Returns in each forked process, with the arguments of its program."""
+    """Fork a process for each request on stdin. Return in each forked process, with the arguments of its program.
+
+    In the fork server itself, exit at the end of stdin.
+    """
     getproctitle()  # finds the memory of the title, which is impossible after a change of the environment
     preload()
     gc.collect()

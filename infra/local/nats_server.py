@@ -15,12 +15,12 @@ from infra.local.process import OperatorError, Program
 PERMISSIONS_FILE = Path(__file__).parent.parent / "nats" / "nats.conf"
 PASSWORD_VARIABLE = re.compile(r"\$HEADRACE_NATS_PASSWORD_([A-Z]+)")
 UNLIMITED_LOGIN = "unlimited"
-ROUTES_LOGIN = "routes"  # with which the servers of a cluster connect to each other
+ROUTES_LOGIN = "routes"  # login with which the servers of a cluster connect to each other
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterMember:
-    """The place of a server in the cluster: its name, the port of its routes, and those of all members."""
+    """A server's name, its port for routes, and the ports for routes of all servers in the cluster."""
 
     name: str
     port: int
@@ -68,7 +68,7 @@ def nats_server_program(
 
 
 def join_addresses(addresses: Iterable[str]) -> str:
-    """Return one URL with the servers of all URLs, which have no login."""
+    """Return one URL with the servers of all URLs. The URLs must not contain logins."""
     return "nats://" + ",".join(address.removeprefix("nats://") for address in addresses)
 
 
@@ -101,7 +101,7 @@ def render_config(
 
 
 def _cluster_settings(folder: DataFolder, member: ClusterMember) -> str:
-    """Return the settings of a member. It syncs each write, and drops a member that hangs after about 6 seconds."""
+    """Return the settings of a member: it syncs each write, and disconnects a hanging member after about 6 seconds."""
     password = folder.secret(f"nats-{ROUTES_LOGIN}")
     return _to_settings(
         {

@@ -33,7 +33,7 @@ def accepts_connections(port: int) -> bool:
 
 
 def find_free_port() -> int:
-    """Return a free port, a different one at each call until the range is exhausted."""
+    """Return a free port. Calls in this process return different ports until the range is exhausted."""
     first, size = FIRST_PORT, PORT_COUNT
     if limits := os.environ.get(PORT_RANGE_VARIABLE):
         first, last = map(int, limits.split("-"))
@@ -43,9 +43,9 @@ def find_free_port() -> int:
 
 
 def is_http_ok(port: int, path: str) -> bool:
-    """Return whether a GET request to a local port returns 200.
+    """Return whether a GET request to a local port returns 200. False if nothing listens there.
 
-    It uses no HTTP library, which would triple the supervisor's memory.
+    The function uses no HTTP library, which would triple the supervisor's memory.
     """
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
     try:

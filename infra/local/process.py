@@ -37,7 +37,7 @@ class Program:
     argv: tuple[str, ...]
     log: Path
     is_ready: Callable[[], bool]
-    environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: that of this process
+    environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: this process's environment
     address: str = ""  # URL to display, without a login
     url: str = field(default="", repr=False)  # URL for clients, with the login
     health: str = ""
@@ -117,7 +117,7 @@ class Process:
             time.sleep(0.02)
 
     def failure(self, what: str) -> OperatorError:
-        """Return an error with the known reason, or with the last lines of the log since the start."""
+        """Return an error with the known reason, or with `what` and the last lines of the log since the start."""
         with self.program.log.open("rb") as log:
             log.seek(self._log_start)
             text = log.read()[-20_000:].decode(errors="replace")

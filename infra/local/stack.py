@@ -115,7 +115,7 @@ class Stack:
         )
 
     def nats_url_for(self, login: str) -> str:
-        """Return the configured NATS URL, or that of the embedded server with this login."""
+        """Return the configured NATS URL, or the embedded servers' URL with this login."""
         return self.settings.nats_url or with_login(self.nats_address, self.folder, login)
 
     def _service_environment(self, service: str) -> dict[str, str]:
@@ -133,7 +133,7 @@ class Stack:
         return self.common_environment() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
 
     def common_environment(self) -> dict[str, str]:
-        """Return the environment of all processes. It contains none of Headrace's secrets."""
+        """Return the variables that all processes get. They contain none of Headrace's secrets."""
         dropped = {*SECRET_VARIABLES, "PYTHONDONTWRITEBYTECODE"}  # stored bytecode makes later starts faster
         inherited = {name: value for name, value in self.environ.items() if name not in dropped}
         replicated = self.nodes > 1 and not self.settings.nats_url
@@ -163,7 +163,10 @@ def server_environment(stack: Stack, login: str) -> dict[str, str]:
 
 @contextmanager
 def reserve_gateway_port(settings: Settings) -> Iterator[None]:
-    """Reserve the gateway's port, also for times in which no gateway listens."""
+    """Reserve the gateway's port for the block, also while no gateway listens.
+
+    Raises OperatorError if another program uses the port.
+    """
     host, port = settings.host, settings.port
     if ports.is_taken(host, port):
         raise OperatorError(
@@ -180,7 +183,7 @@ def _ports_of(mongodb_url: str) -> list[str]:
 
 
 def _last_error(log: str) -> str:
-    """Return the last error message in the log of a Headrace process, or ""."""
+    """Return the last error message in a process's log, an explanation if NATS permissions are missing, or ""."""
     if "permissions violation" in log.lower():
         return LIMITED_LOGIN_MESSAGE
     return next((line[10:] for line in reversed(log.splitlines()) if line.startswith("headrace: ")), "")

@@ -29,7 +29,7 @@ def print_line(line: str) -> None:
 
 
 def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON_COMMAND) -> None:
-    """Run the supervisor in this process until SIGTERM or SIGINT."""
+    """Run the supervisor in this process until SIGTERM or SIGINT. Raises OperatorError if the stack cannot start."""
     from infra.local.supervisor import Supervisor
 
     settings = Settings.from_environment(os.environ)
@@ -41,7 +41,10 @@ def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON_COMMAND) -> No
 
 
 def start_detached(python: tuple[str, ...] = PYTHON_COMMAND) -> int:
-    """Start a detached supervisor and print its progress until the stack is ready. Returns an exit status."""
+    """Start a detached supervisor and print its progress until the stack is ready.
+
+    Return the exit status: 0 if the stack is ready, 130 after Ctrl-C, which stops it, or the supervisor's.
+    """
     settings = Settings.from_environment(os.environ)
     folder = DataFolder(settings.data)
     folder.prepare()
@@ -128,7 +131,10 @@ def list_processes(folder: DataFolder) -> list[dict[str, Any]] | None:
 
 
 def stop_stack(timeout: float = 30) -> str:
-    """Stop the stack, wait until it has ended, and return a message. `timeout`: seconds."""
+    """Stop the stack, wait until it has ended, and return a message. Without a stack, only return a message.
+
+    Raises OperatorError if the stack has not ended after `timeout` seconds.
+    """
     folder = get_data_folder()
     supervisor = find_supervisor(folder)
     if supervisor is None:
@@ -154,7 +160,10 @@ def _is_running(pid: int) -> bool:
 
 
 def connect_to_stack(login: str) -> None:
-    """Set missing HEADRACE_ variables to URLs and master key of the data folder's stack. `login`: NATS login."""
+    """Set missing HEADRACE_ variables to the URLs and the master key of the data folder's stack.
+
+    Do nothing if no stack runs on the folder. `login`: NATS login.
+    """
     folder = get_data_folder()
     state = StackState.read(folder)
     if state is None:

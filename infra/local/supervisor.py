@@ -51,7 +51,10 @@ class ManagedProcess:
         return self.ready and self._start_at is None
 
     def tick(self, *, starting: bool) -> str:
-        """Check the process once, and start it if it is due. Returns a message to print, or ""."""
+        """Check the process once, and start it if it is due. Return a message to print, or "".
+
+    With `starting`, raises OperatorError if the process is not ready in time or exits MAX_START_ATTEMPTS times.
+    """
         now = time.monotonic()
         if self._start_at is not None:
             if now >= self._start_at:
@@ -109,7 +112,10 @@ class Supervisor:
         self._last_written: StackState | None = None
 
     def run(self, announce: Callable[[], None]) -> None:
-        """Run until SIGTERM or SIGINT. Raises OperatorError if the stack cannot start."""
+        """Run until SIGTERM, SIGINT or SIGHUP. Call `announce` when the stack is ready.
+
+        Raises OperatorError if the stack cannot start.
+        """
         self._folder.prepare()
         with exclusive_lock(self._folder), self._handle_signals() as wake, reserve_gateway_port(self._settings):
             self._wake = wake
@@ -171,7 +177,10 @@ class Supervisor:
         self._report(f"{program.name:<18} done")
 
     def _tick(self) -> None:
-        """Check all processes once. Then sleep until a child exits, a signal arrives or the next check is due."""
+        """Check all processes once. Then sleep until a child exits, a signal arrives or the next check is due.
+
+        Raises StopRequested after a signal to stop.
+        """
         keepers = [keeper for stage in self._stages for keeper in stage]
         for keeper in keepers:
             if news := keeper.tick(starting=not self._is_started):

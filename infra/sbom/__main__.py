@@ -1,4 +1,4 @@
-"""`python -m infra.sbom [folder]`: writes the software bills of materials of the image, in CycloneDX JSON.
+"""`python -m infra.sbom [folder]`: write the software bills of materials of the image, in CycloneDX JSON.
 
 - `headrace-python.cdx.json`: the Python packages of the image, with the versions and hashes of requirements.txt
 - `headrace-console.cdx.json`: the npm packages from which the web console is built

@@ -45,7 +45,10 @@ def check() -> int:
 
 
 def test() -> int:
-    """Run the unit tests. Without their packages, skip them: `make check` reports that as an error."""
+    """Run the unit tests. Return the exit status, 0 if Node.js or the packages are missing.
+
+    The tests are then skipped; `check` reports missing packages as an error.
+    """
     return _with_all_packages(
         "The unit tests of the web console are skipped",
         lambda node: _report(run_package(node, VITEST, ("run",))),

@@ -18,7 +18,7 @@ class PackagesMissing(Exception):
 
 
 def install_packages(node: Node, *, for_checks: bool) -> None:
-    """Install the packages of the build, and with `for_checks` those of the checks, unless they are installed.
+    """Install the packages of the build and, with `for_checks`, of the checks, unless they are installed.
 
     Raises PackagesMissing.
     """

@@ -1,4 +1,4 @@
-"""A build hook of hatchling, which refuses to build a wheel without the web console."""
+"""A build hook of hatchling that refuses to build a wheel without the web console."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,7 @@
-"""The gateway's routes for tests that call all of them. Routes of runners are left out: they need runner tokens."""
+"""The documented routes of the gateway, for tests that call each of them.
+
+Left out: routes of runners, which need runner tokens, and public pictures.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +12,7 @@ from gateway.api import create_api
 from gateway.dependencies import RequireRole
 from gateway.schemas.json_body import Envelope, Fields
 
-OF_RUNNERS = ("/api/v4/", "/-/", "/api/upload/")  # prefixes of routes that need runner tokens, and of public pictures
+OF_RUNNERS = ("/api/v4/", "/-/", "/api/upload/")  # prefixes of the routes that are left out
 
 
 @dataclass(frozen=True)

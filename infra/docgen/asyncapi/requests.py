@@ -73,7 +73,7 @@ def list_requests(declared: Sequence[ServiceDeclaration]) -> list[Request]:
 
 
 def list_answers(declared: Sequence[ServiceDeclaration]) -> list[type[Message]]:
-    """Return the messages that answers consist of, and the Failure."""
+    """Return the message types of all answers, for lists the type of their items, and the Failure."""
     types = (_item_type(request.answer) for request in list_requests(declared))
     return [*dict.fromkeys(type_ for type_ in types if type_ is not bytes), Failure]
 

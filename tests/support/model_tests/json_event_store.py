@@ -1,4 +1,4 @@
-"""An event store in memory that interleaves concurrent commands, and whose events were written as JSON."""
+"""An in-memory event store that lets commands interleave and returns events as parsed from JSON."""
 
 import asyncio
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.support.memory_event_store import MemoryEventStore
 
 
 class JsonEventStore(MemoryEventStore):
-    """An event store that returns events as they are read from JSON, and lets other commands run before each access."""
+    """Returns events as parsed from JSON, and lets other commands run before each access."""
 
     def __init__(self) -> None:
         super().__init__()

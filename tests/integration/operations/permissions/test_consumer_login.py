@@ -146,8 +146,9 @@ async def test_a_push_consumer_cannot_deliver_events_into_another_account(
     )
     async with assert_no_effect(runners, operator):
         config = ConsumerConfig(name=f"x{uuid4().hex}", deliver_subject=target, filter_subject="evt.runners.>")
-        # a push consumer delivers only while its subject has a subscriber
-        listening = await consumer.subscribe("evt.runners.>")
+        # A push consumer is active only while `target` has a subscriber. NATS rejects this subscription to a command;
+        # there, only the subscription of `assert_no_effect` could make it active.
+        listening = await consumer.subscribe(target)
         await consumer.jetstream().add_consumer("runners", config)
         # the reply to this request shows that the server has processed the previous ones
         await consumer.jetstream().pull_subscribe("evt.runners.>")

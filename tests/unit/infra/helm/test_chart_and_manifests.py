@@ -114,7 +114,10 @@ def _normalize_workload(manifest: Manifest, settings: dict[str, str]) -> None:
 
 
 def _normalize_container(container: Manifest, settings: dict[str, str]) -> None:
-    """Replace `env` and `envFrom` by the resulting environment, and drop the tag of the image."""
+    """Replace `env` and `envFrom` with the resulting environment.
+
+    Drop the image's tag and pull policy, and add the default protocol of ports.
+    """
     container.pop("imagePullPolicy", None)
     for port in container.get("ports", ()):
         port.setdefault("protocol", "TCP")
@@ -133,7 +136,10 @@ def _normalize_container(container: Manifest, settings: dict[str, str]) -> None:
 
 
 def _clean(value: Any) -> Any:
-    """Drop what only the chart sets and empty values, and sort lists of objects."""
+    """Return the value without empty fields and without labels and annotations that only the chart sets.
+
+    Sort lists of objects.
+    """
     if isinstance(value, dict):
         cleaned = {key: _clean(item) for key, item in value.items() if not OF_HELM.match(key)}
         return {key: item for key, item in cleaned.items() if item not in ({}, [], None)}
