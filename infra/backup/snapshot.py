@@ -139,7 +139,8 @@ async def _find_cutoffs(
 async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str, dict[str, datetime]]:
     """Return, by service and consumer, the time up to which all events have been handled.
 
-    Consumers that do not exist or have handled no event are left out. Call it before the snapshot is taken: then the times are not later than the data in the backup.
+    Consumers that do not exist or have handled no event are left out. Call this function before the snapshot is taken:
+    then the times are not later than the data in the backup.
     """
     js = nats.jetstream()
     floors: dict[str, dict[str, datetime]] = {}

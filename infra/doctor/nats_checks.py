@@ -22,7 +22,7 @@ from libs.settings import Settings, SettingsError
 from libs.subscriptions.checkpoints import REBUILDING
 
 MIN_PAYLOAD_BYTES = 8 * 1024 * 1024
-CATCH_UP_SECONDS = 8.0  # a consumer without progress for longer is a finding; longer than the interval between checkpoints
+CATCH_UP_SECONDS = 8.0  # maximum time without progress; longer than the interval between checkpoints
 COUNT_TIMEOUT_MS = 5000
 SERVER_TIMEOUT_SECONDS = 5.0
 
