@@ -53,8 +53,8 @@ class ManagedProcess:
     def tick(self, *, starting: bool) -> str:
         """Check the process once, and start it if it is due. Return a message to print, or "".
 
-    With `starting`, raises OperatorError if the process is not ready in time or exits MAX_START_ATTEMPTS times.
-    """
+        With `starting`, raises OperatorError if the process is not ready in time or exits MAX_START_ATTEMPTS times.
+        """
         now = time.monotonic()
         if self._start_at is not None:
             if now >= self._start_at:
