@@ -13,6 +13,7 @@ from contracts.paging import PageRequest
 MAX_LISTED_PROJECTS = 100
 MAX_RECENT_BUILDS = 50  # maximum number of builds of each project in ListRecentBuilds
 MAX_BUILDS_PER_PAGE = 200
+MAX_LISTED_DELIVERIES = 100
 
 
 class BuildListRow(ReadModelRow):
@@ -56,6 +57,8 @@ class ListBuilds(PageRequest):
     initiator_id: int | None = None
     since: datetime | None = None  # earliest time of the launch
     until: datetime | None = None  # the launch was before this time
+    # webhook deliveries that launched the builds; empty: all builds
+    deliveries_id: Annotated[tuple[str, ...], Field(max_length=MAX_LISTED_DELIVERIES)] = ()
 
 
 class ListRecentBuilds(Query):

@@ -8,6 +8,7 @@ from pydantic import Field
 from contracts.builds import (
     MAX_BUILDS_PER_PAGE,
     MAX_CASES_PER_PAGE,
+    MAX_LISTED_DELIVERIES,
     MAX_LISTED_PROJECTS,
     MAX_RECENT_BUILDS,
     BuildStatus,
@@ -57,6 +58,14 @@ async def get_filter(
     ] = None,
     since: Time = "",
     until: Time = "",
+    deliveries_id: Annotated[
+        list[Annotated[str, Field(max_length=36)]],
+        Query(
+            alias="delivery",
+            description="UUID of the webhook delivery that launched the build; can be repeated",
+            max_length=MAX_LISTED_DELIVERIES,
+        ),
+    ] = [],  # noqa: B006
 ) -> dict[str, Any]:
     """Return the fields of ListBuilds. Raises REQUEST_INVALID or REQUEST_MALFORMED."""
     if ref and len(projects_id) != 1:
@@ -69,6 +78,7 @@ async def get_filter(
         "initiator_id": user.id if initiator == "me" else int(initiator) if initiator else None,
         "since": parse_time("since", since) if since else None,
         "until": parse_time("until", until) if until else None,
+        "deliveries_id": deliveries_id,
     }
 
 

@@ -57,6 +57,9 @@ def _to_condition(query: ListBuilds, hidden: Sequence[int]) -> Document:
         condition["ref"] = {"$in": [query.ref, f"refs/heads/{query.ref}", f"refs/tags/{query.ref}"]}
     if query.initiator_id is not None:
         condition["initiator_id"] = query.initiator_id
+    if query.deliveries_id:
+        # the build of a delivery has the delivery's id as executor_id, which has an index
+        condition["executor_id"] = {"$in": sorted({*query.deliveries_id})}
     times = {name: at for name, at in (("$gte", query.since), ("$lt", query.until)) if at}
     return condition | ({"queued_at": times} if times else {})
 

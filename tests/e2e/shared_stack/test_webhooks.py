@@ -36,15 +36,14 @@ class WebhookProject:
         assert response.status_code == 201, response.text
         return dict(response.json())
 
-    def wait_for_build(self, executor_id: str) -> tuple[JsonObject, list[str]]:
+    def wait_for_build(self, delivery_id: str) -> tuple[JsonObject, list[str]]:
         """Wait until the build has finished. Return the build and the lines that its script printed."""
-        [build] = wait_until(
-            lambda: [build for build in self._list_builds() if build["executor_id"] == executor_id], within=60
-        )
+        [build] = wait_until(lambda: self._finished_builds_of(delivery_id), within=60)
         return build, script_output(self.stack, build)
 
-    def _list_builds(self) -> list[JsonObject]:
-        return list(self.stack.admin.get(f"/developer/builds/by/project/{self.project_id}").json())
+    def _finished_builds_of(self, delivery_id: str) -> list[JsonObject]:
+        page = self.stack.admin.get("/developer/builds", params={"delivery": delivery_id}).raise_for_status().json()
+        return [build for build in page["builds"] if build["finished"]]
 
 
 def script_output(stack: RunningStack, build: JsonObject) -> list[str]:
@@ -72,7 +71,7 @@ def test_a_push_builds_its_commit_and_the_script_reads_the_webhook_body(
 ) -> None:
     body = github_push_body(webhook_project.pushed) if forge == "github" else gitlab_push_body(webhook_project.pushed)
     headers = github_headers(webhook_project.key, body) if forge == "github" else gitlab_headers(webhook_project.key)
-    build, lines = webhook_project.wait_for_build(webhook_project.send(headers, body)["executor_id"])
+    build, lines = webhook_project.wait_for_build(webhook_project.send(headers, body)["delivery_id"])
     assert (build["exit_code"], build["sha"], build["ref"]) == (0, webhook_project.pushed, "refs/heads/main")
     length = -(-len(body) // 3) * 4
     assert lines == [
@@ -87,7 +86,7 @@ def test_a_large_webhook_body_is_available_only_as_a_file(webhook_project: Webho
     more: dict[str, Any] = {"padding": 'a "quoted" line\n' * (size // 16)}
     body = github_push_body(webhook_project.pushed, **more)
     build, lines = webhook_project.wait_for_build(
-        webhook_project.send(github_headers(webhook_project.key, body), body)["executor_id"]
+        webhook_project.send(github_headers(webhook_project.key, body), body)["delivery_id"]
     )
     assert (len(body) > size, build["exit_code"]) == (True, 0)
     assert lines[1:] == [f"variable 0 {digest(b'')}", f"file {digest(body)}"]

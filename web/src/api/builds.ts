@@ -19,6 +19,8 @@ export interface BuildFilter {
   ref?: string | null;
   since?: string;
   until?: string;
+  /** Ids of webhook deliveries that launched the builds. */
+  delivery?: string[];
   after?: string;
   limit?: number;
 }

@@ -1,4 +1,5 @@
 /** Deliveries of webhooks, of one project or of all. */
+import { type ListedBuild, listBuilds } from "./builds.ts";
 import { api, dataOf, type Schemas } from "./client.ts";
 import { listProjects, type Project } from "./projects.ts";
 
@@ -7,12 +8,15 @@ export type Delivery = Schemas["Delivery"];
 export interface Deliveries {
   projects: Project[];
   deliveries: Delivery[];
+  /** The builds that the deliveries launched, by id of the delivery. Deleted builds are missing. */
+  builds: Map<string, ListedBuild>;
   /** Whether the server may have older deliveries. */
   hasMore: boolean;
 }
 
 const AT_A_TIME = 4; // concurrent requests, one per project
 const PER_PROJECT = 20;
+const BUILDS_PER_REQUEST = 50; // so that the URL is short enough for proxies
 
 /** The last `count` deliveries, newest first. `projectId` null: the last PER_PROJECT of each project, in one list. */
 export async function loadDeliveries(projectId: number | null, decision: string, count: number): Promise<Deliveries> {
@@ -24,7 +28,30 @@ export async function loadDeliveries(projectId: number | null, decision: string,
     pages.push(...(await Promise.all(asked.slice(i, i + AT_A_TIME).map((id) => loadPage(id, decision, each)))));
   const deliveries = pages.flatMap(({ data }) => data);
   deliveries.sort((one, other) => other.received_at.localeCompare(one.received_at));
-  return { projects, deliveries: deliveries.slice(0, count), hasMore: pages.some(({ total }) => total > each) };
+  const shown = deliveries.slice(0, count);
+  const hasMore = pages.some(({ total }) => total > each);
+  return { projects, deliveries: shown, builds: await findBuilds(shown), hasMore };
+}
+
+/** One delivery, like a list. */
+export async function loadDelivery(delivery_id: string): Promise<Deliveries> {
+  const params = { path: { delivery_id } };
+  const [projects, delivery] = await Promise.all([
+    listProjects(),
+    dataOf(api.GET("/api/admin/deliveries/{delivery_id}", { params })),
+  ]);
+  return { projects, deliveries: [delivery], builds: await findBuilds([delivery]), hasMore: false };
+}
+
+async function findBuilds(deliveries: Delivery[]): Promise<Map<string, ListedBuild>> {
+  // a build that a delivery launched has the id of the delivery as its executor_id
+  const ids = deliveries.filter(({ executor_id }) => executor_id !== null).map(({ id }) => id);
+  const builds: ListedBuild[] = [];
+  for (let i = 0; i < ids.length; i += BUILDS_PER_REQUEST) {
+    const delivery = ids.slice(i, i + BUILDS_PER_REQUEST);
+    builds.push(...(await listBuilds({ delivery, limit: BUILDS_PER_REQUEST })).builds);
+  }
+  return new Map(builds.map((build) => [build.executor_id, build]));
 }
 
 async function loadPage(project_id: number, decision: string, per_page: number) {

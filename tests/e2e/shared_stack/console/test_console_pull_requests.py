@@ -31,7 +31,9 @@ async def test_a_pull_request_of_a_fork_is_built_after_its_approval(console: Con
         await page.get_by_role("dialog").get_by_role("button", name="Build it").click()
         await expect(page.get_by_role("button", name="Approve")).to_have_count(0)
         await expect(page.locator("[data-row]")).to_contain_text("Started a build")
-        await page.goto(f"projects/{project}")
-        await page.locator("[data-row]").get_by_role("link").first.click()
+        await page.reload()  # the build is queued after the decision
+        await page.locator("[data-row]").get_by_role("link", name="Build #").click()
         await expect(page.get_by_role("region", name="Lines of the log")).to_contain_text("a proposed change")
         await expect(page.locator(".page-header .status")).to_have_text("Passed")
+        await page.get_by_role("link", name="Delivery").click()
+        await expect(page.locator("[data-row]")).to_contain_text("Started a build")

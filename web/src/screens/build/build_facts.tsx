@@ -1,6 +1,7 @@
 /** Facts about a build: commit, initiator and times; and notices, such as why it failed. */
 import type { ComponentChildren } from "preact";
 import type { Overview } from "../../api/builds.ts";
+import { isAdministrator } from "../../api/session.ts";
 import { Icon } from "../../components/icons.tsx";
 import { Duration, RelativeTime } from "../../components/times.tsx";
 import { formatRef, plural, shortSha } from "../../format/text.ts";
@@ -22,6 +23,11 @@ export function BuildFacts({ build }: { build: Overview }) {
       <Fact name="Started by">
         <Initiator build={build} />
       </Fact>
+      {build.delivery_id && isAdministrator() && (
+        <Fact name="Webhook">
+          <a href={url("/webhooks", { delivery: build.delivery_id })}>Delivery {build.delivery_id.slice(0, 8)}</a>
+        </Fact>
+      )}
       {build.schedule && (
         <Fact name="Schedule">
           <a href={url(`/projects/${build.project.id}/schedules`)}>

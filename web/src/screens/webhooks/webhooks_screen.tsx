@@ -1,10 +1,12 @@
 import { useState } from "preact/hooks";
-import { type Deliveries, type Delivery, loadDeliveries } from "../../api/deliveries.ts";
+import type { ListedBuild } from "../../api/builds.ts";
+import { type Deliveries, type Delivery, loadDeliveries, loadDelivery } from "../../api/deliveries.ts";
 import { useResource } from "../../api/resource.ts";
 import { Button } from "../../components/button.tsx";
 import { StatusShape } from "../../components/icons.tsx";
 import { Page } from "../../components/page.tsx";
 import { Empty, Loaded } from "../../components/states.tsx";
+import { StatusBadge } from "../../components/status_badge.tsx";
 import { Table } from "../../components/table.tsx";
 import { RelativeTime } from "../../components/times.tsx";
 import { formatBytes, formatRef, plural, shortSha } from "../../format/text.ts";
@@ -22,9 +24,10 @@ export default function WebhooksScreen() {
   const { query } = location.value;
   const projectId = query.get("project") ? Number(query.get("project")) : null;
   const decision = query.get("decision") ?? "";
+  const delivery = query.get("delivery");
   const [count, setCount] = useState(PAGE);
-  const resource = useResource(JSON.stringify(["deliveries", projectId, decision, count]), () =>
-    loadDeliveries(projectId, decision, count),
+  const resource = useResource(JSON.stringify(["deliveries", delivery, projectId, decision, count]), () =>
+    delivery ? loadDelivery(delivery) : loadDeliveries(projectId, decision, count),
   );
   return (
     <Page
@@ -38,7 +41,15 @@ export default function WebhooksScreen() {
       <Loaded resource={resource}>
         {(data) => (
           <>
-            <Filters projects={data.projects} projectId={projectId} decision={decision} />
+            {delivery ? (
+              <p class="filters">
+                <span class="tag">
+                  one delivery <a href={url("/webhooks")}>show all</a>
+                </span>
+              </p>
+            ) : (
+              <Filters projects={data.projects} projectId={projectId} decision={decision} />
+            )}
             {data.deliveries.length ? (
               <DeliveryTable {...data} reload={resource.reload} />
             ) : (
@@ -112,14 +123,18 @@ function NoDeliveries({ isFiltered }: { isFiltered: boolean }) {
   );
 }
 
-function DeliveryTable({ deliveries, projects, reload }: Deliveries & { reload: () => void }) {
+function DeliveryTable({ deliveries, projects, builds, reload }: Deliveries & { reload: () => void }) {
   return (
     <Table
       caption="Deliveries"
       rows={deliveries}
       rowKey={({ id }) => id}
       columns={[
-        { name: "Decision", kind: "wide", cell: (delivery) => <DecisionCell delivery={delivery} /> },
+        {
+          name: "Decision",
+          kind: "wide",
+          cell: (delivery) => <DecisionCell delivery={delivery} build={builds.get(delivery.id)} />,
+        },
         {
           name: "Project",
           cell: ({ project_id }) => (
@@ -160,7 +175,7 @@ function DeliveryTable({ deliveries, projects, reload }: Deliveries & { reload: 
   );
 }
 
-function DecisionCell({ delivery }: { delivery: Delivery }) {
+function DecisionCell({ delivery, build }: { delivery: Delivery; build: ListedBuild | undefined }) {
   const { word, tone, shape } = decisionStyle(delivery);
   const advice = remedy(delivery);
   return (
@@ -170,6 +185,12 @@ function DecisionCell({ delivery }: { delivery: Delivery }) {
         <span class="word">{word}</span>
       </span>
       <span class="facts">{delivery.reason}</span>
+      {build && (
+        <span class="facts">
+          <a href={url(`/builds/${build.id}`)}>Build #{build.local_id ?? build.id}</a>
+          <StatusBadge status={build.status} />
+        </span>
+      )}
       {advice && <span class="facts advice">{advice}</span>}
       {delivery.unrecorded > 0 && (
         <span class="facts">
