@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
+import contract from "../../contracts/asyncapi.json?raw";
 import { binMoments, type Moment } from "../src/screens/history/axis.ts";
+import { KINDS } from "../src/screens/history/kinds.ts";
 import { diffStates, flatten, formatValue } from "../src/screens/history/state_diff.ts";
 import { entryTitle, entryTone, eventFacts, splitWords } from "../src/screens/history/story.ts";
 
@@ -82,4 +84,9 @@ test("facts of an event leave out what it says nothing about", () => {
     ["project_id", 1],
     ["visibility", "private"],
   ]);
+});
+
+test("each type of object that records events can be looked up", () => {
+  const streams = contract.matchAll(/"description": "`(\w+)-</g);
+  expect(Object.keys(KINDS).sort()).toEqual([...new Set([...streams].map(([, kind]) => kind))].sort());
 });

@@ -12,9 +12,10 @@ import { useScreenKeys } from "../../layout/keys.ts";
 import { openEventStream } from "../../live/event_stream.ts";
 import { isRepublication, type LiveEvent } from "../../live/events.ts";
 import { location, setQuery, url } from "../../router/location.ts";
+import { kindName, thingTitle } from "../history/kinds.ts";
 import { formatValue } from "../history/state_diff.ts";
 import { eventFacts, splitWords } from "../history/story.ts";
-import { thingLink, thingTitle } from "../history/things.ts";
+import { thingLink } from "../history/thing_link.ts";
 import { idOf, isShown, kindOf, MAX_EVENTS, withEvent } from "./event_filter.ts";
 
 const FACTS = 3; // fields of an event that its row shows
@@ -65,7 +66,7 @@ export default function EventsScreen() {
           <option value="">All types</option>
           {[...new Set([...kinds, ...(filter.kind ? [filter.kind] : [])])].map((kind) => (
             <option key={kind} value={kind}>
-              {splitWords(kind)}
+              {kindName(kind)}
             </option>
           ))}
         </select>

@@ -11,8 +11,10 @@ import { Table } from "../../components/table.tsx";
 import { RelativeTime } from "../../components/times.tsx";
 import { location, navigate, setQuery, url } from "../../router/location.ts";
 import { requestLink } from "./history_link.tsx";
+import { KINDS, thingTitle } from "./kinds.ts";
 import { entryTitle, entryTone } from "./story.ts";
-import { KINDS, kindName, thingTitle } from "./things.ts";
+
+const KIND_NAMES = Object.entries(KINDS).map(([kind, { name }]): Option => [kind, name]);
 
 /** The changes of all objects, newest first, with links to the history of each object. */
 export default function ActivityScreen() {
@@ -63,13 +65,7 @@ function Filters({ filter }: { filter: ActivityFilter }) {
   const people = useResource("people", listPeople);
   return (
     <>
-      <Choice
-        label="Kind"
-        name="kind"
-        value={filter.kind}
-        all="All types"
-        options={KINDS.map((kind) => [kind, kindName(kind)])}
-      />
+      <Choice label="Kind" name="kind" value={filter.kind} all="All types" options={KIND_NAMES} />
       <Choice
         label="By"
         name="actor"
@@ -135,16 +131,16 @@ function LookUp() {
   return (
     <form class="look-up" onSubmit={go}>
       <select aria-label="Type of object" value={kind} onChange={({ currentTarget }) => setKind(currentTarget.value)}>
-        {KINDS.map((each) => (
+        {KIND_NAMES.map(([each, name]) => (
           <option key={each} value={each}>
-            {kindName(each)}
+            {name}
           </option>
         ))}
       </select>
       <input
         type="search"
-        aria-label="Number"
-        placeholder="number"
+        aria-label={KINDS[kind]?.id}
+        placeholder={KINDS[kind]?.id}
         value={id}
         onInput={({ currentTarget }) => setId(currentTarget.value)}
       />

@@ -11,10 +11,11 @@ import { useScreenKeys } from "../../layout/keys.ts";
 import { location, setQuery, url } from "../../router/location.ts";
 import type { Parameters } from "../../router/routes.tsx";
 import type { Moment } from "./axis.ts";
+import { thingTitle } from "./kinds.ts";
 import { StatePane } from "./state_pane.tsx";
 import { entryTone } from "./story.ts";
 import { StoryList } from "./story_list.tsx";
-import { thingLink, thingTitle } from "./things.ts";
+import { thingLink } from "./thing_link.ts";
 import { TimeAxis } from "./time_axis.tsx";
 
 /** The history of an object: its changes, and its state at any version. */
