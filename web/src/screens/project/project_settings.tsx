@@ -1,24 +1,17 @@
-import { useState } from "preact/hooks";
-import { LIMITS, type Limits, type Settings, saveSettings, settingsOf } from "../../api/project_settings.ts";
+import { type Settings, saveSettings, settingsOf } from "../../api/project_settings.ts";
 import { deleteProject, type Project } from "../../api/projects.ts";
 import { ConfirmButton } from "../../components/dialog.tsx";
 import { CheckBox, Form, SelectField, TextArea, TextField } from "../../components/form.tsx";
 import { Section } from "../../components/page.tsx";
 import { showToast } from "../../components/toasts.tsx";
+import { useUnsavedChanges } from "../../components/unsaved_changes.ts";
 import { navigate, url } from "../../router/location.ts";
 import { MailRuleSettings } from "../notifications/mail_rule_settings.tsx";
 import { NotificationSettings } from "../notifications/notification_settings.tsx";
 import { BadgeLinks } from "./badge_links.tsx";
 import { ForgeSettings } from "./forge_settings.tsx";
+import { LimitFields } from "./limit_fields.tsx";
 import { WebhookSettings } from "./webhook_settings.tsx";
-
-const LIMIT_LABELS: Record<keyof Limits, string> = {
-  keep_build_days: "Days to keep builds",
-  keep_log_days: "Days to keep logs",
-  keep_number_log: "Builds that keep their logs",
-  keep_artifact_days: "Days to keep artifacts",
-  keep_number_artifact: "Builds that keep their artifacts",
-};
 
 interface Props {
   project: Project;
@@ -89,25 +82,7 @@ export function ProjectSettings({ project, reload }: Props) {
       <SettingsForm title="Builds" project={project} reload={reload}>
         {(settings, change) => (
           <>
-            <TextField
-              label="Builds to keep"
-              type="number"
-              min={1}
-              hint="Older finished builds are deleted with their logs and artifacts. Empty: the setting of the server."
-              value={settings.keep_number_build === null ? "" : String(settings.keep_number_build)}
-              onInput={(value) => change({ keep_number_build: value === "" ? null : Number(value) })}
-            />
-            {LIMITS.map((name) => (
-              <TextField
-                key={name}
-                label={LIMIT_LABELS[name]}
-                type="number"
-                min={1}
-                hint="Empty: the setting of the server."
-                value={settings[name] === 0 ? "" : String(settings[name])}
-                onInput={(value) => change({ [name]: Number(value) })}
-              />
-            ))}
+            <LimitFields retention={settings} change={change} />
             <CheckBox
               label="Run builds at the same time"
               hint="Otherwise a build waits until the previous one has finished."
@@ -197,14 +172,14 @@ interface SettingsFormProps extends Props {
 
 function SettingsForm({ title, project, reload, children }: SettingsFormProps) {
   const saved = settingsOf(project);
-  const [changes, setChanges] = useState<Partial<Settings>>({});
+  const { changes, change, forget } = useUnsavedChanges<Settings>();
   const settings = { ...saved, ...changes };
   const isChanged = JSON.stringify(settings) !== JSON.stringify(saved);
   const submit = async () => {
     const protected_branches = settings.protected_branches.map((branch) => branch.trim()).filter(Boolean);
     try {
       await saveSettings(project.id, saved, { ...settings, protected_branches });
-      setChanges({});
+      forget(changes);
       showToast(`${title} settings saved`);
     } finally {
       reload(); // because some settings may have been saved before an error
@@ -213,7 +188,7 @@ function SettingsForm({ title, project, reload, children }: SettingsFormProps) {
   return (
     <Section title={title}>
       <Form submit="Save" onSubmit={submit} disabled={!isChanged}>
-        {children(settings, (changed) => setChanges({ ...changes, ...changed }))}
+        {children(settings, change)}
       </Form>
     </Section>
   );

@@ -6,6 +6,7 @@ import { CheckBox, Form, SelectField, TextField } from "../../components/form.ts
 import { Loaded } from "../../components/states.tsx";
 import { showToast } from "../../components/toasts.tsx";
 import { navigate, url } from "../../router/location.ts";
+import { LimitFields, type Retention } from "../project/limit_fields.tsx";
 
 /** The form that creates a project. Afterwards, the project's page shows the next steps. */
 export function NewProjectDialog({ onClose }: { onClose: () => void }) {
@@ -28,6 +29,7 @@ function NewProjectForm({ executors }: { executors: [string, string][] }) {
   const [specFile, setSpecFile] = useState(".free-commit.yaml");
   const [executor, setExecutor] = useState(executors[0]?.[0] ?? "");
   const [isPrivate, setPrivate] = useState(false);
+  const [retention, setRetention] = useState<Partial<Retention>>({});
   const submit = async () => {
     const project = await createProject({
       name,
@@ -39,6 +41,7 @@ function NewProjectForm({ executors }: { executors: [string, string][] }) {
       developers_id: [],
       secrets_id: [],
       visibility: isPrivate ? "private" : "internal",
+      ...retention,
     });
     showToast(`Project ${project.name} created`);
     navigate(url(`/projects/${project.id}`));
@@ -82,6 +85,15 @@ function NewProjectForm({ executors }: { executors: [string, string][] }) {
         checked={isPrivate}
         onChange={setPrivate}
       />
+      <details
+        class="more-fields"
+        onInvalidCapture={({ currentTarget }) => {
+          currentTarget.open = true; // because the browser cannot show an error of a hidden field
+        }}
+      >
+        <summary>How long to keep builds, logs and artifacts</summary>
+        <LimitFields retention={retention} change={(changed) => setRetention({ ...retention, ...changed })} />
+      </details>
     </Form>
   );
 }
