@@ -1,9 +1,10 @@
 """An administrator manages secrets, users and tokens, and views histories, in a browser."""
 
+import asyncio
 import re
 
 import httpx
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.e2e.shared_stack.console.conftest import Console
 from tests.support.stacks.running_stack import RunningStack
@@ -120,7 +121,20 @@ async def test_a_receiver_and_a_mail_rule_are_set(console: Console, pipeline_bui
         await expect(row).to_have_count(0)
         mails = page.locator(".section").filter(has_text="Mails to you")
         await mails.get_by_label("Mails about").select_option("fixed")
+        released = asyncio.Event()
+        await page.route("**/mail-rule", lambda route: continue_after(released, route))
         await mails.get_by_role("button", name="Save").click()
+        await mails.get_by_label("Of", exact=True).select_option("all")
+        released.set()
         await expect(page.get_by_text("Mails saved")).to_be_visible()
+        await expect(mails.get_by_label("Of", exact=True)).to_have_value("all")
+        await mails.get_by_role("button", name="Save").click()
+        await expect(mails.get_by_role("button", name="Save")).to_be_disabled()
         await page.reload()
         await expect(mails.get_by_label("Mails about")).to_have_value("fixed")
+        await expect(mails.get_by_label("Of", exact=True)).to_have_value("all")
+
+
+async def continue_after(event: asyncio.Event, route: Route) -> None:
+    await event.wait()
+    await route.continue_()

@@ -1,20 +1,20 @@
-import { useState } from "preact/hooks";
 import { changeMailRule, getMailRule, type MailRule } from "../../api/notifications.ts";
 import type { Project } from "../../api/projects.ts";
 import { useResource } from "../../api/resource.ts";
 import { Form, SelectField } from "../../components/form.tsx";
 import { Section } from "../../components/page.tsx";
 import { showToast } from "../../components/toasts.tsx";
+import { useUnsavedChanges } from "../../components/unsaved_changes.ts";
 
 /** The user's own settings of mails about the builds of the project. */
 export function MailRuleSettings({ project }: { project: Project }) {
   const rule = useResource(`mail-rule-${project.id}`, () => getMailRule(project.id));
-  const [changes, setChanges] = useState<Partial<MailRule>>({});
+  const { changes, change, forget } = useUnsavedChanges<MailRule>();
   if (!rule.data) return null;
   const input = { ...rule.data, ...changes };
   const submit = async () => {
     await changeMailRule(input);
-    setChanges({});
+    forget(changes);
     rule.reload();
     showToast("Mails saved");
   };
@@ -32,7 +32,7 @@ export function MailRuleSettings({ project }: { project: Project }) {
               ["always", "All results"],
               ["never", "Nothing"],
             ]}
-            onChange={(events) => setChanges({ ...changes, events })}
+            onChange={(events) => change({ events })}
           />
           <SelectField
             label="Of"
@@ -41,7 +41,7 @@ export function MailRuleSettings({ project }: { project: Project }) {
               ["own", "Builds that you launched"],
               ["all", "All builds"],
             ]}
-            onChange={(builds) => setChanges({ ...changes, builds })}
+            onChange={(builds) => change({ builds })}
           />
         </div>
       </Form>

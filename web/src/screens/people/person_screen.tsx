@@ -15,6 +15,7 @@ import { CheckBox, Form, TextField } from "../../components/form.tsx";
 import { Page, Section } from "../../components/page.tsx";
 import { Loaded } from "../../components/states.tsx";
 import { showToast } from "../../components/toasts.tsx";
+import { useUnsavedChanges } from "../../components/unsaved_changes.ts";
 import { navigate, url } from "../../router/location.ts";
 import type { Parameters } from "../../router/routes.tsx";
 import { HistoryLink } from "../history/history_link.tsx";
@@ -59,14 +60,13 @@ function PersonPage({ person, reload }: { person: Person; reload: () => void }) 
 
 function Details({ person, reload, isMe }: { person: Person; reload: () => void; isMe: boolean }) {
   const saved = fieldsOf(person);
-  const [changes, setChanges] = useState<Partial<PersonFields>>({});
+  const { changes, change, forget } = useUnsavedChanges<PersonFields>();
   const fields = { ...saved, ...changes };
   const isChanged = JSON.stringify(fields) !== JSON.stringify(saved);
-  const change = (more: Partial<PersonFields>) => setChanges({ ...changes, ...more });
   const submit = async () => {
     try {
       await savePerson(person, fields);
-      setChanges({});
+      forget(changes);
       showToast(`${fields.username} saved`);
     } finally {
       reload(); // because some fields may have been saved before an error

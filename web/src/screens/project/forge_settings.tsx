@@ -1,4 +1,3 @@
-import { useState } from "preact/hooks";
 import { type Forge, forgeOf, listOutgoing, saveForge } from "../../api/project_settings.ts";
 import type { Project } from "../../api/projects.ts";
 import { useResource } from "../../api/resource.ts";
@@ -6,17 +5,17 @@ import { Form, SelectField, TextField } from "../../components/form.tsx";
 import { Section } from "../../components/page.tsx";
 import { RelativeTime } from "../../components/times.tsx";
 import { showToast } from "../../components/toasts.tsx";
+import { useUnsavedChanges } from "../../components/unsaved_changes.ts";
 import { sentence } from "../../format/text.ts";
 
 /** The forge that shows the results of builds at their commits, and the result of the last request to it. */
 export function ForgeSettings({ project, reload }: { project: Project; reload: () => void }) {
   const saved = forgeOf(project);
-  const [changes, setChanges] = useState<Partial<Forge>>({});
+  const { changes, change, forget } = useUnsavedChanges<Forge>();
   const forge = { ...saved, ...changes };
-  const change = (changed: Partial<Forge>) => setChanges({ ...changes, ...changed });
   const submit = async () => {
     await saveForge(project.id, forge);
-    setChanges({});
+    forget(changes);
     reload();
     showToast("Forge saved");
   };
