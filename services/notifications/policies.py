@@ -1,4 +1,4 @@
-"""Policy: a failed build requests a mail to the user who started it."""
+"""Policy: a build that failed or was killed requests a mail to the user who launched it."""
 
 from collections.abc import Sequence
 from uuid import UUID, uuid5
@@ -26,7 +26,7 @@ def on_build_finished(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
 def compose_mail(
     build: BuildFinished, notification_id: str, user_id: int, *, is_fix: bool = False
 ) -> RequestNotification:
-    """Return the request of a mail about the result of a build. `is_fix`: a success after a failure of the branch."""
+    """Return the request of a mail about the result of a build. `is_fix`: a success after a failure of its ref."""
     name = collapse_whitespace(build.project_name)
     failed = build.exit_code != 0
     result = "failed" if failed else "succeeded again" if is_fix else "succeeded"

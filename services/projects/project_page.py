@@ -1,6 +1,6 @@
 """The paged list of projects, with columns of the projects and of their last builds.
 
-The columns of the last build come from another projection than those of the project.
+The columns of the last build come from another projection than the columns of the project.
 """
 
 from contracts.messages import Page, Payload, ReadModelRow

@@ -118,7 +118,10 @@ async def show_revealed_secret(ctx: Context, _command: RevealSecret, result: Com
 
 
 async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:
-    """Return what a job of the project gets in plaintext: secrets, the SSH key and the repository login."""
+    """Return what a job of the project gets in plaintext: secrets, the SSH key and the repository login.
+
+    Raises RequestRejected with PROJECT_NOT_FOUND.
+    """
     project, rows = await asyncio.gather(
         require_project(ctx, query.project_id),
         ctx.read_model(SecretRow).find({"$or": [{"projects_id": query.project_id}, {"scope": "PUBLIC"}]}, [("id", 1)]),

@@ -18,7 +18,11 @@ from services.runners.domain.runner import runner_stream
 
 
 async def check_owner(ctx: Context, owner_type: str | None, owner_id: int | None, not_found: str) -> None:
-    """Raise RequestRejected unless the actor may manage the runners of this project or company, or of the server."""
+    """Raise RequestRejected unless the actor may manage the runners of this project or company.
+
+    Runners of the server are always rejected: this is not called for administrators. The code is FORBIDDEN, or
+    `not_found` if the actor may not see the project.
+    """
     actor = ctx.metadata.actor
     if owner_type == "PROJECT" and owner_id is not None:
         access = await fetch_project_access(ctx, owner_id)

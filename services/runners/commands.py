@@ -108,7 +108,10 @@ async def authenticate_runner(heartbeats: HeartbeatWriter, ctx: Context, command
 async def record_runner_heartbeat(
     heartbeats: HeartbeatWriter, ctx: Context, command: RecordRunnerHeartbeat
 ) -> CommandReply:
-    """Record a heartbeat reported by another service. The row of the reply is the profile of the runner."""
+    """Record a heartbeat reported by another service. The row of the reply is the profile of the runner.
+
+    Raises RequestRejected with RUNNER_NOT_FOUND.
+    """
     row = await require_runner(ctx, runner_uuid=command.runner_uuid)
     profile = await _record_contact(heartbeats, ctx, row, command.ip_address, None)
     return CommandReply(stream=runner_stream(row.uuid), version=0, row=profile.model_dump())

@@ -1,1 +1,1 @@
-"""Outgoing HTTP requests: their delivery, and those that set the status of a build's commit at a forge."""
+"""Outgoing HTTP requests: their delivery, and the statuses of builds' commits at forges."""

@@ -1,4 +1,4 @@
-"""Whether a successful build fixes its branch."""
+"""Whether a successful build fixes its ref: a branch, a tag or a pull request."""
 
 from contracts.builds import BuildStatus, GetPreviousResult, PreviousResult
 from contracts.errors import RequestRejected
@@ -6,7 +6,7 @@ from libs.service.declaration import Context
 
 
 async def is_fix(ctx: Context, build_id: int, version: int) -> bool:
-    """Return whether the previous result of the build, as GetPreviousResult defines it, is a failure.
+    """Return whether a successful build follows a failure: the previous result as GetPreviousResult defines it.
 
     `version`: version of the build's stream after its result. Return False if the build was deleted.
     """

@@ -67,7 +67,7 @@ async def compose(ctx: Context, request: OutgoingRequested, receiver: ReceiverRo
 async def prepare_repetition(ctx: Context, command: RepeatOutgoing) -> AddOutgoingRequest:
     """Return a new request with the fields of an ended one.
 
-    Raises RequestRejected if the project has no such request, or the request has not ended.
+    Raises OUTGOING_REQUEST_NOT_FOUND, and OUTGOING_REQUEST_STATUS if the request has not ended.
     """
     row = await ctx.read_model(OutgoingRow).get(f"outgoing-{command.outgoing_request_id}")
     if row is None or row.project_id != command.project_id:

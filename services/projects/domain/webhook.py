@@ -150,7 +150,7 @@ def _parse_merge_request(document: Mapping[str, object]) -> PullRequestChange:
 
 
 def _is_same_repository(ids: Sequence[object]) -> bool:
-    """Return whether the ids of source, target and receiving repository are equal. A deleted fork has none."""
+    """Return whether the ids of source, target and receiving repository are equal. A deleted fork has no id."""
     return all(type(id_) is int and id_ == ids[0] for id_ in ids)
 
 

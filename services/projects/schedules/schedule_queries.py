@@ -33,7 +33,7 @@ async def list_schedules(ctx: Context, query: ListSchedules) -> Schedules:
 
 
 async def get_upcoming_runs(ctx: Context, query: GetUpcomingRuns) -> UpcomingRuns:
-    """Return the next times of an expression, which is checked like that of a schedule."""
+    """Return the next times of an expression. It is validated like the expression of a schedule."""
     await require_project(ctx, query.project_id)
     cron, zone = validate_cron(query.cron), validate_zone(query.zone)
     times = upcoming_times(cron, zone, ctx.clock.database_time())

@@ -140,7 +140,7 @@ def _is_of_fork(record: AddDelivery) -> bool:
 
 
 async def prepare_approval(ctx: Context, command: ApproveDelivery) -> ApproveDelivery:
-    """Return the command. Raises RequestRejected if the project does not exist, or does not build forks any more."""
+    """Return the command. Raises RequestRejected if the project does not exist or does not build forks."""
     project = await require_project(ctx, command.project_id)
     if project.build_pull_requests is not PullRequestBuilds.FORKS:
         raise RequestRejected("DELIVERY_STATUS", "The project does not build pull or merge requests of forks.")

@@ -62,7 +62,7 @@ def validate_cron(text: str | None) -> str:
 
 
 def _sample(cron: str) -> Iterator[datetime]:
-    """Yield times of the expression in UTC, which include those with the smallest interval."""
+    """Yield times of the expression in UTC, among them two with the smallest interval."""
     end = CHECKED_FROM + CHECKED_PERIOD
     for at in islice(CronSim(cron, CHECKED_FROM), CHECKED_RUNS):
         yield at
