@@ -133,7 +133,7 @@ class JobCaches:
 
 
 def _list_cache_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield all files. These include incomplete archives of killed agents, which are evicted like unused caches."""
+    """Yield each file and its status. Incomplete archives of killed agents are among them, and are evicted like caches."""
     for path in folder.glob("*/*"):
         with suppress(FileNotFoundError):
             yield path, path.stat()

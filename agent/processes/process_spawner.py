@@ -94,7 +94,7 @@ class ProcessSpawner:
     ) -> int:
         """Start a program and return the process id of its supervisor.
 
-        `user`: uid and gid, if not those of the agent. `group`: folder of the control group to run in. The supervisor
+        `user`: uid and gid; None: the agent's user. `group`: folder of the control group to run in. The supervisor
         writes the exit status, or `!` and an error, to `status_fd`. Raises OSError.
         """
         request = [command, str(cwd), dict(environment), self._limits, str(group) if group else "", user]

@@ -27,10 +27,10 @@ ConcurrencyGroupCommand = RequestConcurrencySlot | ReleaseConcurrencySlot
 
 @dataclass(frozen=True, slots=True)
 class SlotRequest:
-    """A build's request for the slot. `build_version`: the stream's version at the launch or resumption; 0: unknown."""
+    """A build's request for the slot. `build_version`: version of the build's stream at its launch or resumption."""
 
     build_id: int
-    build_version: int = 0
+    build_version: int = 0  # 0: unknown
 
 
 @dataclass(frozen=True, slots=True)

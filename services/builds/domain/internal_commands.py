@@ -1,4 +1,4 @@
-"""Internal commands of the builds service: those that its policies, workers and handlers send to its deciders."""
+"""Internal commands of the builds service, which its policies, workers and handlers send to its deciders."""
 
 from dataclasses import dataclass
 from datetime import datetime

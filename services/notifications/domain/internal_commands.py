@@ -1,4 +1,4 @@
-"""Internal commands of the notifications service: what its policies, workers and handlers give to its deciders."""
+"""Internal commands of the notifications service, which its policies, workers and handlers send to its deciders."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -108,7 +108,7 @@ async def send_status(ctx: Context, request: OutgoingRequested) -> int:
 
 
 async def fetch_forge(ctx: Context, project_id: int, public_key: str = "") -> Forge | None:
-    """Return the project's forge, with its token encrypted for `public_key`, if given. None: the project was deleted."""
+    """Return the project's forge, with its token encrypted for `public_key`. None: the project was deleted."""
     try:
         return await ctx.as_system().query(GetForge(project_id=project_id, public_key=public_key), Forge)
     except RequestRejected as rejected:

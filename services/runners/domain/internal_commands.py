@@ -1,4 +1,4 @@
-"""Internal commands of the runners service: what its policies, workers and handlers give to its deciders."""
+"""Internal commands of the runners service, which its policies, workers and handlers send to its deciders."""
 
 from dataclasses import dataclass
 
