@@ -118,7 +118,7 @@ def pack(
 ) -> list[str]:
     """Write a zip archive of the files and folders with these names, which are relative to `folder`.
 
-    Return the names that are skipped, such as those of sockets, pipes, and links out of the folder.
+    Return the names that are skipped, such as names of sockets, pipes, and links out of the folder.
     Raises ArchiveCanceled once `stop` is set.
     """
     skipped = []

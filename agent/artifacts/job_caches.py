@@ -133,7 +133,7 @@ class JobCaches:
 
 
 def _list_cache_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield each file and its status. Incomplete archives of killed agents are among them, and are evicted like caches."""
+    """Yield each file and its status, also incomplete archives of killed agents: they are evicted like caches."""
     for path in folder.glob("*/*"):
         with suppress(FileNotFoundError):
             yield path, path.stat()

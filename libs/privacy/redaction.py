@@ -17,7 +17,7 @@ NAMED_ACTORS: Document = {"actor.id": {"$gt": 0}, "actor.name": HAS_TEXT}
 
 
 async def empty_stream(commits: AsyncCollection[Document], streams: AsyncCollection[Document], stream: str) -> None:
-    """Empty the erasable fields of a stream's events, and remove all versions of its row. It must get no more events."""
+    """Empty the erasable fields of a stream's events, and remove all versions of its row. It must get no new events."""
     async for commit in commits.find({"stream": stream}):
         if changes := dict(_empty_fields(commit, erasable_fields)):
             await commits.update_one({"_id": commit["_id"]}, {"$set": changes})

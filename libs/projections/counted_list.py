@@ -38,7 +38,7 @@ class PageAnchor:
 
 @dataclass(frozen=True, slots=True)
 class PageAnchors:
-    """Cached anchors of a list. The first anchor is at the newest row whose time does not change anymore."""
+    """Cached anchors of a list. The first anchor is at the newest row whose time is final."""
 
     anchors: tuple[PageAnchor, ...]
     count: int  # rows from the first anchor to the end

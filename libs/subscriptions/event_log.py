@@ -88,7 +88,7 @@ class DatabaseLog:
 
 
 async def find_removed_streams(commits: AsyncCollection[Document], documents: Sequence[Document]) -> set[str]:
-    """Return those streams of the commits that were removed. Until they are purged, their commits still exist."""
+    """Return the removed streams among the streams of the commits. Until they are purged, their commits still exist."""
     streams = list({document["stream"] for document in documents})
     tombstones = commits.find({"stream": {"$in": streams}, "version": 1, "events": []}, {"stream": 1})
     return {tombstone["stream"] async for tombstone in tombstones}

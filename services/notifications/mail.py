@@ -49,8 +49,7 @@ def smtp_client(
 ) -> aiosmtplib.SMTP:
     """Return an SMTP client that connects and logs in when entered as a context manager.
 
-    `ca_file`: certificate authorities to trust in addition to those of the system. `timeout`: seconds for each SMTP
-    command.
+    `ca_file`: certificate authorities to trust in addition to the system's. `timeout`: seconds for each SMTP command.
     """
     tls_context = None
     if settings.tls is not MailSecurity.NONE:

@@ -107,8 +107,8 @@ async def prepare_member(ctx: Context, command: SetProjectMember) -> SetProjectM
 async def require_references(ctx: Context, command: CreateProject | SetProjectSecrets | ReferenceChange) -> None:
     """Raise RequestRejected if something that the command refers to does not exist.
 
-    The codes are PROJECT_, EXECUTOR_, CREDENTIAL_, DEVELOPER_ and SECRET_NOT_FOUND, in the order in which clients expect
-    the errors.
+    The codes are PROJECT_, EXECUTOR_, CREDENTIAL_, DEVELOPER_ and SECRET_NOT_FOUND, in the order in which clients
+    expect the errors.
     """
     if not isinstance(command, CreateProject):
         await require_project(ctx, command.project_id)

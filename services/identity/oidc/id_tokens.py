@@ -43,7 +43,7 @@ class Expectation:
 
 
 def verify_id_token(token: str, keys: Sequence[Jwk], expected: Expectation, now: datetime) -> Claims:
-    """Return the claims. Raises InvalidIdToken or UnknownSigningKey."""
+    """Verify a token and return its claims. Raises InvalidIdToken or UnknownSigningKey."""
     try:
         header = jwt.get_unverified_header(token)
         algorithm, key_id = header.get("alg"), header.get("kid")

@@ -134,7 +134,7 @@ class AddReceiver(InternalCommand):
 
 @dataclass(frozen=True)
 class UpdateReceiver(InternalCommand):
-    """Change the fields of a receiver that are not None."""
+    """Change a receiver. A field that is None stays unchanged."""
 
     project_id: int
     receiver_id: int
