@@ -152,7 +152,8 @@ class BuildPriorityChanged(Event):
     build_id: int
     project_id: int
     priority: int
-    job_ids: tuple[int, ...] = ()
+    job_ids: tuple[int, ...] = ()  # jobs that are queued or running
+    job_rounds: tuple[int, ...] = ()  # rounds of the jobs in `job_ids`; empty: recorded by a release up to 0.2.0
 
 
 class BuildDeleted(Event):

@@ -164,6 +164,7 @@ class JobPriorityChanged(JobNames, Event):
     build_id: int
     project_id: int
     priority: int
+    build_version: int = 0  # version of the build's stream with this priority; 0: recorded by a release up to 0.2.0
 
 
 class JobDeleted(JobNames, Event):

@@ -66,8 +66,11 @@ def on_build_event(recorded: RecordedEvent[Event]) -> Sequence[AnyCommand]:
             ]
         case BuildKilled(job_ids=job_ids, job_rounds=rounds, graceful=graceful):
             return _cancel_jobs(job_ids, rounds, graceful=graceful)
-        case BuildPriorityChanged(job_ids=job_ids, priority=priority):
-            return [ChangeJobPriority(job_id=job_id, priority=priority) for job_id in job_ids]
+        case BuildPriorityChanged(job_ids=job_ids, job_rounds=rounds, priority=priority):
+            return [
+                ChangeJobPriority(job_id, priority, recorded.version, round_)
+                for job_id, round_ in zip_longest(job_ids, rounds)
+            ]
         case BuildDeleted(job_ids=job_ids):
             return [DeleteJob(job_id=job_id) for job_id in job_ids]
         case BuildFinished(held_lane=True, project_id=project_id, build_id=build_id):

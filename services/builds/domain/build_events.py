@@ -74,9 +74,13 @@ def planned_event(build: Build, command: PlanBuild) -> BuildPlanned:
 
 
 def priority_changed_event(build: Build, priority: int) -> BuildPriorityChanged:
-    queued = build.launch
+    queued, job_ids = build.launch, build.graph.queued
     return BuildPriorityChanged(
-        build_id=queued.build_id, project_id=queued.project_id, priority=priority, job_ids=build.graph.queued
+        build_id=queued.build_id,
+        project_id=queued.project_id,
+        priority=priority,
+        job_ids=job_ids,
+        job_rounds=tuple(build.graph.jobs[job_id].round for job_id in job_ids),
     )
 
 

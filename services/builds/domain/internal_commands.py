@@ -219,10 +219,12 @@ class CancelJob(InternalCommand):
 
 @dataclass(frozen=True)
 class ChangeJobPriority(InternalCommand):
-    """Change the priority of a job, after the priority of its build was changed."""
+    """Change the priority of a job, after the priority of its build was changed. An older priority has no effect."""
 
     job_id: int
     priority: Priority
+    build_version: int  # version of the build's stream at which its priority was changed
+    round: int | None = None  # round of the job that the build had queued then; None: unknown
 
 
 @dataclass(frozen=True)

@@ -71,11 +71,11 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
     if isinstance(command, CancelJob | ChangeJobPriority) and job.queued is None:
         raise _just_being_queued()
     spec = job.spec
-    if isinstance(command, CancelJob) and command.round is not None and not job.deleted:
+    if isinstance(command, CancelJob | ChangeJobPriority) and command.round is not None and not job.deleted:
         if command.round > spec.job.round:
             raise _just_being_queued()
         if command.round < spec.job.round:
-            return []  # the round to cancel has ended
+            return []  # the round has ended, and the present one was queued with the priority that the build had then
     steps: list[JobEvent] = []
     if isinstance(command, FinishJob | MarkJobLost) and job.status in WITH_RUNNER and command.attempt == spec.attempt:
         steps += new_step_events(job, spec, command.steps)
@@ -154,9 +154,10 @@ def _decide_in_status(job: Job, spec: JobQueued, command: JobCommand) -> Sequenc
             MarkJobLost(attempt=spec.attempt, reason=reason, delivered=True),
         ):
             return _on_runner_lost(job, spec, reason)
-        case status, ChangeJobPriority(priority=priority):
-            is_unchanged = status in FINISHED_JOB_STATUSES or priority == spec.priority
-            return [] if is_unchanged else [JobPriorityChanged(**ids, priority=priority)]
+        case status, ChangeJobPriority(priority=priority, build_version=version):
+            # the version is recorded even if the priority is the same: a late command must not replace it
+            is_effective = status not in FINISHED_JOB_STATUSES and version > job.priority_version
+            return [JobPriorityChanged(**ids, priority=priority, build_version=version)] if is_effective else []
         case status, CancelJob() if status in FINISHED_JOB_STATUSES:
             return []
         case _, DeleteJob() if job.deleted:

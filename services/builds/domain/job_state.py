@@ -40,6 +40,7 @@ class Job:
     deleted: bool = False
     runner_losses: int = 0  # lost runners since a user or the build queued the job
     retried_failures: int = 0  # failed attempts that were retried since a user or the build queued the job
+    priority_version: int = 0  # version of the build at the last change of this round's priority; 0: none, or unknown
 
     @property
     def spec(self) -> JobQueued:
@@ -52,9 +53,15 @@ class Job:
 def evolve(job: Job, event: JobEvent) -> Job:
     match event:
         case JobQueued():
-            same_run = job.queued is not None and job.queued.job.round == event.job.round
-            losses, failures = (job.runner_losses, job.retried_failures) if same_run else (0, 0)
-            return Job(status=JobStatus.QUEUED, queued=event, runner_losses=losses, retried_failures=failures)
+            queued_job = Job(status=JobStatus.QUEUED, queued=event)
+            if job.queued is None or job.queued.job.round != event.job.round:
+                return queued_job
+            return replace(
+                queued_job,
+                runner_losses=job.runner_losses,
+                retried_failures=job.retried_failures,
+                priority_version=job.priority_version,
+            )
         case JobAssigned():
             return replace(
                 job,
@@ -82,8 +89,8 @@ def evolve(job: Job, event: JobEvent) -> Job:
             return replace(job, artifacts={**job.artifacts, type_: id_})
         case ArtifactRemoved(artifact_id=id_):
             return replace(job, artifacts={type_: kept for type_, kept in job.artifacts.items() if kept != id_})
-        case JobPriorityChanged(priority=priority):
-            return replace(job, queued=job.spec.replace(priority=priority))
+        case JobPriorityChanged(priority=priority, build_version=version):
+            return replace(job, queued=job.spec.replace(priority=priority), priority_version=version)
         case JobDeleted():
             return replace(job, deleted=True)
         case _:

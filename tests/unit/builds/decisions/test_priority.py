@@ -14,6 +14,7 @@ from contracts.builds import (
     BuildStatus,
     ChangeBuildPriority,
     JobAssigned,
+    JobFinished,
     JobLost,
     JobPriorityChanged,
     JobQueued,
@@ -62,7 +63,8 @@ job_queued = JobQueued(
 job_assigned = JobAssigned(
     **job_fields, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h", round=0
 )
-job_raised = JobPriorityChanged(**job_fields, **names, priority=5)
+job_raised = JobPriorityChanged(**job_fields, **names, priority=5, build_version=2)
+job_canceled = JobFinished(**job_fields, **names, attempt=1, status=JobStatus.CANCELED, exit_code=143)
 build = Scenario(build_decider)
 job = Scenario(job_decider)
 
@@ -73,7 +75,8 @@ def commands_after(event: Event) -> list[object]:
 
 def test_the_priority_of_a_waiting_build_can_be_changed() -> None:
     build.given(queued).when(ChangeBuildPriority(build_id=7, priority=5)).then(raised)
-    build.given(queued, planned).when(ChangeBuildPriority(build_id=7, priority=5)).then(raised.replace(job_ids=(5,)))
+    with_job = raised.replace(job_ids=(5,), job_rounds=(0,))
+    build.given(queued, planned).when(ChangeBuildPriority(build_id=7, priority=5)).then(with_job)
 
 
 def test_the_priority_of_a_resumed_build_that_waits_for_its_slot_can_be_changed() -> None:
@@ -106,13 +109,55 @@ def test_jobs_planned_later_get_the_priority_of_their_build() -> None:
 
 
 def test_waiting_jobs_take_the_priority_of_their_build() -> None:
-    change = ChangeJobPriority(job_id=5, priority=5)
-    assert commands_after(raised.replace(job_ids=(5,))) == [change]
+    change = ChangeJobPriority(job_id=5, priority=5, build_version=2, round=0)
+    assert commands_after(raised.replace(job_ids=(5,), job_rounds=(0,))) == [change]
     job.given(job_queued).when(change).then(job_raised)
+    job.given(job_queued, job_raised).when(change).then()
+
+
+def test_a_late_priority_does_not_replace_a_newer_one() -> None:
+    change = ChangeJobPriority(job_id=5, priority=9, build_version=3, round=0)
+    newer = job_raised.replace(priority=9, build_version=3)
+    job.given(job_queued, job_raised).when(change).then(newer)
+    for later in (newer, newer.replace(priority=0)):
+        job.given(job_queued, later).when(change.replace(priority=5, build_version=2)).then()
+
+
+def test_a_priority_that_the_job_has_already_is_recorded_so_that_a_late_one_does_not_replace_it() -> None:
+    back = ChangeJobPriority(job_id=5, priority=0, build_version=3, round=0)
+    job.given(job_queued).when(back).then(job_raised.replace(priority=0, build_version=3))
+
+
+def test_a_priority_of_an_earlier_round_does_not_change_the_next_one() -> None:
+    again = job_queued.replace(attempt=2, priority=9, job=JOB.replace(round=1))
+    late = ChangeJobPriority(job_id=5, priority=5, build_version=4, round=0)
+    job.given(job_queued, job_canceled, again).when(late).then()
+    # in the next round, versions are compared from the start
+    change = ChangeJobPriority(job_id=5, priority=5, build_version=6, round=1)
+    raised_in_first = job_raised.replace(build_version=4)
+    job.given(job_queued, raised_in_first, job_canceled, again).when(change).then(job_raised.replace(build_version=6))
+
+
+def test_a_priority_that_overtakes_its_round_is_tried_again() -> None:
+    change = ChangeJobPriority(job_id=5, priority=5, build_version=4, round=1)
+    job.given(job_queued).when(change).then_refused("CONFLICT")
+    job.given(job_queued, job_canceled).when(change).then_refused("CONFLICT")
+
+
+def test_a_lost_job_keeps_the_version_of_its_priority() -> None:
+    requeued = job_queued.replace(priority=5, attempt=2)
+    job.given(job_queued, job_raised, requeued).when(ChangeJobPriority(5, 9, build_version=1, round=0)).then()
+
+
+def test_priorities_that_an_older_release_recorded_have_no_rounds_and_versions() -> None:
+    change = ChangeJobPriority(job_id=5, priority=5, build_version=2)
+    assert commands_after(raised.replace(job_ids=(5,))) == [change]
+    without_version = job_raised.replace(build_version=0, priority=9)
+    job.given(job_queued, without_version).when(change).then(job_raised)
 
 
 def test_a_priority_change_that_arrives_before_the_job_asks_for_a_retry() -> None:
-    job.given().when(ChangeJobPriority(job_id=5, priority=5)).then_refused("CONFLICT")
+    job.given().when(ChangeJobPriority(job_id=5, priority=5, build_version=2)).then_refused("CONFLICT")
 
 
 def test_a_lost_job_keeps_its_priority() -> None:
@@ -129,7 +174,8 @@ def test_a_priority_change_does_not_affect_a_finished_job() -> None:
     finished_events = job_decider.decide(
         job_decider.evolve(job_decider.evolve(job_decider.initial, job_queued), job_assigned), finish
     )
-    job.given(job_queued, job_assigned, *finished_events).when(ChangeJobPriority(job_id=5, priority=5)).then()
+    change = ChangeJobPriority(job_id=5, priority=5, build_version=2)
+    job.given(job_queued, job_assigned, *finished_events).when(change).then()
 
 
 def test_a_priority_change_does_not_prevent_an_assignment() -> None:

@@ -68,6 +68,7 @@ class JobModel:
     can_clean_up: bool = False
     reports_late: bool = False
     priority: int = 0
+    priority_version: int = 0  # version of the build at the last change of the priority in this round
     losses: int = 0  # losses of the runner in this round
     retries: int = 0  # retries after failures in this round
     steps: frozenset[tuple[str, bool]] = frozenset()  # steps of this attempt: name, and whether the step has ended
@@ -82,22 +83,20 @@ class JobModel:
             case QueueJob():
                 if self.is_deleted or command.job.round <= self.round:
                     return self, IGNORED
-                again = self.queued_again()
-                return replace(again, round=command.job.round, priority=command.priority, losses=0, retries=0), ACCEPTED
+                again = replace(self.queued_again(), round=command.job.round, losses=0, retries=0)
+                return replace(again, priority=command.priority, priority_version=0), ACCEPTED
             case AssignJob() if self.status is JobStatus.QUEUED and is_current:
-                assigned = replace(
-                    self,
-                    status=JobStatus.ASSIGNED,
-                    runner=command.runner_uuid,
-                    can_clean_up=command.cancels_gracefully,
-                    reports_late=command.reports_late,
-                )
-                return assigned, ACCEPTED
-            case ChangeJobPriority(priority=priority):
-                is_same = self.status in ENDED or priority == self.priority
-                return (self, IGNORED) if is_same else (replace(self, priority=priority), ACCEPTED)
-            case CancelJob(round=round_) if round_ is not None and round_ != self.round and not self.is_deleted:
+                assigned = replace(self, status=JobStatus.ASSIGNED, runner=command.runner_uuid)
+                can_clean_up, reports_late = command.cancels_gracefully, command.reports_late
+                return replace(assigned, can_clean_up=can_clean_up, reports_late=reports_late), ACCEPTED
+            case CancelJob(round=round_) | ChangeJobPriority(round=round_) if (
+                round_ is not None and round_ != self.round and not self.is_deleted
+            ):
                 return self, IGNORED if round_ < self.round else "CONFLICT"
+            case ChangeJobPriority(priority=priority, build_version=version):
+                if self.status in ENDED or version <= self.priority_version:
+                    return self, IGNORED
+                return replace(self, priority=priority, priority_version=version), ACCEPTED
             case CancelJob():
                 return self.canceled(graceful=command.graceful)
             case DeleteJob():
@@ -230,7 +229,7 @@ usual_commands = st.one_of(
     st.builds(RecordSteps, jobs, attempts, sections),
     st.builds(CancelJob, jobs, flags, st.none() | rounds),
     st.builds(MarkJobLost, jobs, attempts, st.just("silent"), flags, sections),
-    st.builds(ChangeJobPriority, jobs, priorities),
+    st.builds(ChangeJobPriority, jobs, priorities, st.integers(1, 9), st.none() | rounds),
     st.builds(RecordArtifact, jobs, attempts, artifact_ids.map(artifact)),
     st.builds(RemoveArtifact, jobs, artifact_ids, st.just("expired")),
 )
