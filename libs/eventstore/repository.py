@@ -97,7 +97,7 @@ class CommandHandler:
     async def _load_from_snapshot(
         self, category: Category[C, S, E, R], stream: str, until: int | None
     ) -> LoadedStream[S, R] | None:
-        """Load the stream from its snapshot. Returns None if the snapshot is missing or newer than `until`."""
+        """Load the stream from its snapshot. Return None if the snapshot is missing or newer than `until`."""
         snapshot = await self._store.read_snapshot(category, stream)
         if snapshot is None or category.restore_state is None or snapshot.version > (until or snapshot.version):
             return None

@@ -254,7 +254,7 @@ class ServerSelector:
         self._preferred = ""
 
     def record_connected(self) -> bool:
-        """Record the connected server. Returns whether it is the preferred one."""
+        """Record the connected server. Return whether it is the preferred one."""
         current = self._client.connected_url
         self._attempts = Counter([current.netloc] if current else ())
         is_preferred = current is not None and current.netloc == self._preferred

@@ -170,7 +170,7 @@ class Relay:
         await self._publish(document, token, after=int(index))
 
     async def _republish_all(self) -> StartPosition:
-        """Purge the stream and publish the whole log. Returns where the change stream continues.
+        """Purge the stream and publish the whole log. Return where the change stream continues.
 
         The last commit is held back until the change stream has caught up with the scan, because its message stores the
         position.

@@ -24,7 +24,7 @@ def _mirror_manager(client: Client) -> JetStreamManager:
 
 
 async def ensure_mirror(client: Client, source_info: StreamInfo) -> str | None:
-    """Create or update the mirror of a stream. Returns a description of the change, or None if there was none.
+    """Create or update the mirror of a stream. Return a description of the change, or None if there was none.
 
     A server without the account EVENTS has no external consumers and gets no mirrors.
     """

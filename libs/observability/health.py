@@ -38,7 +38,7 @@ class Health:
         self._checks[name] = check
 
     async def find_problems(self, timeout_seconds: float | None = None) -> dict[str, str]:
-        """Run all checks. Returns the problems by check name; empty if the process is ready."""
+        """Run all checks. Return the problems by check name; empty if the process is ready."""
         timeout = self._check_timeout_seconds if timeout_seconds is None else timeout_seconds
         checks = dict(self._checks)  # copied, because checks may be registered during the run
         answers = await asyncio.gather(*(_run_check(check, timeout) for check in checks.values()))

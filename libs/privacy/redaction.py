@@ -49,7 +49,7 @@ def list_name_indexes(service: str) -> Iterator[Index]:
 
 
 async def empty_recorded_names(database: AsyncDatabase[Document], service: str) -> int:
-    """Remove the names of users from the events of releases up to 0.2.0. Returns the number of changed commits.
+    """Remove the names of users from the events of releases up to 0.2.0. Return the number of changed commits.
 
     Replicas of 0.2.0 can read events without names. Names that they record during a rolling upgrade are removed by the
     next run.

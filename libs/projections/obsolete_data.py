@@ -19,7 +19,7 @@ PROJECTION_COLLECTION = re.compile(r"view_(?P<name>.+)_v(?P<version>\d+)")
 
 
 async def remove_obsolete_data(service: Service, database: AsyncDatabase[Document]) -> list[str]:
-    """Remove row versions and projections of older releases. Idempotent. Returns a description of each removal."""
+    """Remove row versions and projections of older releases. Idempotent. Return a description of each removal."""
     fields = {field for category in service.categories for field in list_obsolete_fields(category)}
     changes = await _drop_row_indexes(service.name, database, fields)
     for category in service.categories:
@@ -39,7 +39,7 @@ async def _drop_row_indexes(service: str, database: AsyncDatabase[Document], fie
 
 
 async def _unset_rows(database: AsyncDatabase[Document], category: AnyCategory) -> int:
-    """Remove the rows of obsolete versions from the heads of a category. Returns the number of changed heads."""
+    """Remove the rows of obsolete versions from the heads of a category. Return the number of changed heads."""
     fields = list_obsolete_fields(category)
     changed, last = 0, f"{category.name}-"
     present = {"$or": [{field: {"$exists": True}} for field in fields]}

@@ -60,7 +60,7 @@ async def rebuild_rows(
     vault: Encryption | None = None,
     progress: ProgressCallback = no_progress,
 ) -> int:
-    """Rebuild and store the rows of all streams of a category. Returns the number of rebuilt rows.
+    """Rebuild and store the rows of all streams of a category. Return the number of rebuilt rows.
 
     Each row is replaced atomically, unless its stream has changed since it was read; then the row is rebuilt again.
     Rows of other versions have their own fields.
@@ -105,7 +105,7 @@ async def backfill_row(
 ) -> ReadModelRow | None:
     """Rebuild and return the row of one stream. The row is stored unless the stream has changed.
 
-    Returns None if the stream does not exist or was deleted.
+    Return None if the stream does not exist or was deleted.
     """
     rebuilt = [row async for row in _rebuild_streams(database, category, stream, vault)]
     await _replace_rows(database, category, rebuilt)
@@ -138,7 +138,7 @@ async def _rebuild_streams(
 async def _replace_rows(
     database: AsyncDatabase[Document], category: AnyCategory, batch: Sequence[RebuiltRow]
 ) -> set[str]:
-    """Store the rows of streams that have not changed. Returns the names of the other streams."""
+    """Store the rows of streams that have not changed. Return the names of the other streams."""
     if not batch:
         return set()
     writes = [
@@ -182,7 +182,7 @@ async def rebuild_projection(
     log: LogReader,
     progress: ProgressCallback = no_progress,
 ) -> int:
-    """Rebuild a projection in a staging collection and swap it in. Returns the number of rows.
+    """Rebuild a projection in a staging collection and swap it in. Return the number of rows.
 
     The rebuild starts over if the stream loses events during it, at most MAX_RESTARTS times. Raises EventsRemoved after
     that, and TimeoutError if the stream delivers no events. `log`: the event log of the projection's source, for events
@@ -231,7 +231,7 @@ async def _rebuild_projection(
 async def _apply_log(
     log: LogReader, staging: AsyncCollection[Document], projection: AnyProjection, progress: ProgressCallback
 ) -> datetime:
-    """Apply the events of the log. Returns the time before which the log had all events."""
+    """Apply the events of the log. Return the time before which the log had all events."""
     rows: dict[str, ReadModelRow] = {}
     await copy_balance(staging.database, projection, staging)
     page, done = await log.read(""), 0
@@ -258,7 +258,7 @@ async def _apply_stream(
 ) -> tuple[int, str]:
     """Apply the events of a range of sequence numbers whose times are not before `since`.
 
-    Returns the last sequence number and event id. Raises EventsRemoved or TimeoutError.
+    Return the last sequence number and event id. Raises EventsRemoved or TimeoutError.
     """
     reached, last_id = first - 1, ""
     if last < first:

@@ -79,7 +79,7 @@ class StreamRemoval:
         return await self._remove_all(lambda: self._streams.find(due, {"_id": 1}).sort(time_field), now)
 
     async def remove_surplus(self, expiry: Expiry, now: datetime, count: int) -> int:
-        """Remove the streams of each group beyond the `count` newest ones. Returns the number removed.
+        """Remove the streams of each group beyond the `count` newest ones. Return the number removed.
 
         Streams younger than MIN_SURPLUS_AGE count toward `count`, but are never removed. The limits of `run` apply to
         each group: at most MAX_BATCHES * BATCH_SIZE streams are removed.

@@ -45,7 +45,7 @@ async def trim_stream(
     *,
     public: bool,
 ) -> int:
-    """Trim the stream of a service. Returns the number of trimmed events.
+    """Trim the stream of a service. Return the number of trimmed events.
 
     `subscriptions`: names of the service's own subscriptions to the stream. `public`: the stream may have a mirror.
     """
@@ -70,7 +70,7 @@ async def trim_stream(
 async def _find_first_to_keep(client: Client, info: StreamInfo, limits: StreamLimits, now: datetime) -> int:
     """Return the sequence number of the first event to keep. Events younger than MIN_AGE, and the one before, stay.
 
-    Returns 0 for a stream with gaps, which is not trimmed, because the position of a time in it is unknown.
+    Return 0 for a stream with gaps, which is not trimmed, because the position of a time in it is unknown.
     """
     state = info.state
     if state.messages != state.last_seq - state.first_seq + 1:

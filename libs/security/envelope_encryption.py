@@ -175,9 +175,9 @@ class KeyVault:
         self._cache.pop(subject, None)
 
     async def rewrap(self) -> int:
-        """Rewrap all data keys with the current master key. Returns the number of changed keys.
+        """Rewrap all data keys with the current master key. Return the number of changed keys.
 
-        Raises MasterKeyMissing if one is wrapped by a master key that is not configured.
+        Raises MasterKeyMissing if a data key is wrapped by a master key that is not configured.
         """
         rewrapped = 0
         async for stored in self._data_keys.find({"kid": {"$ne": self._master.current}}):

@@ -37,7 +37,7 @@ async def migrate(
 ) -> list[str]:
     """Create or update streams, consumers, collections and indexes of the services, and rebuild outdated rows.
 
-    Returns a description of each change and of each consumer.
+    Return a description of each change and of each consumer.
     """
     changes = []
     for service in services:  # all streams first: consumers of one service read the stream of another

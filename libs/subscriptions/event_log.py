@@ -111,7 +111,7 @@ class RemoteLog:
 async def handle_log(
     log: LogReader, handle: Callable[[Sequence[AnyEvent]], Awaitable[None]], on_failure: OnFailure
 ) -> datetime:
-    """Handle the events of all pages. Returns the time before which the log had all events.
+    """Handle the events of all pages. Return the time before which the log had all events.
 
     Raises LeadershipLost, and errors of NATS and MongoDB. After any other error, the page is read and handled again,
     without limit.
