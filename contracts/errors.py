@@ -11,7 +11,7 @@ class ErrorCode(NamedTuple):
 
 
 class Failure(Message):
-    """The reply to a rejected or failed command or query, over both NATS and HTTP."""
+    """The reply to a rejected or failed command or query. The gateway converts it to an HTTP response."""
 
     code: str
     status: int
@@ -20,7 +20,7 @@ class Failure(Message):
 
 
 CODES: dict[str, ErrorCode] = {
-    # codes of any route
+    # codes of the gateway, and of several services
     "UNAUTHORIZED": ErrorCode(401, "The username or password is wrong, or the token is missing."),
     "TOKEN_EXPIRED": ErrorCode(401, "The token has expired. Log in again."),
     "TOKEN_INVALID": ErrorCode(401, "The token is malformed, has an unknown signature or is no longer valid."),

@@ -171,7 +171,7 @@ def _merge_equal_paths(paths: dict[str, Any]) -> dict[str, Any]:
 
 
 def _share_error_responses(document: dict[str, Any]) -> dict[str, Any]:
-    """Replace error responses, which many routes share, by references. Return the responses by name."""
+    """Replace error responses, which many routes share, with references. Return the responses by name."""
     names: dict[str, str] = {}
     shared: dict[str, Any] = {}
     for operation in _operations(document):
@@ -187,7 +187,7 @@ def _share_error_responses(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _share_parameters(document: dict[str, Any]) -> dict[str, Any]:
-    """Replace parameters that several operations share by references. Return the parameters by name."""
+    """Replace parameters that several operations share with references. Return the parameters by name."""
     names: dict[str, str] = {}
     shared: dict[str, Any] = {}
     uses = Counter(json.dumps(one) for operation in _operations(document) for one in operation.get("parameters", ()))

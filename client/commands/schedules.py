@@ -98,7 +98,10 @@ def change_schedule(
     description: DescriptionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change the given settings of a schedule. All variables are replaced together. Needs a maintainer."""
+    """Change the given settings of a schedule, which makes you its owner. Needs a maintainer of the project.
+
+    All variables are replaced together.
+    """
     given = {"cron": cron, "zone": zone, "branch": branch, "description": description}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if variables or no_variables:
@@ -122,7 +125,10 @@ def resume_schedule(project: ProjectArgument, schedule: ScheduleArgument, as_jso
 
 @app.command("run")
 def run_schedule(project: ProjectArgument, schedule: ScheduleArgument, as_json: JsonOption = False) -> None:
-    """Launch a build of a schedule now. Its next run does not change. Needs a maintainer of the project."""
+    """Launch a build of a schedule now, also of a paused one. Needs a maintainer of the project.
+
+    The next due time does not change.
+    """
     with _open(project) as (client, path):
         row = client.post(f"{path}/{schedule}/run")
     if as_json:

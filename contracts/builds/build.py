@@ -21,7 +21,7 @@ class BuildStatus(StrEnum):
 
 
 class QueueBuild(Command):
-    """Launch a build.
+    """Launch a build. With a `delivery_id` or a `schedule`, the permission to launch was checked earlier.
 
     Errors: PROJECT_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, BUILD_REF_INVALID, BUILD_VARIABLES_INVALID,
     BUILD_VARIABLES_RESERVED, BUILD_VARIABLES_NOT_ALLOWED.
@@ -61,7 +61,7 @@ class QueueBuild(Command):
 
 
 class PlayJob(Command):
-    """Start a manual job. Nothing changes if the job is queued or running.
+    """Start a manual job, which resumes a finished build. Nothing changes if the job is queued or running.
 
     Errors: JOB_STATUS if the job does not wait for a manual start, JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and
     BUILD_STATUS, for example while the build is being killed.
@@ -73,7 +73,7 @@ class PlayJob(Command):
 
 
 class RetryJob(Command):
-    """Run a finished job again. Skipped jobs then wait for their upstream jobs again.
+    """Run a finished job again. Skipped jobs then wait for their upstream jobs again. A finished build is resumed.
 
     Nothing changes if the job is queued or running. Errors: JOB_STATUS if the job has not been queued yet or was
     skipped, JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example while the build is being killed.
@@ -85,7 +85,7 @@ class RetryJob(Command):
 
 
 class CancelBuildJob(Command, wire_name="StopJob"):
-    """Cancel a running, queued or waiting job.
+    """Cancel a running, queued or waiting job. For the jobs that wait for it, it counts as failed.
 
     Errors: JOB_STATUS if the job is finished or skipped, JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for
     example if the build is finished.
@@ -99,7 +99,8 @@ class CancelBuildJob(Command, wire_name="StopJob"):
 class RetryBuild(Command):
     """Run all failed and canceled jobs again. Skipped jobs then wait for their upstream jobs again.
 
-    Errors: BUILD_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example if no job failed or was canceled.
+    A finished build is resumed. Errors: BUILD_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example if no
+    job failed or was canceled.
     """
 
     build_id: int

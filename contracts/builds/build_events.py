@@ -34,7 +34,7 @@ class BuildQueued(Event):
     source: str = "web"
     variables: tuple[LaunchVariable, ...] = ()  # given at the launch, for all jobs of the build
     schedule: LaunchSchedule | None = None  # schedule that launched the build
-    supersedes: SupersededBuilds = SupersededBuilds.KEEP  # which older builds of its branch the build cancels
+    supersedes: SupersededBuilds = SupersededBuilds.KEEP  # which older builds of the same ref the build cancels
     pull_request: PullRequest | None = None  # the pull or merge request of which `sha` is the head
 
     def for_publication(self) -> Self:
@@ -120,7 +120,7 @@ class BuildKilled(Event):
     job_ids: tuple[int, ...] = ()
     graceful: bool = False  # the jobs run their cleanup steps first
     job_rounds: tuple[int, ...] = ()  # rounds of the jobs in `job_ids`; empty: recorded by a release up to 0.2.0
-    superseded_by: int | None = None  # number in the project of the newer build of the branch; None: not superseded
+    superseded_by: int | None = None  # number in the project of the newer build of the same ref; None: not superseded
 
 
 class BuildFinished(Event):

@@ -110,7 +110,7 @@ class DeleteUser(Command):
 class SetUserProjects(Command, wire_name="ChooseProjectsOfUser"):
     """Replace the projects in which a user has the role `developer`. Answer: UserView.
 
-    Errors: DEVELOPER_NOT_FOUND, PROJECT_NOT_FOUND.
+    In a listed project, a maintainer or reader becomes a developer. Errors: DEVELOPER_NOT_FOUND, PROJECT_NOT_FOUND.
     """
 
     user_id: int

@@ -9,7 +9,7 @@ class MailEvents(StrEnum):
     """The results of builds about which a user gets mails."""
 
     FAILED = "failed"  # failed and killed builds
-    FIXED = "fixed"  # failed and killed builds, and successes after a failure of the same branch
+    FIXED = "fixed"  # failed and killed builds, and successes after a failure of the same ref
     ALWAYS = "always"  # all finished builds
     NEVER = "never"
 

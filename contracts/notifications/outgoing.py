@@ -22,7 +22,7 @@ class OutgoingRequested(Event):
     event: str = ""  # `started` or `finished`: what the receiver is notified of; empty: the status of a commit
     event_id: str = ""  # id of the notification, which requests to all receivers and repeated requests have
     occurred_at: datetime | None = None  # time of the build's event
-    is_fix: bool = False  # the build succeeded after a failure on the same branch
+    is_fix: bool = False  # the build succeeded after a failure of the same ref
     repeats: str | None = None  # id of the request that a user has sent again
 
 

@@ -27,7 +27,7 @@ class Occasion(StrEnum):
     STARTED = "started"
     FINISHED = "finished"  # with any result
     FAILED = "failed"
-    FIXED = "fixed"  # success after a failure on the same branch
+    FIXED = "fixed"  # success after a failure of the same ref
 
 
 Occasions = Annotated[tuple[Occasion, ...], Field(max_length=len(Occasion))]

@@ -9,7 +9,8 @@ from contracts.projects.fields import Ids
 class SetDeveloperProjects(Command, wire_name="ChooseDeveloperProjects"):
     """Replace the projects in which a user has the role `developer`. Errors: PROJECT_NOT_FOUND.
 
-    The streams of the projects that the user joins or leaves record the change, too.
+    In a listed project, a maintainer or reader becomes a developer. The streams of the projects that the user joins or
+    leaves record the change, too.
     """
 
     former_fields: ClassVar[frozenset[str]] = frozenset({"joined", "left"})

@@ -31,7 +31,7 @@ class RunnerInfo(Message):
 
 
 class RunnerSettings(Message):
-    """Settings of a runner that an administrator can change."""
+    """Settings of a runner, which administrators, and maintainers or members of its project or company can change."""
 
     name: str = ""
     description: str = ""

@@ -45,7 +45,7 @@ class PauseRunner(Command, wire_name="ShutDownRunner"):
 
 
 class DeleteRunner(Command):
-    """Delete a runner. Its token becomes invalid, and JobFinished or JobLost of its jobs follows.
+    """Delete a runner. Its token becomes invalid. Its jobs fail or are retried.
 
     Errors: RUNNER_NOT_FOUND.
     """
@@ -87,7 +87,7 @@ class RunnerRegistration(Message):
 
 
 class RunnerView(RunnerSettings):
-    """A runner as administrators see it: its settings and its last contact."""
+    """A runner with its settings and its last contact."""
 
     id: int
     uuid: str
@@ -156,7 +156,7 @@ class RunnerPaused(Event, wire_name="RunnerShutDown"):
 
 
 class RunnerDeleted(Event):
-    """A runner was deleted, and its token is invalid. JobFinished or JobLost of its jobs follows."""
+    """A runner was deleted, and its token is invalid. JobFinished, JobRetried or JobLost of its jobs follows."""
 
     runner_uuid: str
     runner_id: int

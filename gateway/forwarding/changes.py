@@ -26,7 +26,7 @@ def forward_change(
 ) -> None:
     """Add a route that changes the field `name`; it responds with the whole resource.
 
-    `field` is the field of `body`, if its name is not `name`. The other arguments are those of `envelope_with` and
+    `field` is the field of `body`, if its name is not `name`. The other arguments are passed to `envelope_with` and
     `forward`.
     """
     one_field = envelope_with(

@@ -59,7 +59,11 @@ act(
     RetryJob,
     summary="Run a finished job again. Skipped jobs then wait for their upstream jobs again.",
 )
-act("/{job_id:id}/cancel", CancelBuildJob, summary="Cancel a running, queued or waiting job.")
+act(
+    "/{job_id:id}/cancel",
+    CancelBuildJob,
+    summary="Cancel a running, queued or waiting job. For the jobs that wait for it, it counts as failed.",
+)
 
 
 @router.get(

@@ -153,7 +153,8 @@ forward(
     "/{user_id:id}/identity",
     LinkIdentity,
     AdminWriter,
-    "Link the user to an account at the OpenID provider, or to none. The sessions of a former link end.",
+    "Link the user to an account at the OpenID provider, or remove the link. If this ends a former link, all sessions "
+    "and personal tokens of the user become invalid.",
     body=IDENTITY,
     status_code=204,
     errors=LINK_ERRORS,

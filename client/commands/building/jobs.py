@@ -45,7 +45,7 @@ def retry_job(job: JobArgument) -> None:
 
 @app.command("cancel")
 def cancel_job(job: JobArgument) -> None:
-    """Cancel a waiting or running job. The other jobs of its build continue."""
+    """Cancel a running, queued or waiting job. For the jobs that wait for it, it counts as failed."""
     _act(job, "cancel", "Job {} is canceled.")
 
 

@@ -143,7 +143,7 @@ async def _wait_for_job(
         except TimeoutError:
             # compare the two times, not the clock: timers of uvloop can end up to a millisecond early
             if recheck_at >= deadline:
-                return None  # without a new cursor, because jobs may have been queued since the latest claim
+                return None  # with the cursor of the latest claim: jobs may have been queued since then
             poll.is_stale, poll.seen_cursor = True, ""
         if poll.is_disconnected or app_state.long_polls.is_closed or clock() >= deadline:
             return None

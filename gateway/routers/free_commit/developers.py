@@ -94,7 +94,8 @@ change("role", ChangeRoles, CHANGE_ROLES, body=DEVELOPER_CHANGE, field="roles", 
 change(
     "projects",
     SetUserProjects,
-    "Replace the projects in which the user has the role `developer`.",
+    "Replace the projects in which the user has the role `developer`. In a listed project, a "
+    "maintainer or reader becomes a developer.",
     body=DEVELOPER_CHANGE,
     field="projects_id",
     reject_null=True,
@@ -106,7 +107,7 @@ forward(
     "/{user_id:id}",
     DeleteUser,
     AdminWriter,
-    "Delete a user with keys and tokens. The last enabled administrator cannot be deleted.",
+    "Delete a user and erase the user's name and personal data. The last enabled administrator cannot be deleted.",
     status_code=204,
     errors=LAST_ADMIN,
 )

@@ -46,7 +46,7 @@ change = partial(
 )
 LIST = "List all projects by id."
 GET = "Get a project. Only administrators see its signature key."
-MOVE = "Change the project's owner or alias; the other one stays."
+MOVE = "Change the project's owner or alias. If a new owner has another project with the alias, it gets a number."
 
 
 @developers.get("", response_model=PROJECTS.model, summary=LIST, responses=errors(*READ_ERRORS))

@@ -139,7 +139,7 @@ def add_runner_routes(router: APIRouter, role: RequireRole, find: Any, find_befo
         "/{runner_uuid}",
         DeleteRunner,
         writer,
-        "Delete a runner. Its running jobs fail, and its token becomes invalid.",
+        "Delete a runner. Its token becomes invalid. Its jobs fail or are retried.",
         status_code=204,
         runner_uuid=found,
     )

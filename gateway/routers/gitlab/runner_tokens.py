@@ -73,7 +73,7 @@ async def verify_runner(
 @router.post(
     "/reset_authentication_token",
     status_code=201,
-    summary="Replace the token of a runner, with the current one.",
+    summary="Replace the token of the runner that sends the request.",
     responses=runner_errors("FORBIDDEN", "REQUEST_MALFORMED"),
     openapi_extra=also_form(RunnerTokenRequest),
 )
@@ -87,7 +87,7 @@ async def reset_token(
 @router.post(
     "/{runner_id:id}/reset_authentication_token",
     status_code=201,
-    summary="Replace the token of a runner, with the token of an administrator.",
+    summary="Replace the token of any runner. Needs the token of an administrator.",
     responses=runner_errors("FORBIDDEN", "RUNNER_NOT_FOUND"),
 )
 async def reset_token_as_admin(runner_id: RunnerId, token: PrivateToken, state: State) -> RunnerCredentials:

@@ -21,7 +21,7 @@ COLORS = {"passing": "#1a7f37", "failing": "#b42318", "canceled": "#57606a", "un
 COVERAGE_COLORS = ((90, "#1a7f37"), (75, "#6b6a12"), (50, "#8f5a00"), (0, "#b42318"))
 """Colors by the lowest percentage that has them."""
 STATUS_TEXTS = {"SUCCESS": "passing", "FAILED": "failing", "KILLED": "canceled"}
-"""Texts by status of the last finished build; Without one, it is `unknown`."""
+"""Status of the last finished build -> text of the badge. Without a finished build, the text is `unknown`."""
 CCTRAY_STATUSES = {"passing": "Success", "failing": "Failure", "canceled": "Exception", "unknown": "Unknown"}
 
 
