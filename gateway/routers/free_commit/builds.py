@@ -148,7 +148,7 @@ forward(
     responses=errors(*WRITE_ERRORS, "NOT_FOUND", "EXECUTOR_NOT_FOUND"),
 )
 async def kill_build(executor_id: BuildUuid, user: Launcher, bus: IdempotentBus) -> Response:
-    """Cancel a build and wait for its cleanup, at most CLEANUP_TIMEOUT_SECONDS."""
+    """The cleanup of a running build continues after the response if it takes longer than 20 s."""
     reply = CommandReply.model_validate_json(await bus.send(KillBuild(executor_id=executor_id), user))
     if reply.row.get("status") == BuildStatus.CANCELING:
         with contextlib.suppress(TimeoutError):
