@@ -1,8 +1,9 @@
 """Base classes of commands, queries, events and rows, and the registry of event types.
 
 The docstring of a command or query lists the error codes of its service after "Errors:". It leaves out the codes that
-any message can get: REQUEST_INVALID for a malformed field, FORBIDDEN for an actor without the permission, NOT_FOUND for
-an object that was removed from the log, CONFLICT, IDEMPOTENCY_KEY_REUSED, ANSWER_TOO_LARGE, and those of outages.
+any message can get: REQUEST_INVALID for a malformed field, for which the gateway often has a more exact code, FORBIDDEN
+for an actor without the permission, NOT_FOUND for an object that was removed from the log, CONFLICT,
+IDEMPOTENCY_KEY_REUSED, ANSWER_TOO_LARGE, and codes of outages.
 """
 
 import re
