@@ -12,7 +12,7 @@ from contracts.runners import RunnerDeleted
 from libs.eventstore.decider import InternalCommand, RecordedEvent
 from libs.service.declaration import Context, RetryLater
 from libs.service.outage_grace import compute_grace_deadline
-from services.builds.domain.internal_commands import CancelJob, FinishJob, MarkJobLost
+from services.builds.domain.internal_commands import FinishJob, MarkJobLost
 from services.builds.domain.job_events import LOST_EXIT_CODE
 from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.build_spans import record_run
@@ -72,20 +72,17 @@ class Leases:
             elif attempt["finished"] and attempt["lease_until"] < ctx.clock.database_time():
                 await self._lose_interrupted_job(ctx, job)
             elif job.status is JobStatus.CANCELING:
-                canceling = await self._get_canceling_since(ctx, attempt)
-                await self._end_if_overdue(ctx, job, canceling, CancelJob(job_id=job.id))
+                await self._end_if_overdue(ctx, job, await self._get_canceling_since(ctx, attempt))
             else:
-                started = attempt.get("opened_at") or job.assigned_at
-                if started is not None:
-                    await self._end_if_overdue(ctx, job, started, _timeout_command(job))
+                await self._end_if_overdue(ctx, job, attempt.get("opened_at") or job.assigned_at)
 
     async def _lose_interrupted_job(self, ctx: Context, job: JobRow) -> None:
         reason = "the server was interrupted while it assigned the job or stored its result"
         await self._send_end(ctx, MarkJobLost(job_id=job.id, attempt=job.attempt, reason=reason), job)
 
-    async def _end_if_overdue(self, ctx: Context, job: JobRow, since: datetime, command: InternalCommand) -> None:
-        if ctx.clock.database_time() >= since + timedelta(seconds=_limit_seconds(job)):
-            await self._send_end(ctx, command, job)
+    async def _end_if_overdue(self, ctx: Context, job: JobRow, since: datetime | None) -> None:
+        if since is not None and ctx.clock.database_time() >= since + timedelta(seconds=_limit_seconds(job)):
+            await self._send_end(ctx, timeout_command(job), job)
 
     async def _get_canceling_since(self, ctx: Context, attempt: Mapping[str, object]) -> datetime:
         """Return when this service first saw that the job is being canceled, by the database's clock.
@@ -153,7 +150,11 @@ def _limit_seconds(job: JobRow) -> float:
     ) + REPORT_GRACE_SECONDS
 
 
-def _timeout_command(job: JobRow) -> FinishJob:
+def timeout_command(job: JobRow) -> FinishJob:
+    """Return the command that ends an attempt after its time limit. An attempt that is being canceled is canceled.
+
+    If the job has another attempt by then, perhaps of its next round, the command is rejected.
+    """
     return FinishJob(
         job_id=job.id,
         attempt=job.attempt,

@@ -61,7 +61,6 @@ class LeaseStage:
         return found
 
     async def assign_job(self) -> None:
-        queue = QueueJob(job_id=1, build_id=1, project=PROJECT, job=JOB, ref="refs/heads/main", sha="0" * 40)
         assign = AssignJob(
             job_id=1,
             attempt=1,
@@ -72,7 +71,7 @@ class LeaseStage:
             cancels_gracefully=True,
         )
         context = self.context_at(0)
-        await context.send(queue)
+        await context.send(queue_command(JOB))
         document = await self.attempts.new_document(context, ATTEMPT, await self.get_job(), "nonce", [])
         await context.send(assign.replace(attempt_document=document))
 
@@ -91,6 +90,10 @@ class LeaseStage:
     async def report_failure(self, second: int, reason: str) -> TraceState:
         command = ReportJob(job_id=1, token=TOKEN, state="failed", failure_reason=reason)
         return await RunnerReports(self.attempts).report_status(self.context_at(second), command)
+
+
+def queue_command(job: PlannedJob) -> QueueJob:
+    return QueueJob(job_id=1, build_id=1, project=PROJECT, job=job, ref="refs/heads/main", sha="0" * 40)
 
 
 async def status_and_attempt(stage: LeaseStage) -> tuple[Any, int]:

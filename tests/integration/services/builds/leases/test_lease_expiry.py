@@ -1,13 +1,23 @@
 """Lease expiry and job timeouts, on a real database and with a simulated clock."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import pytest
 
+from libs.service.declaration import Context
 from services.builds.app import service
+from services.builds.domain.internal_commands import CancelJob
 from services.builds.execution.leases import REPORT_GRACE_SECONDS, Leases
 from services.builds.execution.runner_reports import RunnerReports
-from tests.integration.services.builds.leases.lease_stage import ATTEMPT, LEASE_SECONDS, LeaseStage, status_and_attempt
+from tests.integration.services.builds.leases.lease_stage import (
+    ATTEMPT,
+    JOB,
+    LEASE_SECONDS,
+    LeaseStage,
+    queue_command,
+    status_and_attempt,
+)
 
 
 async def test_a_job_whose_lease_expired_is_lost_and_retried(stage: LeaseStage) -> None:
@@ -130,3 +140,21 @@ async def test_a_canceling_job_is_canceled_after_the_clean_up_timeout(stage: Lea
     assert await status_and_attempt(stage) == ("CANCELING", 1)
     await stage.leases.enforce_timeouts(stage.context_at(361))
     assert await status_and_attempt(stage) == ("CANCELED", 1)
+
+
+class LeasesOvertakenByRetry(Leases):
+    """Ends each job that is being canceled and queues its next round, after the job was read and before it is ended."""
+
+    async def _get_canceling_since(self, ctx: Context, attempt: Mapping[str, object]) -> datetime:
+        since = await super()._get_canceling_since(ctx, attempt)
+        await ctx.send(CancelJob(job_id=1))
+        await ctx.send(queue_command(JOB.replace(round=1)))
+        return since
+
+
+async def test_the_clean_up_timeout_does_not_cancel_the_next_round_of_the_job(stage: LeaseStage) -> None:
+    await stage.cancel_job(1)
+    await stage.leases.enforce_timeouts(stage.context_at(1))
+    leases = LeasesOvertakenByRetry(stage.attempts, RunnerReports(stage.attempts))
+    await leases.enforce_timeouts(stage.context_at(361))
+    assert await status_and_attempt(stage) == ("QUEUED", 2)
