@@ -5,6 +5,7 @@ import os
 import platform
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from agent import config as configuration
 from agent.config import Config, ConfigError
 from agent.protocol.client import ProtocolClient
-from agent.protocol.responses import RequestFailed
+from agent.protocol.responses import RequestFailed, RunnerIdentity
 
 UNKNOWN_TOKEN_STATUS = 403
 
@@ -56,36 +57,23 @@ def register(
 
     trusted_ca_file = str(ca_file.expanduser().absolute()) if ca_file else ""
 
-    async def send() -> Config:
+    own = {
+        "url": url,
+        "name": name,
+        "system_id": f"s_{secrets.token_hex(6)}",
+        "builds_dir": str((builds_dir or path.parent / "builds").absolute()),
+        "concurrency": concurrency,
+        "shell": shell,
+        "executor": executor,
+        "ca_file": trusted_ca_file,
+    }
+
+    async def send() -> RunnerIdentity:
         async with ProtocolClient(url, executor, trusted_ca_file, retry_seconds) as protocol:
-            identity = await protocol.register(token, **attributes)
-        own = {
-            "url": url,
-            "token": identity.token,
-            "id": identity.id,
-            "name": name,
-            "system_id": f"s_{secrets.token_hex(6)}",
-            "builds_dir": str((builds_dir or path.parent / "builds").absolute()),
-            "concurrency": concurrency,
-            "shell": shell,
-            "executor": executor,
-            "ca_file": trusted_ca_file,
-        }
-        return Config.from_json({**settings, **own})
+            return await protocol.register(token, **attributes)
 
     try:  # checked before the server creates a runner
-        Config.from_json(
-            {
-                **settings,
-                "url": "",
-                "token": "",
-                "id": 0,
-                "name": "",
-                "system_id": "",
-                "builds_dir": "",
-                "executor": executor,
-            }
-        )
+        unregistered = Config.from_json({**settings, **own, "token": "", "id": 0})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"invalid settings: {error}") from error
     existing = configuration.load(path) if path.exists() else ()
@@ -93,7 +81,8 @@ def register(
     # checked first, because the server would create a runner whose token cannot be saved
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{path.parent} is not writable")
-    config = asyncio.run(send())
+    identity = asyncio.run(send())
+    config = replace(unregistered, token=identity.token, id=identity.id)
     configuration.save(path, *existing, config)
     return config
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import ArchiveLimits, Config, ConfigError, DockerSettings, ProcessLimits, load, save
+from agent.registration import register
 
 CONFIG = Config(
     url="http://h", token="runner-token", id=7, name="mill", system_id="s_1", builds_dir="/b", executor="shell"
@@ -130,3 +131,15 @@ def test_settings_that_would_not_isolate_or_configure_jobs_are_rejected(
 def test_git_settings_are_split_at_the_first_equals_sign() -> None:
     config = replace(CONFIG, git_config=("http.proxy=http://proxy", "url.a/.insteadOf=https://b/?x=y"))
     assert config.git_settings == {"http.proxy": "http://proxy", "url.a/.insteadOf": "https://b/?x=y"}
+
+
+def test_settings_that_contradict_the_options_are_refused_before_the_registration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="one user for each of 2 concurrent jobs"):
+        register(
+            "http://server.invalid",
+            "registration-token",
+            path=tmp_path / "agent.json",
+            executor="shell",
+            concurrency=2,
+            settings={"job_users": ["a"]},
+        )
