@@ -1,9 +1,9 @@
 """Removal of deleted streams from the event log.
 
 A stream is removed in two steps. First, a transaction turns its first commit into a tombstone, deletes its head and
-adds its events to the balances of cumulative projections. From then on the stream does not exist for readers. A day
-later its other commits are deleted: a backup that was running at the first step reads either all commits of the stream
-or its tombstone. Each step can be repeated.
+its key, and adds its events to the balances of cumulative projections. From then on the stream does not exist for
+readers. A day later its other commits are deleted: a backup that was running at the first step reads either all commits
+of the stream or its tombstone. Each step can be repeated.
 
 The tombstone is the first commit without its events, actor and trace. It stays, so that the command that started the
 stream is still recognized, and the stream cannot start again.
@@ -126,8 +126,6 @@ class StreamRemoval:
         """Shred the keys of streams, and replace the streams with tombstones. `run` deletes their commits later."""
         if not streams:
             return
-        for stream in streams:
-            await self._vault.shred(stream)
         async with self._database.client.start_session() as session:
             await session.with_transaction(
                 lambda session: self._bury(streams, now, session), write_concern=WriteConcern("majority")
@@ -139,6 +137,8 @@ class StreamRemoval:
 
     async def _bury(self, streams: Sequence[str], now: datetime, session: AsyncClientSession) -> None:
         await pass_hold(self._database, now, session)
+        for stream in streams:
+            await self._vault.shred(stream, session)
         first = {"stream": {"$in": list(streams)}, "version": 1, "events": {"$ne": []}}
         present = [commit["stream"] async for commit in self._commits.find(first, {"stream": 1}, session=session)]
         for projection in self._cumulative:

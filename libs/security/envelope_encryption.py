@@ -17,6 +17,7 @@ from cachetools import TTLCache
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo import ReadPreference, ReturnDocument, WriteConcern
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
 from libs.documents import Document
@@ -50,7 +51,9 @@ class Encryption(Protocol):
         """Return a keyed hash of 43 characters, which cannot be computed without the subject's key."""
         ...
 
-    async def shred(self, subject: str) -> None: ...
+    async def shred(self, subject: str, session: AsyncClientSession | None = None) -> None:
+        """Delete the subject's key, in the transaction of the session, if any."""
+        ...
 
     async def rewrap(self) -> int: ...
 
@@ -170,8 +173,8 @@ class KeyVault:
             if data_key is not None
         }
 
-    async def shred(self, subject: str) -> None:
-        await self._data_keys.delete_one({"_id": subject})
+    async def shred(self, subject: str, session: AsyncClientSession | None = None) -> None:
+        await self._data_keys.delete_one({"_id": subject}, session=session)
         self._cache.pop(subject, None)
 
     async def rewrap(self) -> int:

@@ -40,7 +40,7 @@ class MemoryKeyVault:
             if subject in self._data_keys
         }
 
-    async def shred(self, subject: str) -> None:
+    async def shred(self, subject: str, session: object = None) -> None:
         self._data_keys.pop(subject, None)
 
     async def rewrap(self) -> int:

@@ -13,6 +13,7 @@ from libs.messaging.request_reply import MessageClient
 from libs.retention.removal_hold import RemovalHeld
 from libs.retention.stream_removal import StreamRemoval
 from libs.retention.stream_trimming import MIN_AGE, StreamLimits, trim_stream
+from libs.security.erased_keys import KeyErased
 from libs.service.connections import create_vault, get_database
 from libs.service.declaration import Service
 from libs.service.migration import migrate
@@ -120,9 +121,14 @@ async def test_a_service_gets_the_log_of_another_one_in_pages(trimmed: CounterSe
 async def test_streams_are_not_removed_while_the_log_is_read(trimmed: CounterService) -> None:
     async with trimmed.running(SERVICE, replicas=1):
         await trimmed.send(CloseCounter(counter_id="0"))
-    removal = StreamRemoval(SERVICE, trimmed.database, create_vault(trimmed.database, trimmed.settings))
+    vault = create_vault(trimmed.database, trimmed.settings)
+    sealed = await vault.encrypt("counter-0", "an owner")
+    removal = StreamRemoval(SERVICE, trimmed.database, vault)
     assert "counter-0@1.0" in await read_ids(DatabaseLog(trimmed.database))
     with pytest.raises(RemovalHeld):
         await removal.run(now() + timedelta(seconds=1), timedelta())
+    assert await vault.decrypt("counter-0", sealed) == "an owner"
     assert await removal.run(now() + timedelta(minutes=3), timedelta()) == 1
     assert not [id_ for id_ in await read_ids(DatabaseLog(trimmed.database)) if id_.startswith("counter-0@")]
+    with pytest.raises(KeyErased):
+        await vault.decrypt("counter-0", sealed)

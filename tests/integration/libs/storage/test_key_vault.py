@@ -91,6 +91,16 @@ async def test_a_shredded_key_cannot_be_used_by_the_same_process(database: Datab
         await vault.decrypt("user-1", sealed)
 
 
+async def test_a_key_shredded_in_an_aborted_transaction_stays(database: Database) -> None:
+    vault = KeyVault(database, MasterKeys.from_keys([OLD_KEY]))
+    sealed = await vault.encrypt("user-1", "value")
+    async with database.client.start_session() as session:
+        await session.start_transaction()
+        await vault.shred("user-1", session)
+        await session.abort_transaction()
+    assert await vault.decrypt("user-1", sealed) == "value"
+
+
 async def test_a_shredded_key_is_unusable_in_other_processes_after_the_cache_ttl(database: Database) -> None:
     now = 0.0
     other = KeyVault(database, MasterKeys.from_keys([OLD_KEY]), cache_seconds=60, clock=lambda: now)
