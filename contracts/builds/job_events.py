@@ -141,6 +141,7 @@ class JobFinished(JobNames, Event):
     duration_ms: int | None = None  # total duration of the log sections after `init`; None: there are none
     round: int | None = None  # round of the job, as in PlannedJob; None: recorded by a release up to 0.2.0
     coverage: float | None = None  # in percent, from the log; None: unknown
+    recovered: bool = False  # passed after an earlier attempt, maybe of an earlier round, had failed or lost its runner
 
 
 class JobLost(JobNames, Event):

@@ -38,7 +38,7 @@ class JobMonthRow(ReadModelRow):
     name: str = ""
     runs: int = 0
     failed: int = 0
-    flaky: int = 0  # passed at the second attempt or later
+    flaky: int = 0  # passed after an earlier attempt had failed or lost its runner
     run_times: dict[str, int] = Field(default_factory=dict)
 
 
@@ -86,7 +86,7 @@ def add_job(row: JobMonthRow, recorded: RecordedEvent[JobRetried | JobFinished])
         name=event.job_name[:MAX_NAME_LENGTH],
         runs=row.runs + 1,
         failed=row.failed + (not has_passed),
-        flaky=row.flaky + (has_passed and event.attempt > 1),
+        flaky=row.flaky + (isinstance(event, JobFinished) and event.recovered),
         run_times=row.run_times if event.duration_ms is None else add_seconds(row.run_times, event.duration_ms / 1000),
     )
 

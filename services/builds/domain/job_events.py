@@ -144,6 +144,7 @@ def finished_event(
         runner_uuid=job.runner_uuid,
         runner_name=job.runner_name,
         round=job.spec.job.round,
+        recovered=status is JobStatus.SUCCESS and job.has_failed,
     )
 
 

@@ -41,6 +41,7 @@ class Job:
     runner_losses: int = 0  # lost runners since a user or the build queued the job
     retried_failures: int = 0  # failed attempts that were retried since a user or the build queued the job
     priority_version: int = 0  # version of the build at the last change of this round's priority; 0: none, or unknown
+    has_failed: bool = False  # an attempt has failed or lost its runner since the job last passed
 
     @property
     def spec(self) -> JobQueued:
@@ -53,7 +54,7 @@ class Job:
 def evolve(job: Job, event: JobEvent) -> Job:
     match event:
         case JobQueued():
-            queued_job = Job(status=JobStatus.QUEUED, queued=event)
+            queued_job = Job(status=JobStatus.QUEUED, queued=event, has_failed=job.has_failed)
             if job.queued is None or job.queued.job.round != event.job.round:
                 return queued_job
             return replace(
@@ -80,11 +81,13 @@ def evolve(job: Job, event: JobEvent) -> Job:
         case JobCanceling():
             return replace(job, status=JobStatus.CANCELING)
         case JobFinished(status=status):
-            return replace(job, status=status)
+            is_failure = job.has_failed if status is JobStatus.CANCELED else status is JobStatus.FAILED
+            return replace(job, status=status, has_failed=is_failure)
         case JobLost(delivered=delivered):
-            return replace(job, runner_losses=job.runner_losses + delivered)
+            has_failed = job.has_failed or delivered
+            return replace(job, runner_losses=job.runner_losses + delivered, has_failed=has_failed)
         case JobRetried():
-            return replace(job, retried_failures=job.retried_failures + 1)
+            return replace(job, retried_failures=job.retried_failures + 1, has_failed=True)
         case ArtifactUploaded(artifact_type=type_, artifact_id=id_):
             return replace(job, artifacts={**job.artifacts, type_: id_})
         case ArtifactRemoved(artifact_id=id_):

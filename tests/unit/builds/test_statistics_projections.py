@@ -65,11 +65,11 @@ def test_a_build_that_is_run_again_or_was_recorded_by_an_older_release_has_no_wa
     assert build_day_key(record(started(None), 20)) is None
 
 
-def test_a_job_that_passes_after_a_failure_is_flaky() -> None:
+def test_a_job_that_passes_after_a_failure_is_flaky_but_not_one_that_runs_again_after_a_success() -> None:
     events: list[Event] = [
         JobRetried(**JOB, attempt=1, exit_code=1, duration_ms=4000),
-        JobFinished(**JOB, attempt=2, status=JobStatus.SUCCESS, exit_code=0, duration_ms=2000),
-        JobFinished(**JOB, attempt=1, status=JobStatus.SUCCESS, exit_code=0),
+        JobFinished(**JOB, attempt=2, status=JobStatus.SUCCESS, exit_code=0, duration_ms=2000, recovered=True),
+        JobFinished(**JOB, attempt=3, status=JobStatus.SUCCESS, exit_code=0),
     ]
     row = JobMonthRow()
     for event in events:

@@ -7,6 +7,7 @@ import pytest
 
 from contracts.builds import (
     JobAssigned,
+    JobEvent,
     JobFinished,
     JobLost,
     JobQueued,
@@ -136,3 +137,29 @@ def test_a_rerun_job_has_all_its_retries_again() -> None:
 def test_requesting_the_same_rerun_twice_changes_nothing() -> None:
     job.given(queued(once), assigned(), failed(1), queued(rerun, 2)).when(queue_command(rerun)).then()
     job.given(queued(once), assigned(), failed(1)).when(queue_command(once)).then()
+
+
+PASSED = failed(1).replace(status=JobStatus.SUCCESS, exit_code=0, reason="")
+UNDELIVERED = lost.replace(attempt=1, delivered=False)
+CANCELED = failed(1).replace(status=JobStatus.CANCELED)
+
+
+@pytest.mark.parametrize(
+    ("before", "recovered"),
+    [
+        ((retried, queued(once, 2)), True),
+        ((lost.replace(attempt=1), queued(once, 2)), True),
+        ((failed(1), queued(rerun, 2)), True),
+        ((failed(1), queued(rerun, 2), CANCELED, queued(rerun.replace(round=2), 2)), True),
+        ((UNDELIVERED, queued(once, 2)), False),
+        ((PASSED, queued(rerun, 2)), False),
+        ((CANCELED, queued(rerun, 2)), False),
+        ((failed(1), queued(rerun, 2), PASSED, queued(rerun.replace(round=2), 2)), False),
+    ],
+)
+def test_a_job_that_passes_after_a_failure_has_recovered(before: tuple[JobEvent, ...], recovered: bool) -> None:
+    last = before[-1]
+    assert isinstance(last, JobQueued)
+    passed = PASSED.replace(attempt=2, round=last.job.round, recovered=recovered)
+    report = FinishJob(job_id=42, attempt=2, status=JobStatus.SUCCESS, exit_code=0)
+    job.given(queued(once), assigned(), *before, assigned(2)).when(report).then(passed)
