@@ -9,7 +9,7 @@ from libs.service.declaration import Context
 from services.builds.queries.build_queries import get_build
 from services.builds.reports.report_store import GROUPS, load_cases, load_summaries, summarize
 
-MAX_PAGE_BYTES = 2 * 1024 * 1024  # length of all messages and details of a page together, in characters
+MAX_PAGE_BYTES = 2 * 1024 * 1024  # JSON of the tests; a message has at most 8 MiB
 Position = tuple[int, int, int]  # group, job id, and place in the list of this group
 
 
@@ -23,7 +23,7 @@ async def list_build_tests(ctx: Context, query: ListBuildTests) -> CasePage:
     position, size = after, 0
     following = None
     async for place, case in _iterate_cases(ctx, query, attempts, summaries, after):
-        size += len(case.message) + len(case.details)
+        size += len(case.model_dump_json().encode())
         if cases and (len(cases) == query.limit or size > MAX_PAGE_BYTES):
             following = encode_cursor(position)
             break

@@ -2,6 +2,9 @@
 
 import gzip
 
+import pytest
+
+from services.builds.reports import report_queries
 from tests.integration.whole.artifacts.artifact_requests import (
     count_documents,
     multipart_body,
@@ -18,12 +21,14 @@ unit:
   retry: 1
   artifacts: {paths: [out/], reports: {junit: ["reports/*.xml", "$CI_JOB_NAME.xml"]}, expire_in: 2 days}
 """
-REPORT = """<testsuite name="cart">
+DETAILS = "line 1: " + "€" * 300  # 3 bytes each
+FAILURE = f'<failure message="hush-hush is wrong">{DETAILS}</failure>'
+REPORT = f"""<testsuite name="cart">
 <testcase classname="tests.cart" name="total" time="1.5"/>
-<testcase classname="tests.cart" name="tax" time="0.5"><failure message="hush-hush is wrong">line 1</failure></testcase>
+<testcase classname="tests.cart" name="tax" time="0.5">{FAILURE}</testcase>
 <testcase classname="tests.cart" name="stock"><skipped message="later"/></testcase>
 </testsuite>"""
-FIXED = REPORT.replace('<failure message="hush-hush is wrong">line 1</failure>', "")
+FIXED = REPORT.replace(FAILURE, "")
 
 
 async def create_project(system: BuildSystem) -> tuple[Body, FakeRunner]:
@@ -83,7 +88,7 @@ async def test_the_tests_of_a_build_are_listed_and_counted(system: BuildSystem) 
         ("passed", "total", "unit"),
     ]
     failed = page["tests"][0]
-    assert (failed["message"], failed["details"], failed["duration_ms"]) == ("********* is wrong", "line 1", 500)
+    assert (failed["message"], failed["details"], failed["duration_ms"]) == ("********* is wrong", DETAILS, 500)
     (tests_of_job,) = page["summary"]["jobs"]
     assert (tests_of_job["job_id"], tests_of_job["warnings"]) == (job["id"], [])
     assert [(suite["name"], suite["total"]) for suite in tests_of_job["suites"]] == [("cart", 3)]
@@ -101,6 +106,19 @@ async def test_the_tests_of_a_build_are_listed_and_counted(system: BuildSystem) 
     assert rest["next"] is None
     # nothing that could reveal a secret is left
     assert await count_documents(system, "artifacts", {"job_id": job["id"], "masks": {"$exists": True}}) == 0
+
+
+async def test_the_size_of_a_page_of_tests_is_limited_in_bytes(
+    system: BuildSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, runner = await create_project(system)
+    build_id = await system.launch_build(project)
+    await run_job(system, runner, REPORT, "success")
+    monkeypatch.setattr(report_queries, "MAX_PAGE_BYTES", 1000)
+    page = await get_tests(system, build_id)
+    assert [test["name"] for test in page["tests"]] == ["tax"]
+    rest = await get_tests(system, build_id, f"?after={page['next']}")
+    assert [test["name"] for test in rest["tests"]] == ["stock", "total"]
 
 
 async def test_an_unreadable_report_is_a_warning_of_its_job(system: BuildSystem) -> None:
