@@ -224,7 +224,8 @@ AnyCommandFlow = CommandFlow[Any]
 AnyProjection = Projection[Any, Any]
 AnyWorker = Worker[Any]
 
-EventRecorder = Callable[[AnyEvent, ReadModelRow], None]  # gets an event, and the row of its command's stream
+# gets an event and the row of its stream; for the event of an inline follow-up, the initial row of its category
+EventRecorder = Callable[[AnyEvent, ReadModelRow], None]
 
 
 @dataclass(frozen=True)

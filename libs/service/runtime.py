@@ -222,7 +222,7 @@ class Runtime:
         prepared: AnyCommand = await flow.prepare(ServiceContext(self, metadata), command) if flow.prepare else command
         return prepared
 
-    def _category_of(self, commit: CommitRef) -> AnyCategory:
+    def _category_of(self, commit: CommitRef | AnyEvent) -> AnyCategory:
         return self._categories[commit.stream.partition("-")[0]]
 
     async def _decide(self, command: AnyCommand, metadata: CommandMetadata) -> CommandResult[ReadModelRow]:
@@ -231,7 +231,7 @@ class Runtime:
         for recorded in result.new_events:
             if is_follow_up := recorded.stream != result.stream:
                 self.reactions.mark_executed(recorded.metadata)
-            self._record_metrics(recorded, category.initial_row if is_follow_up else result.row)
+            self._record_metrics(recorded, self._category_of(recorded).initial_row if is_follow_up else result.row)
         return result
 
     async def send(self, command: AnyCommand, metadata: CommandMetadata) -> CommandReply:

@@ -11,17 +11,19 @@ from typing import Any
 import httpx
 
 from contracts.errors import RequestRejected
-from contracts.messages import Command, CommandReply
+from contracts.messages import Command, CommandReply, ReadModelRow
 from infra.local import ports
-from libs.eventstore.decider import RecordedEvent
+from libs.eventstore.decider import AnyEvent, RecordedEvent
 from libs.service.declaration import Policy
 from libs.service.service_host import serve
 from tests.integration.libs.service.counter_service import CounterService
-from tests.support.counters.app import create_service
+from tests.support.counters.app import create_service, on_counter_opened
 from tests.support.counters.counters import (
     CloseCounter,
     CounterClosed,
+    CounterView,
     MirrorCounter,
+    MirrorView,
     OpenCounter,
     RaiseCounter,
 )
@@ -53,6 +55,23 @@ async def test_commands_racing_for_one_name_get_one_winner(counter_service: Coun
         outcomes = await asyncio.gather(*commands, return_exceptions=True)
     refusals = [outcome.code for outcome in outcomes if isinstance(outcome, RequestRejected)]
     assert refusals == ["PROJECT_ALIAS_TAKEN"] * 9
+
+
+async def test_the_recorder_of_metrics_gets_each_event_with_a_row_of_its_category(
+    counter_service: CounterService,
+) -> None:
+    recorded_rows: set[tuple[str, type[ReadModelRow]]] = set()
+
+    def record(recorded: AnyEvent, row: ReadModelRow) -> None:
+        recorded_rows.add((recorded.stream, type(row)))
+
+    policy = Policy("counters", on_counter_opened, now=True, same_commit=(MirrorCounter,))
+    service = replace(
+        create_service(), periodic_tasks=(), workers=(), policies=(policy,), event_recorder=lambda _meter: record
+    )
+    async with counter_service.running(service, replicas=1):
+        await counter_service.send(OpenCounter(counter_id="1"))
+    assert recorded_rows == {("counter-1", CounterView), ("mirror-1", MirrorView)}
 
 
 async def test_policy_projection_periodic_task_and_worker_all_run(counter_service: CounterService) -> None:
