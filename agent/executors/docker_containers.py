@@ -10,6 +10,7 @@ from typing import Any
 from agent.config import Config, DockerSettings
 from agent.executors.docker_client import DockerClient
 from agent.executors.own_container import OwnContainer, find_own_container
+from agent.processes.control_groups import CPU_PERIOD_MICROSECONDS
 from agent.processes.run_directories import is_abandoned
 
 logger = logging.getLogger("headrace.agent")
@@ -19,7 +20,6 @@ RUN_LABEL = "headrace.run"
 JOB_FOLDER_LABEL = "headrace.folder"
 CHECKOUT_LABEL = "headrace.checkout"
 JOB_LABEL = "headrace.job"
-CPU_PERIOD_MICROSECONDS = 100_000
 
 
 def host_config(docker: DockerSettings) -> dict[str, Any]:

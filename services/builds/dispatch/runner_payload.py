@@ -63,20 +63,6 @@ def with_pipeline_config(
     )
 
 
-def job_variables(
-    build: BuildRow, job: JobRow, runner: RunnerDescription, url: str, token: str, secrets: Iterable[JobVariable]
-) -> dict[str, JobVariable]:
-    """Return all variables of a job: predefined variables, the spec file's, the launch's, and secrets.
-
-    Each of these overrides the ones before it. A variable of the spec file or of the launch is marked as masked if its
-    value contains a secret.
-    """
-    return {
-        key: _escape_for_runner(variable)
-        for key, variable in _resolve_variables(build, job, runner, url, token, secrets).items()
-    }
-
-
 def _escape_for_runner(variable: JobVariable) -> JobVariable:
     """Escape a value so that the runner expands nothing but its own variables."""
     if variable.raw:
@@ -87,7 +73,11 @@ def _escape_for_runner(variable: JobVariable) -> JobVariable:
 def _resolve_variables(
     build: BuildRow, job: JobRow, runner: RunnerDescription, url: str, token: str, secrets: Iterable[JobVariable]
 ) -> dict[str, JobVariable]:
-    """Return all variables of a job, expanded, with placeholders for the runner's own variables."""
+    """Return all variables of a job: predefined variables, the spec file's, the launch's, and secrets.
+
+    Each of these overrides the ones before it. A variable of the spec file or of the launch is marked as masked if its
+    value contains a secret. The values are expanded, with placeholders for the runner's own variables.
+    """
     secrets = tuple(secrets)
     image = (PlannedVariable(key="CI_JOB_IMAGE", value=job.image),) if job.image else ()
     # references in values are a feature of pipelines; jobs of Free Commit's format get the values as they are

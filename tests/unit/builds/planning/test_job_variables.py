@@ -1,8 +1,11 @@
 """The variables that a runner receives with a job."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from contracts.builds import (
+    Assignment,
     BuildRow,
     JobRow,
     JobVariable,
@@ -12,7 +15,7 @@ from contracts.builds import (
     PlannedVariable,
     RunnerDescription,
 )
-from services.builds.dispatch.runner_payload import job_variables
+from services.builds.dispatch.runner_payload import with_pipeline_config
 
 PROJECT = LaunchedProject(
     project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"
@@ -21,10 +24,29 @@ BUILD = BuildRow(id=17, local_id=3, project=PROJECT, source="api", before_sha="b
 JOB = JobRow(id=42, build_id=17, name="build", stage="build", ref="refs/heads/main", sha="a" * 40, project=PROJECT)
 RUNNER = RunnerDescription(runner_id=7, runner_uuid="r", name="seven", tags=("linux", "gpu"))
 PASSWORD = JobVariable(key="PASSWORD", value="hush", masked=True)
+ASSIGNMENT = Assignment(
+    job_id=42,
+    job_uuid="j",
+    build_id=17,
+    attempt=1,
+    token="job-token",
+    name="build",
+    stage="build",
+    ref="refs/heads/main",
+    sha="a" * 40,
+    project=PROJECT,
+    script=(),
+    variables=(),
+    image=None,
+    timeout_seconds=60,
+    queued_at=datetime(2026, 3, 2, tzinfo=UTC),
+)
 
 
-def variables(job: JobRow = JOB, *secrets: JobVariable) -> dict[str, JobVariable]:
-    return job_variables(BUILD, job, RUNNER, "http://ci.example", "job-token", secrets)
+def variables(job: JobRow = JOB, *secrets: JobVariable, build: BuildRow = BUILD) -> dict[str, JobVariable]:
+    assignment = ASSIGNMENT.replace(variables=secrets)
+    complete = with_pipeline_config(assignment, build, job, RUNNER, "nonce", "http://ci.example")
+    return {variable.key: variable for variable in complete.variables}
 
 
 def test_spec_file_jobs_have_the_same_variables_as_pipeline_jobs() -> None:
@@ -89,7 +111,7 @@ def test_variables_of_the_launch_override_those_of_the_file_but_no_secret() -> N
     declared = (PlannedVariable(key="TARGET", value="file"), PlannedVariable(key="URL", value="http://$TARGET"))
     job = JOB.replace(planned=PlannedJob(job_id=42, job_uuid="j", name="build", variables=declared))
     build = BUILD.replace(variables=given)
-    values = job_variables(build, job, RUNNER, "http://ci.example", "job-token", [PASSWORD])
+    values = variables(job, PASSWORD, build=build)
     assert {name: values[name].value for name in ("TARGET", "EXTRA", "URL", "PASSWORD")} == {
         "TARGET": "build",
         "EXTRA": "build",
@@ -98,11 +120,11 @@ def test_variables_of_the_launch_override_those_of_the_file_but_no_secret() -> N
     }
     assert (values["TARGET"].masked, values["TARGET"].raw) == (False, True)
     # a job of Free Commit's format gets the value as it was given
-    assert job_variables(build, JOB, RUNNER, "http://ci.example", "t", [])["TARGET"].value == "$CI_JOB_NAME"
+    assert variables(JOB, build=build)["TARGET"].value == "$CI_JOB_NAME"
 
 
 def test_a_launch_variable_that_refers_to_a_secret_is_masked() -> None:
     build = BUILD.replace(variables=(LaunchVariable(name="URL", value="https://ada:$PASSWORD@host"),))
     job = JOB.replace(planned=PlannedJob(job_id=42, job_uuid="j", name="build"))
-    url = job_variables(build, job, RUNNER, "http://ci.example", "job-token", [PASSWORD])["URL"]
+    url = variables(job, PASSWORD, build=build)["URL"]
     assert (url.value, url.masked) == ("https://ada:hush@host", True)
