@@ -12,90 +12,90 @@ BODY_PACE = 4096  # minimum number of body bytes per BODY_SECONDS
 ANSWER_SECONDS = 300.0  # the connection is aborted if the client does not read the response for this time
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n"
-LAST_WORDS = b"content-length: 0\r\nconnection: close\r\n\r\n"
+END_OF_HEAD = b"content-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class Connection(HttpToolsProtocol):
     _in_head = True  # true before the first byte, so that idle new connections time out, too
     _in_message = True
-    _no_body = 0  # bytes received since the last body byte, or since the head began
-    _came = 0  # body bytes since the last check
+    _overhead_bytes = 0  # bytes received since the last body byte, or since the head began
+    _body_bytes = 0  # body bytes since the last check
     _was_held = False  # whether reading was paused at the last check
-    _looking: asyncio.TimerHandle | None = None
-    _stuck: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._look_in(HEAD_SECONDS)
+        self._start_timer(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_looking()
-        self._is_unstuck()
+        self._stop_timer()
+        self._stop_write_timeout()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._no_body += len(data)
+        self._overhead_bytes += len(data)
         super().data_received(data)
         if not self._in_message or self.transport.is_closing():
             return
-        if self._no_body > HEAD_BYTES:
+        if self._overhead_bytes > HEAD_BYTES:
             self._refuse(TOO_LARGE)
-        elif self._looking is None:
-            self._look_in(HEAD_SECONDS if self._in_head else BODY_SECONDS)
+        elif self._timer is None:
+            self._start_timer(HEAD_SECONDS if self._in_head else BODY_SECONDS)
 
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
-        self._no_body = self._came = 0
+        self._overhead_bytes = self._body_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._no_body = 0
-        self._stop_looking()
+        self._overhead_bytes = 0
+        self._stop_timer()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._no_body = 0
-        self._came += len(body)
+        self._overhead_bytes = 0
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_message = False
-        self._stop_looking()
+        self._stop_timer()
         super().on_message_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stuck = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+        self._write_timer = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        self._is_unstuck()
+        self._stop_write_timeout()
         super().resume_writing()
 
-    def _is_unstuck(self) -> None:
-        if self._stuck is not None:
-            self._stuck.cancel()
-            self._stuck = None
+    def _stop_write_timeout(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
-    def _look_in(self, seconds: float) -> None:
-        self._looking = self.loop.call_later(seconds, self._look)
+    def _start_timer(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._check_pace)
 
-    def _stop_looking(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _look(self) -> None:
-        self._looking = None
+    def _check_pace(self) -> None:
+        self._timer = None
         held, before = self.flow.read_paused, self._was_held  # reading pauses while the handler is slow
-        if self._in_head or not (held or before or self._came >= BODY_PACE):
+        if self._in_head or not (held or before or self._body_bytes >= BODY_PACE):
             self._refuse(TOO_SLOW)
             return
-        self._was_held, self._came = held, 0
-        self._look_in(BODY_SECONDS)
+        self._was_held, self._body_bytes = held, 0
+        self._start_timer(BODY_SECONDS)
 
     def _refuse(self, status: bytes) -> None:
         """Close the connection, with an error response if no handler runs. A running handler sees a disconnect."""
         if self._in_head and (self.cycle is None or self.cycle.response_complete):
-            self.transport.write(status + LAST_WORDS)
+            self.transport.write(status + END_OF_HEAD)
         self.transport.close()
