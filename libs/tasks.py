@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-log = logging.getLogger("headrace.ending")
+log = logging.getLogger("headrace.tasks")
 
 CANCEL_RETRY_SECONDS = 0.2
 

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error, NoRespondersError
 
-log = logging.getLogger("headrace.leading")
+log = logging.getLogger("headrace.leader_election")
 
 POLL_SECONDS = 1.0  # pause between two requests, and timeout of each request
 MAX_MISSED_HEARTBEATS = 3  # consecutive requests without a reply

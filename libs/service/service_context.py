@@ -82,7 +82,7 @@ class ServiceContext:
         )
         if metadata.traceparent:
             return await self.runtime.send(command, metadata)
-        with open_span(f"duty {self.metadata.command}", SpanKind.INTERNAL):  # no request: start a trace here
+        with open_span(f"background {self.metadata.command}", SpanKind.INTERNAL):  # no request: start a trace here
             return await self.runtime.send(command, replace(metadata, traceparent=inject() or ""))
 
 

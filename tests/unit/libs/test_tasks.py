@@ -30,7 +30,7 @@ def test_canceling_a_task_that_cancels_others_leaves_no_task_behind() -> None:
 
 
 async def fail() -> None:
-    raise ValueError("a duty failed")
+    raise ValueError("a task failed")
 
 
 async def fail_when_canceled() -> None:
