@@ -28,7 +28,7 @@ class Job(ResponseModel):
 
 
 class Artifact(ResponseModel):
-    id: str = Field(description="number, unique among resources of the same type", examples=[UUID])
+    id: str = Field(description="UUID of the artifact", examples=[UUID])
     artifact_type: str = Field(
         description="`archive`, `junit` and so on; a job has at most one of each type", examples=["archive"]
     )

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from infra.doctor import database_checks, environment_checks, nats_checks, service_checks
 from infra.doctor.finding import Check, Finding, run_check
-from infra.local.stack_commands import connect_to_stack as connect_to_stack
+from infra.local.stack_commands import connect_to_stack
 from infra.service_catalog import load_services
 from libs.messaging.nats_connection import connect, disconnect, parse_nats_address
 from libs.service.connections import close_client, create_mongo_client, get_database

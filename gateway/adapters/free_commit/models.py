@@ -67,7 +67,7 @@ class Developer(ResponseModel):
 class Company(ResponseModel):
     id: int = Field(description="number of the company, also `ownerId` of its runners")
     alias: str = Field(description="name used in URLs, unique, case-insensitive", examples=["website"])
-    title: str = Field(examples=["Work laptop"])
+    title: str = Field(examples=["Example Ltd"])
     members_id: tuple[int, ...] = Field(
         description="ids of users who jointly own the company's projects", examples=[[1, 2]]
     )
@@ -155,7 +155,7 @@ class Project(ResponseModel):
 
 class Secret(ResponseModel):
     id: int = Field(description="number, unique among resources of the same type")
-    name: str = Field(description="name of the environment variable", examples=["website"])
+    name: str = Field(description="name of the environment variable", examples=["DEPLOY_TOKEN"])
     escape_char: str | None = Field(description="characters separated by commas; stored, without effect on the value")
     env: str | None = Field(description="label, without effect on builds", examples=["production"])
     projects_id: tuple[int, ...] = Field(

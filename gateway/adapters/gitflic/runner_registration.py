@@ -19,7 +19,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class RegistrationInfo(ResponseModel):
-    id: str = Field(description="always `1`", examples=[UUID])
+    id: str = Field(description="always `1`", examples=["1"])
     registrationUrl: str = Field(
         description="URL for registering agents, always with an explicit port",
         examples=["https://ci.example.org:443/-/runner/registration"],

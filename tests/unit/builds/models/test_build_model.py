@@ -272,8 +272,7 @@ class BuildMachine(DeciderMachine[BuildModel]):
         assert row.status == status.get(model.phase, model.phase.upper())
 
     @invariant()
-    def a_finished_build_never_moves(self) -> None:
-        """After its end, a build is only resumed or deleted."""
+    def a_finished_build_is_only_resumed_or_deleted(self) -> None:
         is_finished = False
         for event in self.events_of("build-17"):
             assert not is_finished or isinstance(event, BuildResumed | BuildDeleted)

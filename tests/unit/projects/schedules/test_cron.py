@@ -27,7 +27,7 @@ def code_of(cron: str | None) -> str:
     return ""
 
 
-def local_times(cron: str, after: str, count: int, zone: str = BERLIN) -> list[str]:
+def times_in_utc(cron: str, after: str, count: int, zone: str = BERLIN) -> list[str]:
     """Return the next `count` times in UTC as day and time, such as `29. 01:00`. `after` is a time in UTC."""
     start = datetime.fromisoformat(after).replace(tzinfo=UTC)
     return [at.strftime("%d. %H:%M") for at in islice(upcoming_times(cron, zone, start), count)]
@@ -95,8 +95,8 @@ def test_the_default_time_zone_is_utc() -> None:
 
 
 def test_a_time_is_that_of_the_zone() -> None:
-    assert local_times("30 2 * * *", "2026-01-10T12:00", 2) == ["11. 01:30", "12. 01:30"]
-    assert local_times("30 2 * * *", "2026-07-10T12:00", 1) == ["11. 00:30"]
+    assert times_in_utc("30 2 * * *", "2026-01-10T12:00", 2) == ["11. 01:30", "12. 01:30"]
+    assert times_in_utc("30 2 * * *", "2026-07-10T12:00", 1) == ["11. 00:30"]
 
 
 def test_a_due_time_is_later_than_the_given_one() -> None:
@@ -106,18 +106,18 @@ def test_a_due_time_is_later_than_the_given_one() -> None:
 
 def test_a_skipped_time_runs_at_the_end_of_the_gap() -> None:
     # on March 29, 2026 the time from 2:00 to 3:00 does not exist; 3:00 is 1:00 UTC
-    assert local_times("30 2 * * *", "2026-03-28T12:00", 2) == ["29. 01:00", "30. 00:30"]
+    assert times_in_utc("30 2 * * *", "2026-03-28T12:00", 2) == ["29. 01:00", "30. 00:30"]
 
 
 def test_a_repeated_time_runs_once() -> None:
     # on October 25, 2026 the time from 2:00 to 3:00 occurs at 0:00 and at 1:00 UTC
-    assert local_times("30 2 * * *", "2026-10-24T12:00", 2) == ["25. 00:30", "26. 01:30"]
+    assert times_in_utc("30 2 * * *", "2026-10-24T12:00", 2) == ["25. 00:30", "26. 01:30"]
     # a schedule that starts between the two occurrences does not run at the second one
-    assert local_times("30 2 * * *", "2026-10-25T01:10", 1) == ["26. 01:30"]
+    assert times_in_utc("30 2 * * *", "2026-10-25T01:10", 1) == ["26. 01:30"]
 
 
 def test_expressions_with_a_star_run_by_elapsed_time() -> None:
-    assert local_times("0 * * * *", "2026-03-29T00:10", 2) == ["29. 01:00", "29. 02:00"]
-    assert local_times("0 * * * *", "2026-10-25T00:10", 2) == ["25. 01:00", "25. 02:00"]
-    assert local_times("*/30 2 * * *", "2026-03-29T00:10", 1) == ["30. 00:00"]
-    assert local_times("*/30 2 * * *", "2026-10-24T23:50", 4) == ["25. 00:00", "25. 00:30", "25. 01:00", "25. 01:30"]
+    assert times_in_utc("0 * * * *", "2026-03-29T00:10", 2) == ["29. 01:00", "29. 02:00"]
+    assert times_in_utc("0 * * * *", "2026-10-25T00:10", 2) == ["25. 01:00", "25. 02:00"]
+    assert times_in_utc("*/30 2 * * *", "2026-03-29T00:10", 1) == ["30. 00:00"]
+    assert times_in_utc("*/30 2 * * *", "2026-10-24T23:50", 4) == ["25. 00:00", "25. 00:30", "25. 01:00", "25. 01:30"]
