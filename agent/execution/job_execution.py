@@ -202,6 +202,8 @@ class JobExecution:
                 await transfer.upload(failed=failed)
         except ArtifactTransferFailed as error:
             return self._fail_transfer(error)
+        except (OSError, ValueError) as error:  # such as a full disk, or a file that the agent may not read
+            return self._fail_transfer(ArtifactTransferFailed(str(error), is_permanent=False))
         return SUCCESS
 
     def _fail_transfer(self, error: ArtifactTransferFailed) -> Outcome:

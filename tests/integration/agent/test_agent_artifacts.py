@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agent.artifacts import artifact_transfer
 from tests.integration.agent.agent_runs import GIT_COMMAND, agent_config, job_payload, running_agent
 from tests.support.in_process.fake_gitlab import FakeGitLabServer, running_fake_gitlab
 
@@ -184,6 +185,25 @@ async def test_a_rejected_upload_does_not_replace_the_failure_reason_of_the_scri
         gitlab, tmp_path, job_payload(1, repository, "exit 7", **artifact_settings("greeting", when="always"))
     )
     assert (final["failure_reason"], final["exit_code"]) == ("script_failure", 7)
+
+
+@pytest.mark.parametrize(("script", "reason"), [("exit 7", "script_failure"), ("true", "runner_system_failure")])
+async def test_artifacts_that_cannot_be_read_do_not_replace_the_failure_reason_of_the_script(
+    gitlab: FakeGitLabServer,
+    repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    reason: str,
+) -> None:
+    def fail_to_pack(*_: object) -> list[str]:
+        raise PermissionError("greeting is not readable")
+
+    monkeypatch.setattr(artifact_transfer, "pack", fail_to_pack)
+    payload = job_payload(1, repository, script, **artifact_settings("greeting", when="always"))
+    final = await run_jobs_in_order(gitlab, tmp_path, payload)
+    assert final["failure_reason"] == reason
+    assert "ERROR: greeting is not readable" in gitlab.log_text(1)
 
 
 async def test_artifacts_of_earlier_jobs_are_extracted_before_the_script(
