@@ -93,7 +93,7 @@ async def test_a_worker_gets_only_its_declared_events(log: EventLog, stage: Work
     await log.publish_all()
     async with stage.running_pool(finish_immediately):
         await eventually(stage.is_all_done)
-    assert sorted(stage.done) == ["counter-0@1.1", "counter-0@2.0"]
+    assert set(stage.done) == {"counter-0@1.1", "counter-0@2.0"}  # NATS may redeliver on a loaded machine
 
 
 async def test_failed_work_is_retried_and_not_dropped(log: EventLog, stage: WorkerStage) -> None:
