@@ -11,7 +11,7 @@ from contracts.errors import RequestRejected
 from libs.tasks import SharedTasks
 
 TTL_SECONDS = 1.0  # seconds after which a value is requested again, so that a change of a user's rights takes effect
-STALE_IF_ERROR_SECONDS = 60.0  # seconds for which the last value is used while the identity service is unavailable
+STALE_IF_ERROR_SECONDS = 60.0  # seconds for which the last value is used while the service is unavailable
 MAX_ENTRIES = 10_000  # limit of cached values, and of cached denials
 UNAVAILABLE_CODES = frozenset({"SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"})
 

@@ -78,8 +78,8 @@ class Authenticator:
 
         `before_lookup` is called before a personal token is looked up, and may raise to prevent that.
 
-        Raises UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_SCOPE or FORBIDDEN; also SERVICE_UNAVAILABLE and
-        SERVICE_TIMEOUT, if the identity service does not respond.
+        Raises TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_SCOPE or FORBIDDEN; also SERVICE_UNAVAILABLE and SERVICE_TIMEOUT, if
+        the identity service does not respond.
         """
         if PERSONAL_TOKEN.fullmatch(token):
             access = await self._check_personal_token(token, scope, before_lookup)

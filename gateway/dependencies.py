@@ -53,7 +53,11 @@ class RequireRole(SecurityBase):
         return await self.authenticate(request, state, TokenScope(scopes.scopes[0]) if scopes.scopes else None)
 
     async def authenticate(self, request: Request, state: AppState, scope: TokenScope | None) -> Actor:
-        """Return the user, who has the role. Raises UNAUTHORIZED, TOKEN_INVALID or FORBIDDEN, among others."""
+        """Return the user, who has the role.
+
+        Raises the errors of `read_request_token` and `Authenticator.authenticate`, and TOO_MANY_REQUESTS. In GitFlic's
+        API, FORBIDDEN takes the place of codes with the status 401.
+        """
         limits = state.rate_limits
 
         def client() -> str:

@@ -65,5 +65,5 @@ class HeartbeatSender:
 
         try:
             await self._clock.synchronize(read_database_time)
-        except RequestRejected as rejection:  # no service runs, or one of a release before 0.3, without heartbeats
+        except RequestRejected as rejection:  # no service runs, or its release 0.2.0 knows no heartbeats
             log.debug("%s did not answer the heartbeat: %s", service, rejection.code)

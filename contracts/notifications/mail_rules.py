@@ -17,7 +17,7 @@ class MailEvents(StrEnum):
 class MailBuilds(StrEnum):
     """The builds about which a user gets mails."""
 
-    OWN = "own"  # those that the user launched
+    OWN = "own"  # builds that the user launched
     ALL = "all"
 
 

@@ -20,10 +20,10 @@ class OutgoingRequested(Event):
     state: str  # `pending`, `running`, `success`, `failure` or `canceled`
     receiver_id: int | None = None  # None: the status of a commit
     event: str = ""  # `started` or `finished`: what the receiver is notified of; empty: the status of a commit
-    event_id: str = ""  # id of the notification, which requests to all receivers and repeated requests have
+    event_id: str = ""  # id of the notification; all requests about it, also repeated ones, have this id
     occurred_at: datetime | None = None  # time of the build's event
     is_fix: bool = False  # the build succeeded after a failure of the same ref
-    repeats: str | None = None  # id of the request that a user has sent again
+    repeats: str | None = None  # id of the earlier request that this one repeats; None: not a repetition
 
 
 class OutgoingAttemptFailed(Event):

@@ -43,7 +43,7 @@ class CreateReceiver(Command):
     project_id: int
     kind: ReceiverKind | None = None  # None: webhook
     url: Url | None = Field(default=None, repr=False)  # may contain a token
-    secret: SigningSecret | None = Field(default=None, repr=False)  # signs webhooks; none for chat
+    secret: SigningSecret | None = Field(default=None, repr=False)  # key that signs webhooks; None for chat messages
     events: Occasions | None = None  # None: `failed` and `fixed`
     active: bool | None = None  # None: true
 

@@ -26,8 +26,8 @@ class ProjectAction(StrEnum):
     READ = "read"
     CANCEL = "cancel"
     LAUNCH = "launch"
-    MAINTAIN = "maintain"  # change its settings, members and secrets, and manage its runners
-    OWN = "own"  # move or delete it, or change its repository
+    MAINTAIN = "maintain"  # change the project's settings, members and secrets, and manage its runners
+    OWN = "own"  # move or delete the project, or change its repository or forge
 
 
 class ProjectAccess(ReadModelRow):

@@ -129,7 +129,7 @@ ONE_DELIVERY, DELIVERY_PAGE = serialize(Delivery), create_page_writer(Delivery)
 
 
 async def receive(bus: MessageClient, headers: Mapping[bytes, bytes], project_id: int, body: bytes) -> DeliveryView:
-    """Check a webhook's signature and pass the webhook on. Raises WEBHOOK_SIGNATURE_INVALID, among others."""
+    """Check a webhook's signature and send the webhook to the service. Raises the errors of ReceiveWebhook."""
     forge = next((candidate for candidate in FORGES if candidate.event in headers), None)
     expected = forge or UNKNOWN_FORGE
     message = ReceiveWebhook(
@@ -148,10 +148,11 @@ async def receive(bus: MessageClient, headers: Mapping[bytes, bytes], project_id
 
 
 async def _verify_signature(bus: MessageClient, message: ReceiveWebhook, body: bytes) -> None:
-    """Check the signature before the body is sent over NATS. Raises WEBHOOK_SIGNATURE_INVALID, among others.
+    """Check the signature before the body is sent over NATS.
 
     If the key query gets no answer, the body is passed on unchecked: the service checks the signature, too. After a
-    timeout, this applies only to bodies of at most MAX_UNCHECKED_BYTES.
+    timeout, this applies only to bodies of at most MAX_UNCHECKED_BYTES. Raises PROJECT_NOT_FOUND,
+    WEBHOOK_PROVIDER_NOT_SUPPORTED, WEBHOOK_SIGNATURE_INVALID, and SERVICE_TIMEOUT for larger bodies.
     """
     if message.provider is None:
         await _reject(bus, message, "WEBHOOK_PROVIDER_NOT_SUPPORTED", len(body))

@@ -28,7 +28,7 @@ EXPECTED_SERVICES = frozenset((*EVENT_SERVICES, GATEWAY))
 @dataclass(frozen=True)
 class Collected:
     at: datetime
-    read_at: float  # time of the same moment by the event loop's clock
+    read_at: float  # the same time as `at`, by the event loop's clock
     processes: tuple[ProcessStatus, ...]  # sorted by service and instance
 
 

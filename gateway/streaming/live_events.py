@@ -37,7 +37,7 @@ class EventReader:
         self.user = user
         self._selection = selection
         self._envelope = envelope
-        self._positions: dict[str, int | None] = {}  # sequence number of the last event that was queued, by stream
+        self._positions: dict[str, int | None] = {}  # sequence number of the last event that was queued or excluded
         self._waiting: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue()  # None ends the stream
         self._is_closed = False
 

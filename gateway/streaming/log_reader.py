@@ -80,7 +80,7 @@ class LogReaders:
 
     @asynccontextmanager
     async def open(self, user: Actor, query: GetLogLines) -> AsyncIterator[LogReader]:
-        """Open a log. Raises TOO_MANY_REQUESTS, or what GetLogLines is rejected with."""
+        """Open a log. Raises TOO_MANY_REQUESTS and the errors of GetLogLines."""
         if self._readers.get(user.id, 0) >= MAX_READERS_PER_USER:
             raise RequestRejected(
                 "TOO_MANY_REQUESTS", f"A user can follow {MAX_READERS_PER_USER} logs at most.", retry_after=60

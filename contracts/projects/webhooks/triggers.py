@@ -8,7 +8,7 @@ from contracts.messages import Command, Message
 class SupersededBuilds(StrEnum):
     """Which builds of earlier pushes are canceled by a build of a newer push of the same branch or pull request."""
 
-    KEEP = "keep"  # none
+    KEEP = "keep"  # no builds
     WAITING = "waiting"  # builds that no runner has started
     ALL = "all"  # all unfinished builds
 

@@ -51,7 +51,10 @@ async def store_artifact(app_state: AppState, request: Request, job_id: int, tok
 
 
 async def _forward_file(app_state: AppState, request: Request, form: FileForm, upload: ArtifactUpload) -> int:
-    """Forward the file to the builds service in chunks and return its size in bytes. Raises ARTIFACT_TOO_LARGE."""
+    """Forward the file to the builds service in chunks and return its size in bytes.
+
+    Raises REQUEST_MALFORMED, and the errors of AppendArtifactUpload.
+    """
     offset, pending, received = 0, bytearray(), 0
     async for chunk in request.stream():
         pending += form.feed(chunk)

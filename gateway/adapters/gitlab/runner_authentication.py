@@ -9,7 +9,7 @@ from gateway.forwarding.forward import build_message
 async def authenticate_runner(
     state: AppState, body: RunnerTokenRequest, token: str | None, ip_address: str
 ) -> RunnerProfile:
-    """Return the profile of the request's runner and record the contact. Raises RUNNER_TOKEN, among others.
+    """Return the profile of the request's runner and record the contact. Raises RUNNER_TOKEN.
 
     `token`: the token in the header, which takes precedence over the one in the body.
     """
