@@ -1,4 +1,4 @@
-"""`make bench`: measures the embedded stack on this machine. It prints a table and writes bench-results.json.
+"""`make bench`: measure the embedded stack on this machine, print a table and write bench-results.json.
 
 Both values of a ratio are measured in the same run, because the speed of a machine changes over time.
 """

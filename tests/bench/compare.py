@@ -1,7 +1,7 @@
-"""`make bench-compare`: compares bench-results.json with the last release, and marks what got worse by more than 10 %.
+"""`make bench-compare`: compare bench-results.json with the last release, and mark figures worse by more than 10 %.
 
-The absolute figures of two machines cannot be compared: the file of a release names the machine of its measurement. The
-exit status is 1 if a figure got worse.
+The figures of different machines cannot be compared: the file of a release names its machine. The exit status is 1 if a
+figure is worse or missing.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-TOLERANCE = 0.1  # share by which a figure may be worse than that of the release
+TOLERANCE = 0.1  # share by which a figure may be worse than in the release
 RELEASES = Path(__file__).parent / "releases"
 LAST_RELEASE = "0.2.0"
 RESULTS_FILE = Path("bench-results.json")
@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def change(self) -> float | None:
-        """Return the change as a share of the release's figure. Positive: better."""
+        """Return the change as a share of the release's figure. Positive: better. None: not measured."""
         if self.after is None:
             return None
         change = self.after / self.before - 1

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.lists [jobs]`: measures the latency of job lists with few and with a million jobs."""
+"""`python -m tests.bench.lists [jobs]`: measure the latency of job lists with few and with a million jobs."""
 
 import asyncio
 import itertools
@@ -36,7 +36,7 @@ from tests.support.memory_key_vault import MemoryKeyVault
 SMALL_JOB_COUNT, LARGE_JOB_COUNT = 100, 1_000_000
 RUNNER_COUNT = 50
 BATCH_SIZE = 5000
-PAUSE_SECONDS = 0.02  # after each batch and each query, so that the machine stays usable
+PAUSE_SECONDS = 0.02  # pause after each batch and query, so that the machine stays usable
 REPETITIONS = 40  # measurements of each query
 STATUSES = (JobStatus.SUCCESS,) * 8 + (JobStatus.FAILED, JobStatus.CANCELED)
 ROW = f"job_v{category.row_version}"

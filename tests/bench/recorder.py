@@ -1,4 +1,4 @@
-"""Records the results of a benchmark with their targets, opens its connections, and pauses the agents of the stack."""
+"""Recorder of a benchmark's results and targets. It also opens connections and pauses the agents of the stack."""
 
 import json
 from collections.abc import AsyncIterator

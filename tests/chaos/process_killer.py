@@ -57,7 +57,7 @@ class ProcessKiller:
         self.kills: list[Kill] = []
 
     async def run(self, turns: Iterable[Sequence[str]]) -> None:
-        """For each turn: wait for a random pause, then kill one process of each of its kinds at the same time."""
+        """For each turn: pause at random, kill a process of each kind in it at once, and wait until they are ready."""
         for kinds in turns:
             await asyncio.sleep(self._random.uniform(*self._pauses))
             await self.kill(kinds, [self._pick_process(kind) for kind in kinds])
@@ -75,7 +75,7 @@ class ProcessKiller:
         self.kills.append(Kill((f"{service} (frozen)",), at, time.monotonic()))
 
     async def freeze(self, name: str, seconds: float, label: str = "") -> None:
-        """Suspend a process for some seconds. `label`: its name in the report. Default: that of the process."""
+        """Suspend a process for some seconds. `label`: its name in the report. Default: `name`."""
         at = time.monotonic()
         await self._send_signal([name], signal.SIGSTOP)
         try:
@@ -85,12 +85,10 @@ class ProcessKiller:
         self.kills.append(Kill((label or name,), at, time.monotonic()))
 
     async def stop_while_frozen(self, server: str, names: Sequence[str]) -> float:
-        """Suspend the server and stop the processes. Stop the first one a second time while it starts.
+        """Suspend the server and stop the processes. Stop the first one again while its replacement starts.
 
-        The time of a shutdown ends with the exit, not with the start of the replacement.
-
-        One process is enough for the second stop, because all services start alike. Returns the seconds of the longer
-        shutdown.
+        Return the seconds of the longer of the two shutdowns. A shutdown ends when the processes have exited, not when
+        their replacements start. One process is enough for the second stop, because all services start alike.
         """
         first = names[:1]
         await self._send_signal([server], signal.SIGSTOP)
@@ -141,7 +139,7 @@ class ProcessKiller:
     async def kill(self, kinds: Sequence[str], names: Sequence[str]) -> None:
         """Kill the processes at the same time, and wait until all are ready again.
 
-        `kinds`: their names in the report.
+        `kinds`: the kinds of the processes, for the report. Raises AssertionError after RESTART_TIMEOUT.
         """
         at = time.monotonic()
         before = await self._send_signal(names, signal.SIGKILL)

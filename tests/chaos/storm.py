@@ -83,6 +83,7 @@ class StormResult:
         """Yield the kinds of process and the recovery time of each kill.
 
         The recovery time is the number of seconds from the kill until the first build requested later has finished.
+        Kills without such a build are left out.
         """
         for kill in self.kills:
             later = [
@@ -94,7 +95,10 @@ class StormResult:
                 yield "+".join(kill.kinds), min(later)
 
     def write_pauses(self) -> Iterator[tuple[str, float]]:
-        """Yield the kinds of process and, for each kill, the seconds until a later launch was acknowledged."""
+        """Yield the kinds of process and the seconds from each kill to the acknowledgment of a later launch.
+
+        Kills without a later launch are left out.
+        """
         for kill in self.kills:
             later = [build.acknowledged_at for build in self.launched if build.requested_at > kill.killed_at]
             if later:
@@ -111,7 +115,8 @@ async def run_storm(
 ) -> StormResult:
     """Run at least `builds` builds during a disturbance, then audit the stack.
 
-    A disturbance that does not end by itself is canceled after at least MIN_KILLS kills.
+    Builds are launched until the disturbance has ended. A disturbance that does not end by itself is canceled after at
+    least MIN_KILLS kills.
     """
     killer = ProcessKiller(chaos_stack.stack, seed, pauses)
     async with httpx.AsyncClient(

@@ -33,7 +33,7 @@ IN_THE_REPOSITORY = {
     ),
     *("PlannedCache.key", "PlannedCache.fallback_keys"),
 }
-NAMED_AS_PUBLIC = {  # values that everybody may see who sees the build or the schedule
+NAMED_AS_PUBLIC = {  # values shown to every user who may see the build or the schedule
     *("BuildQueued.variables", "BuildRow.variables", "LaunchVariable.value"),
     *("ScheduleCreated.variables", "ScheduleChanged.variables", "ScheduleRow.variables", "ScheduleVariable.value"),
 }

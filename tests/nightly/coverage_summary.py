@@ -1,4 +1,4 @@
-"""`python -m tests.nightly.coverage_summary`: prints the coverage of statements and branches by package.
+"""`python -m tests.nightly.coverage_summary`: print the coverage of statements and branches by package.
 
 It reads `.coverage/data`.
 """

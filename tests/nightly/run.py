@@ -1,4 +1,4 @@
-"""`python -m tests.nightly.run [part ...]`: runs the long forms of the tests, or only these parts.
+"""`python -m tests.nightly.run [part ...]`: run the long forms of the tests, or only these parts.
 
 It prints which parts passed, failed or could not run. Each part writes a log to nightly-results/.
 """

@@ -1,4 +1,4 @@
-"""Produces a history with every type of event that this release records, and with data that is deleted or erased."""
+"""A history with every type of event that this release records, and with data that is deleted or erased."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

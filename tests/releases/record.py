@@ -1,4 +1,4 @@
-"""`python -m tests.releases.record 0.2.0` runs the services, produces a history and records it (README.md)."""
+"""`python -m tests.releases.record 0.2.0`: run the services, produce a history and record it (README.md)."""
 
 import asyncio
 import sys

@@ -11,7 +11,7 @@ from infra.cli import app
 
 @dataclass(frozen=True)
 class Home:
-    """Runs `headrace` with the settings folder that `environ` names, instead of that of this machine's user."""
+    """Runs `headrace` with the settings folder that `environ` names, instead of the folder of this machine's user."""
 
     environ: dict[str, str]
 

@@ -23,7 +23,7 @@ def find_helm() -> Path | None:
 
 
 def install_helm() -> bool:
-    """Install helm unless it is there. Returns False if it cannot be installed: other platform, or no network."""
+    """Install helm unless it is found. Return False if it cannot be installed: other platform, or no network."""
     if find_helm():
         return True
     with tempfile.TemporaryDirectory() as folder:

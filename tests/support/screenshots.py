@@ -1,4 +1,4 @@
-"""`python -m tests.support.screenshots` writes the pictures of the web console in docs/images.
+"""`python -m tests.support.screenshots`: write the pictures of the web console in docs/images.
 
 It starts a stack with some projects and builds, and takes pictures of its pages in Chromium.
 """

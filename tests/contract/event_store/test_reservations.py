@@ -85,7 +85,7 @@ async def test_only_one_of_many_concurrent_reservations_succeeds(store: EventSto
 
 
 OTHER = RequireOther("counters", {"value": 1}, "BUILD_STATUS")
-"""Requires another counter with the value 1, which is that of a counter with one commit."""
+"""Requires another counter with the value 1. A counter with one commit has this value."""
 
 
 async def test_a_commit_that_requires_another_stream_is_rejected_without_one(store: EventStore) -> None:

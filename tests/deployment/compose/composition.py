@@ -1,4 +1,4 @@
-"""Runs docker-compose.yml under a project name of its own, and inspects it with `docker`."""
+"""The composition of docker-compose.yml under a project name of its own, inspected with `docker`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`python load.py <address> <repository>`: generates load from a pod until SIGTERM, then prints a report.
+"""`python load.py <address> <repository>`: generate load from a pod until SIGTERM, then print a report.
 
 It launches builds, reads resources and follows the event stream. Every failed request is reported, even if a repetition
 succeeds. The event stream reconnects as a browser does.

@@ -38,7 +38,7 @@ class TracedBuild:
         return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda span: span.start)
 
     def is_complete(self) -> bool:
-        """Return whether the last spans have arrived: those of the job, of the sent e-mail and of the event relay."""
+        """Return whether the last spans have arrived: the spans of the job, the sent e-mail and the event relay."""
         names = {f"{span.service} {span.name}" for span in self.spans}
         return {RUN_PATH, "notifications decide MarkNotificationSent"} <= names and END_PATH in list_span_paths(
             self.run_spans

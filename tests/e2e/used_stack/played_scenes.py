@@ -1,4 +1,4 @@
-"""Plays all scenes one after another on one stack."""
+"""All scenes, and a function that plays them one after another on one stack."""
 
 from pathlib import Path
 

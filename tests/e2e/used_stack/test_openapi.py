@@ -25,7 +25,7 @@ OPERATIONS = [
     for path, item in DOCUMENT["paths"].items()
     if not path.startswith(OF_RUNNERS)
     for method, operation in item.items()
-    # a stream of events may have no end, and its schema is that of the whole text, not of an event
+    # a stream of events may have no end, and its schema describes the whole text, not an event
     if "text/event-stream" not in operation["responses"].get("200", {}).get("content", {})
 ]
 Fuzz = Callable[[str, str, "Callable[[Case[Any]], None]"], None]

@@ -91,7 +91,7 @@ LISTS = [
 
 
 def row_fields(number: int) -> Payload:
-    """Return values by field name. A row gets those of the fields that it has."""
+    """Return sample values by field name. A row uses only the values of the fields that it has."""
     name = f"name-{number % 10}"
     return {
         "id": number,

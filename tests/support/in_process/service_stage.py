@@ -65,7 +65,7 @@ class ServiceStage:
         instance: str = "replica",
         clock: Clock | None = None,
     ) -> AsyncIterator[None]:
-        """Run replicas of a migrated service. The block starts when the service answers requests."""
+        """Run replicas of a migrated service for the block, which starts when one of them answers requests."""
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for number in range(replicas):

@@ -21,7 +21,7 @@ LISTEN_HOSTS = {"embedded": "127.0.0.1", "containers": "0.0.0.0"}  # noqa: S104 
 
 
 def describe_servers() -> str:
-    """Return a sentence about the servers in use. Raise ValueError for an invalid STACK or if Docker is unavailable."""
+    """Return a sentence about the servers in use. Raises ValueError if STACK is invalid or Docker is unavailable."""
     if STACK == "embedded":
         return "servers: the embedded mongod and nats-server, because STACK does not ask for containers"
     if STACK != "containers":
@@ -46,8 +46,8 @@ def create_process(program: Program) -> Process:
 def running_servers(folder: Path, *, journaled: bool = False) -> Iterator[Servers]:
     """Run both servers.
 
-    Without `journaled`, writes do not wait for the journal, which halves the CPU time of mongod; it must not be killed
-    and started again, because acknowledged writes would be lost.
+    Without `journaled`, writes do not wait for the journal, which halves the CPU time of mongod. Do not kill and
+    restart mongod then: acknowledged writes would be lost.
     """
     create = create_process if journaled else create_without_journal
     with local_servers(folder, create, LISTEN_HOSTS[STACK], unlimited=True, throw_away=True) as servers:

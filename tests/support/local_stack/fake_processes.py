@@ -16,7 +16,7 @@ COMMAND = (sys.executable, __file__)
 
 class HealthHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        """Answer with the environment, because the one in /proc of a forked process is that of the fork server."""
+        """Send the environment of this process: for a forked process, /proc shows the fork server's environment."""
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps(dict(os.environ)).encode())

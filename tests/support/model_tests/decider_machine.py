@@ -33,7 +33,7 @@ from tests.support.model_tests.json_event_store import JsonEventStore, through_j
 ACCEPTED, IGNORED = "accepted", "ignored"  # verdicts on a command; the third one is the code of the rejection
 CLOCK_OFFSETS = (timedelta(), timedelta(seconds=-30))  # one replica for each; their clocks differ
 START = datetime(2030, 5, 1, tzinfo=UTC)
-EXAMPLES_SHARE = 5  # examples of the profile per sequence of commands, because a sequence takes longer than an example
+EXAMPLES_SHARE = 5  # one sequence of commands per so many examples of the profile, because it takes longer
 MAX_RULES = 25  # maximum number of rules in a sequence; a rule sends up to five commands
 
 
@@ -108,10 +108,10 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
         self.replicas = [CommandHandler(self.store) for _ in CLOCK_OFFSETS]
         self.by_command = {command: category for category in self.categories for command in category.decider.commands}
         self.model: M = self.new_model()
-        self.answers: list[Answer] = []  # answers to all commands, without those to repetitions
+        self.answers: list[Answer] = []  # one answer per command; answers to repetitions are left out
         self.followed: dict[str, Followed] = {}
         self.followed_commits = 0
-        self.changed: set[str] = set()  # streams that the last rule changed
+        self.changed: set[str] = set()  # streams changed between the last two comparisons with the model
         self.number = 0  # number of the last command
 
     def teardown(self) -> None:
@@ -130,14 +130,14 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
 
     @rule(commands=st.runner().flatmap(lambda machine: st.lists(machine.commands, min_size=2, max_size=3)))
     def send_at_once(self, commands: Sequence[AnyCommand]) -> None:
-        """Send commands to different replicas at the same time. The result must be that of one of their orders."""
+        """Send commands to different replicas at the same time. The model must agree for one of their orders."""
         replicas = [number % len(self.replicas) for number in range(len(commands))]
         requests = [self.new_request(command, replica) for command, replica in zip(commands, replicas, strict=True)]
         self.exchange(requests, replicas)
 
     @rule(command=DRAWN_COMMAND)
     def send_to_all_replicas(self, command: AnyCommand) -> None:
-        """Send one command to all replicas at the same time. It is recorded once, and all answers are equal."""
+        """Send one command to all replicas at the same time. It is recorded at most once; all answers agree."""
         request = self.new_request(command, 0, has_key=True)
         answers = self._run([request for _ in self.replicas], range(len(self.replicas)))
         accepted = [answer for answer in answers if answer.verdict == ACCEPTED]
@@ -154,7 +154,7 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
         replica=REPLICA_NUMBERS,
     )
     def repeat(self, number: int, replica: int) -> None:
-        """Repeat a command whose result is stored. The answer is the first one, and nothing changes."""
+        """Repeat a command whose result is stored. The answer equals the first one, and nothing is recorded."""
         earlier = self.repeatable()[number]
         request = replace(earlier.request, metadata=replace(earlier.request.metadata, may_be_duplicate=True))
         length = len(self.store.log)
@@ -205,7 +205,7 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
         return [recorded.event for recorded in self.followed[stream].history] if stream in self.followed else []
 
     def repeatable(self) -> list[Answer]:
-        """Return the answers that are stored: to recorded commands, and to those with a key that changed nothing."""
+        """Return the answers that are stored: to recorded commands, and to commands with a key that changed nothing."""
         return [
             answer
             for answer in self.answers

@@ -16,7 +16,7 @@ class FuzzingTarget:
     headers: Mapping[str, str]  # request headers with the administrator's token
 
     def replace_path_parameters(self, captured: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Replace about half of the generated path parameters by known values."""
+        """Replace about half of the generated path parameters with known values."""
         return {name: self._choose_value(name, value) for name, value in (captured or {}).items()}
 
     def _choose_value(self, name: str, value: Any) -> Any:

@@ -240,7 +240,7 @@ class RunningStack:
 def running_stack(
     folder: Path, *, replicas: int = 1, slots: int | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[RunningStack]:
-    """Run all processes of Headrace on a data folder.
+    """Run all processes of Headrace on a data folder, and stop them after the block.
 
     `slots`: number of concurrent jobs of the agent. Default: one per CPU, but at least AGENT_SLOTS.
     """

@@ -10,7 +10,7 @@ A file is a list of scenes with a title (`scene`) and `calls`. A call has these 
 - `save`: variables saved for later calls, as name and path of the member
 - `retry`: repeat the call until it gets this response
 
-`{name}` is replaced by a variable: one that the scene starts with, or one that it saved.
+`{name}` is replaced with a variable: one that the scene starts with, or one that it saved.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The comparison of a benchmark's results with those of the last release."""
+"""The comparison of a benchmark's results with the last release."""
 
 from tests.bench.compare import compare
 

@@ -1,4 +1,4 @@
-"""Names of users: fetched by id, cached, and replaced by a constant text when the user is erased."""
+"""Names of users: fetched by id, cached, and replaced with a constant text when the user is erased."""
 
 from contracts.errors import RequestRejected
 from contracts.identity import GetUsernames, Usernames

@@ -17,7 +17,7 @@ export async function revokeMyToken(token_id: number): Promise<void> {
   await api.DELETE("/api/user/tokens/{token_id}", { params: { path: { token_id } } });
 }
 
-/** Change the password. Ends every session and token. */
+/** Change the password. This ends all sessions of the user and revokes all tokens. */
 export async function changePassword(current_password: string, password: string): Promise<void> {
   await api.PATCH("/api/user/password", { body: { current_password, password } });
 }

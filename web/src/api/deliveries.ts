@@ -18,7 +18,7 @@ const AT_A_TIME = 4; // concurrent requests, one per project
 const PER_PROJECT = 20;
 const BUILDS_PER_REQUEST = 50; // so that the URL is short enough for proxies
 
-/** The last `count` deliveries, newest first. `projectId` null: the last PER_PROJECT of each project, in one list. */
+/** The last `count` deliveries, newest first. `projectId` null: of the last PER_PROJECT of each project. */
 export async function loadDeliveries(projectId: number | null, decision: string, count: number): Promise<Deliveries> {
   const projects = await listProjects();
   const asked = projectId === null ? projects.map(({ id }) => id) : [projectId];

@@ -62,7 +62,7 @@ export interface ActivityFilter {
 
 const MAX_EMPTY_PAGES = 10; // limit of a search; each page examines up to 10,000 entries of each service
 
-/** The changes of all objects, newest first. Pages without matching entries are skipped. */
+/** The changes of all objects, newest first. Up to MAX_EMPTY_PAGES pages without matching entries are skipped. */
 export async function loadActivity(filter: ActivityFilter, after: string | null = null): Promise<Activity> {
   const query = {
     ...(filter.kind && { kind: filter.kind }),

@@ -18,7 +18,7 @@ interface Options {
 }
 
 /**
- * Load data when the key changes. A `null` key loads nothing.
+ * Load data when the key changes, and again after live events. A `null` key loads nothing.
  *
  * Requests never overlap: changes that arrive during a request cause one more after it.
  */

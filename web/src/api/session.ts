@@ -11,7 +11,7 @@ export type SessionState =
   | { status: "signed-out"; hasEnded: boolean; failure?: string }
   | { status: "signed-in"; user: User };
 
-/** Set after a sign-in, because scripts cannot read the session cookie itself. Shared by all tabs. */
+/** Entry in the local storage from sign-in to sign-out: scripts cannot read the session cookie. Shared by all tabs. */
 const MARK = "headrace.session";
 const MIN_RENEWAL_SECONDS = 30;
 const RETRY_SECONDS = 15;
@@ -20,7 +20,7 @@ export const session = signal<SessionState>({ status: "unknown" });
 let timer = 0;
 
 /**
- * Load the signed-in user. Without the mark of a sign-in and without the result `ok`, no request is sent.
+ * Renew the session and load its user. Without the mark of a sign-in and without the result `ok`, no request is sent.
  * `result`: the result of a sign-in with the OpenID provider, if the browser has just returned from there.
  */
 export async function restoreSession(result: string | null = null): Promise<void> {

@@ -1,4 +1,4 @@
-/** Keyboard shortcuts: those of every screen, and those that a screen adds while it is shown. */
+/** Keyboard shortcuts: the same on every screen, and others that a screen adds while it is shown. */
 import { useEffect, useLayoutEffect } from "preact/hooks";
 import { navigate, url } from "../router/location.ts";
 import { isGoToOpen } from "./go_to.tsx";

@@ -1,4 +1,4 @@
-/** The color theme: light or dark. The default is that of the operating system. */
+/** The color theme: light or dark. The default is the theme of the operating system. */
 import { signal } from "@preact/signals";
 
 export type Theme = "system" | "light" | "dark";

@@ -12,7 +12,7 @@ const THEMES: [Theme, string][] = [
   ["dark", "Dark"],
 ];
 
-/** The menu of the signed-in user: theme, documentation, sign out. */
+/** The menu of the signed-in user: theme, own account, documentation, sign out. */
 export function UserMenu() {
   const [isOpen, setOpen] = useState(false);
   const menu = useRef<HTMLDivElement>(null);

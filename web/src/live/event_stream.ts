@@ -10,14 +10,14 @@ export interface ServerEvent {
 export interface StreamHandlers {
   onEvent: (event: ServerEvent) => void;
   onOpen?: () => void;
-  /** Called when the connection is lost. Return false to stop; otherwise the stream reconnects after a pause. */
+  /** Called after a lost connection (null) or an error response. Return false to stop; otherwise it reconnects. */
   onClose?: (error: ApiError | null) => boolean;
 }
 
 const MIN_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 15_000;
 const EXPIRED = 410;
-const SILENCE_MS = 40_000; // the server sends a comment every 15 seconds
+const SILENCE_MS = 40_000; // then the stream reconnects; the server sends a comment every 15 seconds
 
 /** Call the function with each complete event of a text. Returns the text after the last one. */
 export function parseEvents(text: string, onEvent: (event: ServerEvent) => void): string {

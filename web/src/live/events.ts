@@ -1,4 +1,4 @@
-/** Live events for all components of all tabs. One tab holds the connection and passes the events on to the others. */
+/** Live events for all components. One tab holds the connection for all tabs, except over plain HTTP. */
 import { signal } from "@preact/signals";
 import { openEventStream } from "./event_stream.ts";
 
@@ -26,7 +26,7 @@ export const liveStatus = signal<LiveStatus>({ state: "connecting", since: Date.
 const subscribers = new Set<Subscriber>();
 let isLeader = false;
 
-/** Call the function with every event, and with null when events may have been missed, until the result is called. */
+/** Call the function with every event, and with null when events may have been missed. The result unsubscribes. */
 export function subscribe(subscriber: Subscriber): () => void {
   subscribers.add(subscriber);
   return () => subscribers.delete(subscriber);

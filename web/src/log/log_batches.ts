@@ -1,4 +1,4 @@
-/** Divides the lines of a long log into batches that can be requested at the same time. */
+/** The division of a long log into batches of lines that can be requested at the same time. */
 import type { LogPosition, LogSection } from "../api/logs.ts";
 import { BLOCK_LINES } from "./log_model.ts";
 

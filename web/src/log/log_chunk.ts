@@ -58,7 +58,7 @@ export class LogChunk {
     if (isFirst) this.placeCounter();
   }
 
-  /** Replace the text by one element per line. Returns false if this was done before. */
+  /** Replace the text with one element per line. Return false if the chunk was colored before. */
   color(): boolean {
     if (this.reader) return false;
     this.start = this.startState();

@@ -1,4 +1,4 @@
-/** Passes lines from the source of a log to its model and its view. Updates the view at most once per frame. */
+/** The controller of a log: passes lines from its source to its model and view. Updates the view once per frame. */
 import { plainText } from "./ansi.ts";
 import { type LineRange, readLineHash } from "./line_hash.ts";
 import { LogModel, type SectionLines } from "./log_model.ts";
@@ -191,7 +191,7 @@ export class LogController {
     return this.view.lineNumber(target as Node);
   }
 
-  /** The text of a range of lines, or of all lines. */
+  /** The text of a range of lines, or of all lines that have arrived, without colors. */
   text(range: LineRange | null): string {
     const lines: string[] = [];
     this.model.forEachBlock((block, first) => {

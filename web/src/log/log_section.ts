@@ -31,7 +31,7 @@ export class LogSectionView {
     this.place(firstNumber);
   }
 
-  /** Create a chunk for each block, with the number of its first line. */
+  /** Create missing chunks, one per block, and set the number of each chunk's first line. */
   place(firstNumber: number): void {
     const { length } = this.lines;
     while (this.chunks.length * BLOCK_LINES < length) this.addChunk(this.chunks.length);

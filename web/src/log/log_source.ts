@@ -1,4 +1,4 @@
-/** Reads the lines of a log: first those that exist, page by page, then new ones from a stream. */
+/** The source of a log's lines: first the existing lines, page by page, then new ones from a stream. */
 import {
   getLogLines,
   type LogChunk,
@@ -31,7 +31,7 @@ interface StreamedLines {
   chunks: LogChunk[];
 }
 
-/** Read the log of an attempt of a job until the returned function is called or the log is complete. */
+/** Read the log of an attempt of a job until it is complete, a request fails, or the returned function is called. */
 export function readLog(jobId: number, attempt: number, handlers: LogHandlers): () => void {
   let isClosed = false;
   let closeStream = () => {};

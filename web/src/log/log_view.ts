@@ -53,7 +53,7 @@ export class LogView {
     return true;
   }
 
-  /** Color all lines in the background. Changing a chunk later would lose a match of the browser's search in it. */
+  /** Color all lines unless they are too many. Coloring a chunk later would lose a match of the browser's search. */
   colorAll(): void {
     if (this.model.total > MAX_COLORED_LINES) return;
     const waiting = [...this.chunks.values()].filter((chunk) => !chunk.isColored);
@@ -131,7 +131,7 @@ export class LogView {
     return Number(chunk.dataset.first) + Array.prototype.indexOf.call(chunk.children, line);
   }
 
-  /** The number of the first visible line. */
+  /** The number of the first visible line, or 1. */
   firstVisibleNumber(): number {
     const { left, top } = this.scroller.getBoundingClientRect();
     for (let offset = 4; offset < 200; offset += 16) {
@@ -154,7 +154,7 @@ export class LogView {
     }
   }
 
-  /** Scroll the log, but not the page, so that a line is in the middle or at the end of the view. */
+  /** Open the section of a line, and scroll the log, but not the page. Does nothing if the line has not arrived. */
   scrollToLine(number: number, place: "middle" | "end" = "middle"): void {
     const line = this.lineElement(number);
     const section = line?.closest("details");

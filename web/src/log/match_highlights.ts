@@ -1,4 +1,4 @@
-/** Highlights matches with the CSS Custom Highlight API, which leaves the elements of the page unchanged. */
+/** Highlighting of matches with the CSS Custom Highlight API, which leaves the elements of the page unchanged. */
 import type { Match } from "./log_search.ts";
 
 const MAX_PAINTED = 1000; // number of matches highlighted on each side of the current one

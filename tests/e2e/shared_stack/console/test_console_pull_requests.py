@@ -1,4 +1,4 @@
-"""Pull requests in a browser: a project builds those of forks, each after a person has approved it."""
+"""Pull requests in a browser: a project builds pull requests of forks, each after a person has approved it."""
 
 from pathlib import Path
 

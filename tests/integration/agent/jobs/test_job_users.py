@@ -36,7 +36,7 @@ VICTIM_SECRET = "secret-of-the-other-job"
 
 @pytest.fixture
 def machine() -> Iterator[Path]:
-    """A folder that all users can enter, unlike those of pytest."""
+    """A folder that all users can enter, unlike pytest's folders."""
     folder = Path(tempfile.mkdtemp(prefix="headrace-job-users-", dir="/tmp"))
     folder.chmod(0o711)
     yield folder
@@ -50,7 +50,7 @@ def public_repository(machine: Path) -> Path:
 
 @pytest.fixture
 def separated(gitlab: FakeGitLabServer, machine: Path) -> Config:
-    """The configuration of an agent with two job users, which is also in its file, `agent.json`."""
+    """Return the configuration of an agent with two job users. The file `agent.json` contains it too."""
     config = replace(
         agent_config(gitlab, machine, concurrency=2),
         job_users=(str(FIRST_UID), str(FIRST_UID + 1)),

@@ -32,7 +32,7 @@ class Defect(Exception):
 
 @dataclass
 class FailingReactions:
-    """The reactions of the counter service. Those to counters with the label POISON raise the fault."""
+    """The reactions of the counter service. Reactions to counters with the label POISON raise the fault."""
 
     fault: Exception | None = field(default_factory=Defect)
     calls: int = 0

@@ -42,7 +42,7 @@ async def trimmed(counter_service: CounterService, monkeypatch: pytest.MonkeyPat
 
 
 async def trim(service: CounterService) -> bool:
-    """Trim the stream. Returns whether all events were published and only the last one is left."""
+    """Trim the stream. Return whether all events were published and only the last one is left."""
     limits, at = StreamLimits(MIN_AGE, None), now() + 2 * MIN_AGE
     await trim_stream(service.bus, service.database, "counters", ["view_totals_v1"], limits, at, public=False)
     state = (await service.bus.jetstream().stream_info("counters")).state

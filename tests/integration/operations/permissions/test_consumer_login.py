@@ -146,8 +146,8 @@ async def test_a_push_consumer_cannot_deliver_events_into_another_account(
     )
     async with assert_no_effect(runners, operator):
         config = ConsumerConfig(name=f"x{uuid4().hex}", deliver_subject=target, filter_subject="evt.runners.>")
-        # A push consumer is active only while `target` has a subscriber. NATS rejects this subscription to a command;
-        # there, only the subscription of `assert_no_effect` could make it active.
+        # A push consumer is active only while `target` has a subscriber. This login may not subscribe to commands, so
+        # for DELETE_SUBJECT the only subscriber is the one of `assert_no_effect`.
         listening = await consumer.subscribe(target)
         await consumer.jetstream().add_consumer("runners", config)
         # the reply to this request shows that the server has processed the previous ones
@@ -172,7 +172,7 @@ async def test_a_reply_subject_cannot_inject_messages_into_another_account(
 
 
 async def test_within_an_account_nats_sends_api_replies_to_any_subject(builds: Client, runners: Client) -> None:
-    """Hence the consumer login has an account of its own."""
+    """This is why the consumer login has an account of its own."""
     received = await runners.subscribe(DELETE_SUBJECT)
     await flush_to_server(runners)
     await builds.publish(f"{JETSTREAM_API}.STREAM.INFO.builds", b"", reply=DELETE_SUBJECT)

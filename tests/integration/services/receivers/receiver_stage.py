@@ -77,7 +77,7 @@ class Project:
     """Fakes of the services `builds`, `projects` and `identity`, with one build."""
 
     bus: Client
-    previous: BuildStatus | None = None  # the result before that of the build
+    previous: BuildStatus | None = None  # result of the project's previous build
     versions: "count[int]" = field(default_factory=lambda: count(1))
 
     async def get_build(self, _body: bytes, _headers: Headers) -> bytes:

@@ -12,7 +12,7 @@ from tests.support.infrastructure.servers import Servers
 
 @pytest.fixture(scope="package", params=["database", "bucket"])
 def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Settings]:
-    """Return the settings of the artifact storage: empty for the database, or those of an S3 bucket."""
+    """Return the settings of the artifact storage: of an S3 bucket, or empty for the database."""
     if request.param == "database":
         yield S3Settings()
         return

@@ -60,7 +60,7 @@ def test_the_chart_deploys_the_objects_of_the_manifests(variant: str) -> None:
 
 
 def collect(manifests: list[Manifest]) -> dict[str, Any]:
-    """Return the objects of Headrace by kind and name, in a form in which the same objects are equal."""
+    """Return the objects of Headrace by kind and name, normalized, so that equivalent objects are equal."""
     settings = next(item["data"] for item in manifests if item["metadata"]["name"].startswith("headrace-settings"))
     objects = {}
     for manifest in manifests:

@@ -7,7 +7,7 @@ import { Form, TextField } from "../../components/form.tsx";
 import { useScreenKeys } from "../../layout/keys.ts";
 import { navigate, url } from "../../router/location.ts";
 
-/** The actions on a build: retry, cancel, change the priority, delete. */
+/** The actions on a build: retry and cancel; for administrators also change the priority and delete. */
 export function BuildActions({ build, reload }: { build: Overview; reload: () => void }) {
   const [isChanging, setChanging] = useState(false);
   const [isCanceling, setCanceling] = useState(false);

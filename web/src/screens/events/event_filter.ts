@@ -6,7 +6,7 @@ export const MAX_EVENTS = 500;
 export interface EventFilter {
   /** Type of object, like `build`. Empty: all. */
   kind: string;
-  /** Text contained in the name of the event, its object or its actor. */
+  /** Text in the name of the event, its object or its actor, regardless of case. */
   text: string;
 }
 

@@ -26,7 +26,7 @@ const PERIODS: [minutes: string, text: string][] = [
   ["1440", "last day"],
 ];
 
-/** Live events and those of a recent period, with a filter and a button that pauses the list. */
+/** Live events and events of a recent period, with a filter and a button that pauses the list. */
 export default function EventsScreen() {
   const { query } = location.value;
   const filter = { kind: query.get("kind") ?? "", text: query.get("text") ?? "" };

@@ -27,7 +27,7 @@ async function loadProjects(): Promise<Overview> {
   return { projects, recent: await listRecentBuilds(projects.map(({ id }) => id).slice(0, 100), 10) };
 }
 
-/** The start page: numbers of the queue and the runners, broken projects, own builds and latest builds. */
+/** The start page: numbers, broken projects, own builds and latest builds; without projects, the first steps. */
 export default function HomeScreen() {
   const projects = useResource("home-projects", loadProjects, { refreshOn: isAboutBuilds });
   if (projects.data?.projects.length === 0) return <FirstSteps />;

@@ -25,7 +25,7 @@ import { PersonIdentity } from "./person_identity.tsx";
 import { PersonKeys } from "./person_keys.tsx";
 import { PersonTokens } from "./person_tokens.tsx";
 
-/** A user: names, roles, password, SSH keys, tokens. */
+/** A user: names, roles, password, account at the OpenID provider, SSH keys, tokens, and deletion. */
 export default function PersonScreen({ parameters }: { parameters: Parameters }) {
   const id = Number(parameters.id);
   const resource = useResource(`person-${id}`, () => getPerson(id));

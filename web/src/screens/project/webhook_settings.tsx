@@ -14,7 +14,7 @@ import { ApproveButton } from "../webhooks/approve_button.tsx";
 
 const REVEALED_MS = 30_000;
 
-/** URL and secret of the webhook, the result of the last delivery, and forks that wait for approval. */
+/** URL and secret of the webhook, its last delivery (for administrators), and forks that wait for approval. */
 export function WebhookSettings({ project, reload }: { project: Project; reload: () => void }) {
   return (
     <Section title="Webhook">

@@ -156,7 +156,7 @@ function shorten(text: string): string {
   return text.length > MAX_ROW ? `${text.slice(0, MAX_ROW - 1)}…` : text;
 }
 
-/** The color of a store: that of a failure if a process is not ready because of the store. */
+/** The color of a store: the color of failures if a process is not ready because of the store. */
 function storeTone(processes: KnownProcess[], store: string): string {
   const isNamed = processes.some(({ reasons }) => reasons.some((reason) => reason.includes(store)));
   return isNamed ? "failure" : "";

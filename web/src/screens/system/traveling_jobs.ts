@@ -1,4 +1,4 @@
-/** Animates events of jobs on the map: each moves a small square between two boxes. */
+/** The animation of job events on the map: each event moves a small square between two boxes. */
 import type { LiveEvent } from "../../live/events.ts";
 import { GATEWAY, type MapLayout, serviceBox } from "./map_layout.ts";
 

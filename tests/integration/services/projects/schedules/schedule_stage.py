@@ -58,7 +58,7 @@ class ScheduleStage:
         return ServiceContext(self.runtime, CommandMetadata(str(uuid4()), self.time, actor))
 
     def _launch(self, _: QueueBuild) -> CommandReply:
-        """Launch a build, or return that of an earlier command with the same id, as the builds service does."""
+        """Return a new build or, for a repeated command id, its first build, as the builds service does."""
         command_id = self.elsewhere.received[-1].command_id
         if self.launch_error:
             raise self.launch_error
