@@ -191,7 +191,7 @@ class RenewSignatureKey(Command):
 
 
 class DeleteProject(Command):
-    """Delete a project, and detach its secrets. Its builds, runners, schedules and receivers are deleted afterwards.
+    """Delete a project and detach its secrets. Its builds, runners, schedules and receivers are deleted a little later.
 
     Errors: PROJECT_NOT_FOUND.
     """

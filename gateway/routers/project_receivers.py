@@ -74,7 +74,7 @@ def add_receiver_routes(router: APIRouter, role: RequireRole) -> None:
         ITEM,
         ChangeReceiver,
         editor,
-        f"Change fields of a receiver. A missing field is unchanged.{maintainers}",
+        f"Change fields of a receiver. A missing field is unchanged, null is the default.{maintainers}",
         body=RECEIVER,
         response=ONE_RECEIVER,
         return_message=saved,

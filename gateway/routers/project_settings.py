@@ -221,7 +221,8 @@ def add_project_routes(router: APIRouter, role: RequireRole) -> None:
         "/{project_id:id}",
         DeleteProject,
         user_of(role, "PROJECT_WRITE"),
-        f"Delete a project with its builds, logs and runners. Its secrets are detached.{owners}",
+        "Delete a project and detach its secrets. Its builds, runners, schedules and receivers are deleted a little later."
+        f"{owners}",
         status_code=204,
     )
 

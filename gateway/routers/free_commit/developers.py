@@ -85,7 +85,7 @@ for provider in ("github", "gitlab"):
 change(
     "enabled",
     SetUserEnabled,
-    "Enable or disable the user. A disabled user cannot sign in, and no token of the user is valid.",
+    "Enable or disable the user. All login tokens and personal tokens of the user become invalid.",
     body=DEVELOPER_CHANGE,
     errors=LAST_ADMIN,
 )

@@ -22,7 +22,9 @@ BuildReader = Annotated[Actor, Security(developer, scopes=["BUILD_READ"])]
 pages = free_commit_router("/api/developer/paginations", "Lists")
 statistics = free_commit_router("/api/developer/statistics", "Lists")
 
-forward_page(pages, "/project", ListProjectsPage, ProjectReader, "List projects, page by page.", PROJECT_PAGE)
+forward_page(
+    pages, "/project", ListProjectsPage, ProjectReader, "List the projects that the user may see.", PROJECT_PAGE
+)
 forward_page(
     pages,
     "/developer",
@@ -36,7 +38,8 @@ forward_page(
     "/secret",
     ListSecretsPage,
     SecretReader,
-    "List secrets. Columns to filter and sort by: secret_id, secret_name, secret_env, secret_scope, id.",
+    "List the secrets that the user may see. Columns to filter and sort by: secret_id, secret_name, secret_env, "
+    "secret_scope, id.",
     SECRET_PAGE,
 )
 forward_page(

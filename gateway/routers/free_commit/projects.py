@@ -44,9 +44,9 @@ change = partial(
     response=ONE_PROJECT,
     return_message=revealed,
 )
-LIST = "List all projects by id."
+LIST = "List the projects that the user may see, by id."
 GET = "Get a project. Only administrators see its signature key."
-MOVE = "Change the project's owner or alias. If a new owner has another project with the alias, it gets a number."
+MOVE = "Change the project's owner or alias. If a new owner has another project with the alias, a number is added."
 
 
 @developers.get("", response_model=PROJECTS.model, summary=LIST, responses=errors(*READ_ERRORS))

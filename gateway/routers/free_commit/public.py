@@ -24,7 +24,7 @@ forward(
     "/token",
     LogIn,
     Anyone,
-    "Sign in and get a token. Every failure gives the same response after the same time.",
+    "Sign in and get a token. A failure takes the same time whether or not the user exists.",
     body=AUTH,
     response=TOKEN,
     timeout=10,

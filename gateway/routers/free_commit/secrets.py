@@ -27,7 +27,7 @@ AdminWriter = Annotated[Actor, Security(admin, scopes=["SECRET_WRITE"])]
 
 developers = free_commit_router("/api/developer/secrets", "Secrets")
 admins = free_commit_router("/api/admin/secrets", "Secrets")
-LIST = "List all secrets by id, without their values."
+LIST = "List the secrets that the user may see, by id, without their values."
 
 forward(developers, "GET", "", ListSecrets, DeveloperReader, LIST, response=SECRETS)
 forward(

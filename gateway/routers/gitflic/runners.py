@@ -51,7 +51,7 @@ def add_registration_routes(router: APIRouter, role: RequireRole, scope: dict[st
         "/registration-info",
         RevealRegistrationToken,
         writer,
-        "Get the URL and the token for registering runners in this scope.",
+        "Get the URL and the token for registering runners in this scope. The first request creates the token.",
         response=REGISTRATION_INFO,
         **scope,
     )
@@ -86,7 +86,7 @@ def add_job_list(path: str, **runner: Any) -> None:
         path,
         ListJobs,
         AdminReader,
-        "List the jobs assigned to runners: unfinished ones first, then the most recently finished.",
+        "List all jobs, or the jobs of a runner: unfinished ones, then the latest finished ones.",
         response=JOB_PAGE,
         fields=(Depends(read_slice_fields), Depends(read_status_filter)),
         errors=("JOB_STATUS_INVALID",),
