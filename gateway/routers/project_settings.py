@@ -221,8 +221,8 @@ def add_project_routes(router: APIRouter, role: RequireRole) -> None:
         "/{project_id:id}",
         DeleteProject,
         user_of(role, "PROJECT_WRITE"),
-        "Delete a project and detach its secrets. Its builds, runners, schedules and receivers are deleted a little later."
-        f"{owners}",
+        "Delete a project and detach its secrets. Its builds, runners, schedules and receivers are deleted a little "
+        f"later.{owners}",
         status_code=204,
     )
 
