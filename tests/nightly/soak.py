@@ -2,7 +2,7 @@
 
 `python -m tests.nightly.soak [--builds 20000] [--keep 500] [--projects 4] [--runners 8]` runs the services builds and
 projects in this process and plays the runners: no program is executed. Days of retention last seconds. It prints sizes
-at intervals and fails if the last quarter of the run needs more than the second quarter. Only tombstones may grow.
+at intervals and fails if the last quarter of the run needs clearly more than the second one. Only tombstones may grow.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from tests.support.infrastructure.servers import running_servers
 SECONDS = 1 / 86_400  # one second in days; the settings are not validated here, so fractions are possible
 FAST_RETENTION = RetentionSettings().model_copy(update={"deleted_days": 10 * SECONDS, "event_days": 10 * SECONDS})
 SAMPLES = 20
-MAX_GROWTH = 1.25  # permitted growth from the second to the last quarter of the run
+MAX_GROWTH = 1.25  # permitted factor from the second to the last quarter of the run
 DOCUMENT_SLACK = 1000  # documents whose removal is pending
 BYTES_SLACK = 16 * 2**20
 TOMBSTONE_BYTES = 1024  # size of a tombstone with its index entries
@@ -115,7 +115,10 @@ async def soak(stage: BuildStage, builds: int, keep: int, projects: int, runners
 
 
 def find_growth(samples: Sequence[Sample]) -> list[str]:
-    """Return the collections and figures that are larger in the last quarter of the run than in the second one."""
+    """Return the collections and figures that grow too much from the second to the last quarter of the run.
+
+    The limit is MAX_GROWTH times the largest value of the second quarter, plus a slack.
+    """
     before, after = samples[len(samples) // 4 : len(samples) // 2], samples[-(len(samples) // 4) :]
     tombstones = TOMBSTONE_BYTES * (after[-1].tombstones - before[0].tombstones)
     figures: dict[str, tuple[Callable[[Sample], int], int]] = {

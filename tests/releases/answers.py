@@ -60,7 +60,7 @@ def list_detail_paths(responses: Answers) -> Iterator[str]:
 
 
 async def fetch(http: httpx.AsyncClient, path: str, headers: dict[str, str]) -> Any:
-    """Return the JSON or text of a response. Of an error: the status and the members except VOLATILE_MEMBERS."""
+    """Return the JSON or text of a response. For an error: its status and its members except VOLATILE_MEMBERS."""
     response = await http.get(path, headers=headers)
     if response.status_code == 200:
         return response.json() if response.headers["content-type"].startswith("application/json") else response.text

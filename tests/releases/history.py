@@ -34,7 +34,7 @@ class Leftovers:
 
     tokens: dict[str, str] = field(default_factory=dict)  # personal access tokens by name
     runners: dict[str, str] = field(default_factory=dict)  # tokens by runner name
-    running: Body = field(default_factory=dict)  # a running job: id, token, bytes of its log
+    running: Body = field(default_factory=dict)  # a running job: `id`, `token`, and `length`, the bytes of its log
     queued: int = 0  # id of a queued build
     project: int = 0  # id of a project that the next release builds again
     lane: Body = field(default_factory=dict)  # ids of two builds: one `holds` the concurrency slot, one `waits` for it

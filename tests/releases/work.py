@@ -30,7 +30,10 @@ async def run_projects_in_turn(system: BuildSystem, project: Body, worker: FakeR
 
 
 async def fill_concurrency_group(system: BuildSystem) -> Body:
-    """Leave a finished build, one that holds the slot and waits for a runner, and one that waits for the slot."""
+    """Leave a finished build, one that holds the slot and waits for a runner, and one that waits for the slot.
+
+    Return the ids of the two waiting builds.
+    """
     project = await system.create_project(
         name="Lock", alias="lock", allow_concurrent_execution=False, spec_file_path="/lock/.gitlab-ci.yml"
     )

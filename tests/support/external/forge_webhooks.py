@@ -11,7 +11,7 @@ JSON_TYPE = "application/json"
 
 
 def github_push_body(after: str, ref: str = "refs/heads/main", login: str = "Octo-Ada", **more: Any) -> bytes:
-    """Return a GitHub push body with all its members. `more`: members to replace or add."""
+    """Return the body of a GitHub push webhook. `more`: members to replace or add."""
     name = ref.removeprefix("refs/heads/")
     commit = {
         "id": after,
@@ -54,7 +54,7 @@ def github_push_body(after: str, ref: str = "refs/heads/main", login: str = "Oct
 
 
 def gitlab_push_body(after: str, ref: str = "refs/heads/main", username: str = "tanuki-ada", **more: Any) -> bytes:
-    """Return a GitLab push body with all its members. `more`: members to replace or add."""
+    """Return the body of a GitLab push webhook. `more`: members to replace or add."""
     commit = {
         "id": after,
         "message": "Turn the wheel\n\nfaster",

@@ -18,7 +18,7 @@ from infra.local.process import Process
 
 @contextmanager
 def frozen(server: Process) -> Iterator[None]:
-    """Suspend the server: its connections stay open, but it does not respond."""
+    """Suspend the server for the block: its connections stay open, but it does not respond."""
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     try:

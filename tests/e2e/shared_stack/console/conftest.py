@@ -34,8 +34,8 @@ class Console:
     async def open(self, path: str = "/", **options: Any) -> AsyncIterator[Page]:
         """Open a path in a new window, signed in unless another `storage_state` is given.
 
-        An error in the browser's console, such as a violation of the content security policy, fails the test, unless
-        the test removes the error from `problems`.
+        An error or warning in the browser's console, such as a violation of the content security policy, fails the
+        test, unless the test removes it from `problems`.
         """
         context = await self.browser.new_context(
             **{"base_url": f"{self.stack.url}/ui/", "storage_state": self.session, "reduced_motion": "reduce"} | options

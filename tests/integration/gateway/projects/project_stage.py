@@ -133,9 +133,9 @@ async def deliver_webhook(system: BuildSystem, project: Body) -> str:
 
 
 async def with_queued_builds(system: BuildSystem, project: Project) -> Project:
-    """Queue a build for each route that kills builds, and one more.
+    """Queue a build for each route that kills builds, and one that stays in the queue.
 
-    Return the project with their executor ids by route.
+    Return the project with the executor ids of the former, by route.
     """
     ids = dict(project.ids)
     for route in (

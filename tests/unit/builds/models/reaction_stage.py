@@ -76,7 +76,7 @@ class Reaction:
 
 
 class ReactionStage(RuleBasedStateMachine):
-    """Records what commands and reactions cause. Subclasses declare the rules."""
+    """Sends commands and reactions, and keeps the builds, jobs and reactions that follow. Subclasses declare rules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class ReactionStage(RuleBasedStateMachine):
             self.builds[event.build_id] = evolve_build(self.builds[event.build_id], event)
 
     async def inline_follow_ups(self, events: Sequence[AnyEvent]) -> Sequence[FollowUp]:
-        """Record results of jobs together with what follows for their builds."""
+        """Return the commands to builds and jobs that are recorded in one transaction with these events."""
         return [
             (self.by_command[type(command)], command, CommandMetadata(reaction.id, DAY))
             for recorded in events

@@ -140,7 +140,7 @@ class BuildModel:
         return changed.advanced()
 
     def advanced(self) -> "BuildModel":
-        """Return the build after its waiting jobs were queued, offered or skipped, stage by stage."""
+        """Return the build after its jobs were queued, offered to users or skipped by stage; finished if none is left."""
         model = self
         for job in sorted(self.jobs, key=lambda job: job.stage_place):
             before = [

@@ -36,7 +36,7 @@ class ReactionMachine(ReactionStage):
     @precondition(lambda machine: machine.builds_in(Phase.NEW))
     @rule(build_id=chosen(lambda machine: machine.builds_in(Phase.NEW)), is_settled=st.booleans())
     def launch(self, build_id: int, is_settled: bool) -> None:
-        """Launch a build. If it is settled, its jobs are queued, unless the other build has the slot."""
+        """Launch a build. `is_settled`: handle all reactions, which queues its jobs unless the other build has the slot."""
         self.send(LaunchBuild(84, build_id, build_id, f"e{build_id}", DAY, PROJECT, initiator_id=1))
         if is_settled:
             self.deliver_all()
@@ -100,7 +100,7 @@ class ReactionMachine(ReactionStage):
     @precondition(lambda machine: machine.pending)
     @rule()
     def react_in_order(self) -> None:
-        """Deliver the oldest reactions, as the subscription does that reads the events again."""
+        """Deliver the three oldest reactions in order, as a subscription that reads the events again."""
         for reaction in [self.pending.pop(0) for _ in self.pending[:3]]:
             self.deliver(reaction)
 
