@@ -51,7 +51,7 @@ UNKNOWN_CONSEQUENCE = "Problems in this area are not detected."
 
 
 async def becomes_true(condition: Callable[[], Awaitable[bool]], *, within: float) -> bool:
-    """Return whether the condition becomes true within that many seconds.
+    """Return whether the condition becomes true in `within` seconds.
 
     Waiting avoids findings about work in progress.
     """

@@ -29,7 +29,10 @@ def print_line(line: str) -> None:
 
 
 def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON_COMMAND) -> None:
-    """Run the supervisor in this process until SIGTERM or SIGINT. Raises OperatorError if the stack cannot start."""
+    """Run the supervisor in this process until SIGTERM, SIGINT or SIGHUP.
+
+    Raises OperatorError if the stack cannot start.
+    """
     from infra.local.supervisor import Supervisor
 
     settings = Settings.from_environment(os.environ)

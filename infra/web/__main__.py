@@ -22,7 +22,7 @@ CANARY_ERRORS = 3  # number of errors planted in web/canary.ts
 
 
 def build(*, required: bool = False) -> int:
-    """Build the console. Return the exit status: 1 for missing Node.js or packages only if `required`."""
+    """Build the console. Return the exit status: without Node.js or the packages 0, or 1 if `required`."""
     try:
         node = require_node()
         sys.stdout.write("Building the web console ...\n")

@@ -33,7 +33,7 @@ from tests.support.model_tests.json_event_store import JsonEventStore, through_j
 ACCEPTED, IGNORED = "accepted", "ignored"  # verdicts on a command; the third one is the code of the rejection
 CLOCK_OFFSETS = (timedelta(), timedelta(seconds=-30))  # one replica for each; their clocks differ
 START = datetime(2030, 5, 1, tzinfo=UTC)
-EXAMPLES_SHARE = 5  # one sequence of commands per so many examples of the profile, because it takes longer
+EXAMPLES_SHARE = 5  # divides the profile's number of examples, because a sequence takes longer than an example
 MAX_RULES = 25  # maximum number of rules in a sequence; a rule sends up to five commands
 
 
@@ -130,14 +130,14 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
 
     @rule(commands=st.runner().flatmap(lambda machine: st.lists(machine.commands, min_size=2, max_size=3)))
     def send_at_once(self, commands: Sequence[AnyCommand]) -> None:
-        """Send commands to different replicas at the same time. The model must agree for one of their orders."""
+        """Send commands to different replicas at once. The model must give the same verdicts for one of their orders."""
         replicas = [number % len(self.replicas) for number in range(len(commands))]
         requests = [self.new_request(command, replica) for command, replica in zip(commands, replicas, strict=True)]
         self.exchange(requests, replicas)
 
     @rule(command=DRAWN_COMMAND)
     def send_to_all_replicas(self, command: AnyCommand) -> None:
-        """Send one command to all replicas at the same time. It is recorded at most once; all answers agree."""
+        """Send one command to all replicas at once. It is recorded at most once, and all answers have one version."""
         request = self.new_request(command, 0, has_key=True)
         answers = self._run([request for _ in self.replicas], range(len(self.replicas)))
         accepted = [answer for answer in answers if answer.verdict == ACCEPTED]

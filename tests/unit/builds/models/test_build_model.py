@@ -67,7 +67,7 @@ PLANS = (
 
 @dataclass(frozen=True)
 class BuildModel:
-    phase: str = ""  # queued, planned, running, canceling, resumed, finished, deleted
+    phase: str = ""  # queued, planned, running, canceling, resumed, finished, deleted; empty: not launched
     is_alone: bool = False  # the project runs one build at a time
     jobs: tuple[PlannedJob, ...] = ()
     statuses: Mapping[int, JobStatus] = field(default_factory=dict)
@@ -140,7 +140,7 @@ class BuildModel:
         return changed.advanced()
 
     def advanced(self) -> "BuildModel":
-        """Return the build after its jobs were queued, offered to users or skipped by stage; finished if none is left."""
+        """Queue, offer to users or skip the waiting jobs, stage by stage. Finish the build if none is left. Return it."""
         model = self
         for job in sorted(self.jobs, key=lambda job: job.stage_place):
             before = [

@@ -36,7 +36,7 @@ class ReactionMachine(ReactionStage):
     @precondition(lambda machine: machine.builds_in(Phase.NEW))
     @rule(build_id=chosen(lambda machine: machine.builds_in(Phase.NEW)), is_settled=st.booleans())
     def launch(self, build_id: int, is_settled: bool) -> None:
-        """Launch a build. `is_settled`: handle all reactions, which queues its jobs unless the other build has the slot."""
+        """Launch a build. `is_settled`: handle all reactions, so that its jobs are queued if it gets the slot."""
         self.send(LaunchBuild(84, build_id, build_id, f"e{build_id}", DAY, PROJECT, initiator_id=1))
         if is_settled:
             self.deliver_all()
