@@ -130,7 +130,7 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
 
     @rule(commands=st.runner().flatmap(lambda machine: st.lists(machine.commands, min_size=2, max_size=3)))
     def send_at_once(self, commands: Sequence[AnyCommand]) -> None:
-        """Send commands to different replicas at once. The model must give the same verdicts for one of their orders."""
+        """Send commands to different replicas at once. The model must give the same verdicts for one order of them."""
         replicas = [number % len(self.replicas) for number in range(len(commands))]
         requests = [self.new_request(command, replica) for command, replica in zip(commands, replicas, strict=True)]
         self.exchange(requests, replicas)

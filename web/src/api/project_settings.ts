@@ -12,7 +12,7 @@ export const LIMITS = [
 ] as const;
 export type Limits = Record<(typeof LIMITS)[number], number>;
 
-/** The settings of a project as in the form. Maintainers may change all of them but `repository`, owners also that. */
+/** The settings of a project as in the form. Maintainers may change all except `repository`, owners may change all. */
 export interface Settings extends Limits {
   name: string;
   description: string;

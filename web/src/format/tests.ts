@@ -34,7 +34,7 @@ export function testName({ class_name, name }: Pick<ReportedTest, "class_name" |
   return class_name ? `${class_name}.${name}` : name;
 }
 
-/** `tests/cart.py:7`, or nothing if the report has no file. */
+/** `tests/cart.py:7`, without the line if the report has none; empty if it has no file. */
 export function testPlace({ file, line }: Pick<ReportedTest, "file" | "line">): string {
   return file && line !== null ? `${file}:${line}` : file;
 }

@@ -6,7 +6,7 @@ const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyl
 const monthAndDay = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 const withYear = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
 
-/** A duration with its two largest units: `4 s`, `1 m 12 s`, `2 h 5 m`, `3 d 4 h`. */
+/** A duration with its two largest units: `0.4 s`, `4 s`, `1 m 12 s`, `2 h 5 m`, `3 d 4 h`. */
 export function formatDuration(seconds: number): string {
   if (seconds < 0.95) return seconds <= 0 ? "0 s" : `${seconds.toFixed(1)} s`;
   const total = Math.round(seconds);

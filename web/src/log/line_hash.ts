@@ -16,7 +16,7 @@ export function lineHash(jobId: number, { first, last }: LineRange): string {
   return `#job-${jobId}-L${first}${last > first ? `-L${last}` : ""}`;
 }
 
-/** The job in a fragment that selects lines. */
+/** The job in a fragment that selects lines; null for other fragments. */
 export function jobOfHash(hash = window.location.hash): number | null {
   const match = /^#job-(\d+)-L\d+/.exec(hash);
   return match ? Number(match[1]) : null;

@@ -140,7 +140,7 @@ class BuildModel:
         return changed.advanced()
 
     def advanced(self) -> "BuildModel":
-        """Queue, offer to users or skip the waiting jobs, stage by stage. Finish the build if none is left. Return it."""
+        """Queue, offer to users or skip the waiting jobs by stage. Finish the build if none is left. Return it."""
         model = self
         for job in sorted(self.jobs, key=lambda job: job.stage_place):
             before = [

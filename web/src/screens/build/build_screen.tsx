@@ -90,7 +90,7 @@ function BuildPage({ build: present, reload }: { build: Overview; reload: () => 
   );
 }
 
-/** The job to show first: a failed one, else a running, else a queued one, else the last one that was started. */
+/** The job to show first: a failed one, else a running, else a queued one, else the last started, else the first. */
 function jobOfInterest(jobs: OverviewJob[]): OverviewJob | undefined {
   const withStatus = (...statuses: string[]) => jobs.find(({ status }) => statuses.includes(status));
   const lastRan = jobs.filter(({ started_at }) => started_at).at(-1);

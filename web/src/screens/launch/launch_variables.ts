@@ -22,7 +22,7 @@ export function givenVariables(rows: VariableRow[]): BuildVariable[] {
     .filter(({ name, value }) => name !== "" || value !== "");
 }
 
-/** The error with the key of its row, or null if it is not about a variable. Of rows with one name, the last. */
+/** The error with the key of its row, or null if it is not about a variable. Of rows with the same name, the last. */
 export function errorOfRow(rows: VariableRow[], { code, message }: ApiError): RowError | null {
   if (code !== "BUILD_VARIABLES_INVALID" && code !== "BUILD_VARIABLES_RESERVED") return null;
   const sent = rows.filter(({ name, value }) => name.trim() !== "" || value !== "");
