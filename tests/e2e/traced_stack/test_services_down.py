@@ -41,7 +41,10 @@ def project_id(small_stack: RunningStack, tmp_path_factory: pytest.TempPathFacto
 
 @contextmanager
 def service_down(stack: RunningStack, service: str) -> Iterator[None]:
-    """Kill the service and suspend the supervisor, which would otherwise restart the service."""
+    """Kill the service, and suspend the supervisor for the block: it would restart the service.
+
+    After the block, wait until the service is ready.
+    """
     state = stack.data / "run" / "lock"
     supervisor, process = int(state.read_text()), stack.wait_for_pid(f"{service}-0")
     os.kill(supervisor, signal.SIGSTOP)

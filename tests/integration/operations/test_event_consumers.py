@@ -37,7 +37,10 @@ async def system(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 async def packages() -> Path:
-    """Install the Node example's packages, once per version of the lock file. Return the example's path."""
+    """Install the Node example's packages, once per version of the lock file. Return the example's path.
+
+    Skips the tests without Node.js.
+    """
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: the example for Node is not run")

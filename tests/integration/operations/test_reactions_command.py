@@ -73,7 +73,7 @@ async def test_parked_events_are_listed_without_the_text_of_the_error(parked: Pa
 
 @asynccontextmanager
 async def leading(parked: ParkedEvents, run_reaction: RunReaction) -> AsyncIterator[None]:
-    """Retry requested events as the leader of the service does."""
+    """During the block, retry requested events as the leader of the service does."""
 
     async def lead() -> None:
         while True:

@@ -96,6 +96,6 @@ async def console(stack: RunningStack) -> AsyncIterator[Console]:
 
 @pytest.fixture(scope="package")
 def pipeline_build(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """Run a pipeline with a failed job, a manual job, and a job for which there is no runner. Return the build's id."""
+    """Launch a pipeline with a failing job, a manual job, and a job that no runner fits. Return the build's id."""
     project = create_pipeline_project(stack, tmp_path_factory.mktemp("pipeline") / "repository")
     return stack.build_id_of(stack.launch_build(project))

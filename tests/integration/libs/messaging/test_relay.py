@@ -277,7 +277,10 @@ async def test_events_are_republished_after_nats_lost_its_data(own_servers: Serv
 
 
 async def _restart_nats(servers: Servers, *, forget: Path | None = None) -> None:
-    """Restart nats-server. The blocking calls run in threads, so that the client's event loop notices the loss."""
+    """Restart nats-server. The blocking calls run in threads, so that the client's event loop notices the loss.
+
+    `forget`: folder to delete while the server is stopped.
+    """
     await asyncio.to_thread(servers.nats.kill)
     if forget:
         await asyncio.to_thread(shutil.rmtree, forget)

@@ -138,7 +138,7 @@ async def test_throttled_logins_do_not_check_the_password(
 
 
 async def record_failures(stage: ServiceStage, *moments: datetime) -> tuple[list[bool], int]:
-    """Record failed logins. Return whether a wait applied before each, and the number of failures at the end."""
+    """Record failed logins. Return whether a wait was stored before each, and the number of failures at the end."""
     limit, _, _ = make_limits(stage.settings, uuid4().hex, "home")
     async with create_mongo_client(stage.settings, "test") as client:
         failures = get_database(client, stage.settings, "identity")[FAILURES_COLLECTION]

@@ -45,7 +45,7 @@ async def caller(stage: ServiceStage) -> AsyncIterator[MessageClient]:
 
 
 async def sign_in(caller: MessageClient) -> tuple[int, Session]:
-    """Register a user. Return the user's id and session."""
+    """Register a user and sign in. Return the user's id and session."""
     name = f"user-{uuid4().hex[:8]}"
     registered = CommandReply.model_validate_json(await caller.send(RegisterUser(username=name, password=PASSWORD)))
     session = await caller.send(LogIn(username=name, password=PASSWORD), timeout=30)
@@ -70,7 +70,10 @@ async def read_claims(caller: MessageClient, token: str) -> TokenClaims:
 async def token_of_session(
     stage: ServiceStage, claims: TokenClaims, *, session_age: float, token_age: float = 0
 ) -> str:
-    """Return a token that is valid for an hour, of a session that began `session_age` seconds ago."""
+    """Return a token of a session that began `session_age` seconds ago.
+
+    The token was issued `token_age` seconds ago and is valid for an hour from then.
+    """
     async with create_mongo_client(stage.settings, "test") as client:
         key = await read_signing_key(get_database(client, stage.settings, "identity"), stage.settings)
     now = datetime.now(UTC)

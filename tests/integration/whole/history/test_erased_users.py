@@ -44,7 +44,7 @@ def spellings(text: str) -> Iterator[bytes]:
 
 
 async def read_databases(system: RunningSystem) -> dict[str, bytes]:
-    """Return the content of each collection, as JSON."""
+    """Return the content of each collection, as JSON in lower case."""
     contents = {}
     for service in EVENT_SERVICES:
         async with system.database(service) as database:
@@ -55,7 +55,7 @@ async def read_databases(system: RunningSystem) -> dict[str, bytes]:
 
 
 async def read_streams(system: RunningSystem) -> dict[str, bytes]:
-    """Return subjects, headers and bodies of the messages of each stream."""
+    """Return subjects, headers and bodies of the messages of each stream, in lower case."""
     contents = {}
     async with system.stage.connected() as bus:
         for service in EVENT_SERVICES:
@@ -66,7 +66,7 @@ async def read_streams(system: RunningSystem) -> dict[str, bytes]:
 
 
 def read_backup(file: str) -> dict[str, bytes]:
-    """Return the documents of each collection in a backup, as JSON."""
+    """Return the documents of each collection in a backup, as JSON in lower case."""
     with Path(file).open("rb") as source:
         return {
             f"backup {section.service}.{section.collection}": json_util.dumps(
@@ -79,7 +79,7 @@ def read_backup(file: str) -> dict[str, bytes]:
 
 
 def find_texts(stored: Mapping[str, bytes], texts: Sequence[str]) -> list[str]:
-    """Return where one of the texts is stored, ignoring case."""
+    """Return one line for each place with one of the texts, in any case. `stored`: contents in lower case, by place."""
     wanted = {text: [spelling.lower() for spelling in spellings(text)] for text in texts}
     return [
         f"{text} in {place}"

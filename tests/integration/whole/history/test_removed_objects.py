@@ -28,7 +28,10 @@ DETAIL = "The object was deleted, and its events left the event log."
 
 
 async def create_objects(system: RunningSystem) -> dict[str, str]:
-    """Create an object of each kind and change it. Return the path of its route by the path of its history."""
+    """Create and rename a secret, a credential, an executor and a project.
+
+    Return the path of each object's route by the path of its history.
+    """
     created: dict[str, Any] = {
         "secret": await system.create("secrets", name="REMOVED", value="hush"),
         "credential": await system.create("credentials", name="removed", ssh_key=PRIVATE_KEY),

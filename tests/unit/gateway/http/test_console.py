@@ -29,7 +29,7 @@ def client(folder: Path) -> httpx.AsyncClient:
 
 
 async def get(folder: Path, path: str, encodings: str = "identity") -> httpx.Response:
-    """Return a response with its body as it was sent."""
+    """Return a response with its body as sent, not decompressed."""
     async with client(folder) as http, http.stream("GET", path, headers={"Accept-Encoding": encodings}) as response:
         response._content = b"".join([part async for part in response.aiter_raw()])
         return response
