@@ -33,7 +33,8 @@ class Deployment:
 def write_secret_files(folder: Path, deployment: Deployment) -> None:
     """Write the files of all processes. Later calls keep the generated values, which are stored below `secrets`.
 
-    Run as root, it gives each process's files to the user of that process. Raises OperatorError.
+    As root, change the owner of each process's files to the user of that process. Raises OperatorError if a file
+    cannot be written.
     """
     owners = {"mongo": deployment.mongod_uid, "nats": deployment.nats_server_uid}
     try:

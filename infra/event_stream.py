@@ -139,7 +139,10 @@ class EventTail:
         self._stored_count = 0
 
     async def open(self, start: datetime | None) -> None:
-        """Open the reader. `start`: time of the first event, or None for all events. Raises OperatorError."""
+        """Open the reader. `start`: time of the first event, or None for all events.
+
+        Raises OperatorError if the stream does not exist.
+        """
         try:
             newest = (await self._client.jetstream().stream_info(self._service)).state.last_seq
         except NotFoundError:
@@ -212,7 +215,8 @@ async def open_tails(client: Client, start: datetime | None) -> list[EventTail]:
 def follow_events(start: str, *, raw: bool = False) -> None:
     """Print events until Ctrl-C. `start`: a time, "start" or "now". `raw`: print one JSON object per event.
 
-    Raises SettingsError for an invalid time or missing settings, and OperatorError if NATS does not respond.
+    Raises SettingsError for an invalid time or without a NATS URL, and OperatorError if NATS does not respond or a
+    stream does not exist.
     """
     since = parse_time(start)
     settings = require_nats(Settings.from_environment(os.environ))

@@ -21,7 +21,8 @@ QUERY_TIMEOUT_SECONDS = 10.0
 def print_history(kind: str, id_: str, at: str | None, *, raw: bool = False) -> None:
     """Print the history of an object or, with `at`, its state at that time. `raw`: print one JSON object per entry.
 
-    Raises OperatorError if there is no such object.
+    Raises SettingsError for an invalid time or without a NATS URL, and OperatorError if NATS does not respond or the
+    service rejects the query.
     """
     then = parse_time(at, "--at") if at else None
     settings = require_nats(Settings.from_environment(os.environ))

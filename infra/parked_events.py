@@ -49,8 +49,8 @@ def list_events(*, raw: bool) -> None:
 def retry_events(ids: Sequence[str]) -> bool:
     """Retry the parked events `ids`, or all parked events if `ids` is empty, and print each outcome.
 
-    Return whether all were handled within RETRY_TIMEOUT_SECONDS; True if no events are parked. Raises OperatorError
-    for an unknown id.
+    Return whether all were handled within RETRY_TIMEOUT_SECONDS; True if no events are parked. Raises SettingsError
+    without the URLs of the servers, and OperatorError for an unknown id.
     """
     outcomes = _run(lambda parked: _retry(parked, ids))
     for id_, outcome in outcomes.items():

@@ -41,7 +41,7 @@ def local_servers(
 ) -> Iterator[Servers]:
     """Start both servers, and stop them after the block.
 
-    Raises OperatorError if the folder belongs to a stack with several nodes.
+    Raises OperatorError if the folder belongs to a stack with several nodes, or if a server cannot start.
 
     `unlimited`: `nats_url` has a login without restrictions instead of the login `migrate`. `throw_away`: kill the
     servers, which saves the second of their shutdown, because their data is no longer needed.

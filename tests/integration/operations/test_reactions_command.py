@@ -1,4 +1,4 @@
-"""`headrace admin reactions`: lists parked events, and has a service retry them."""
+"""`headrace admin reactions`: list parked events, and let a service retry them."""
 
 import asyncio
 import base64

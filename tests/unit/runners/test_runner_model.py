@@ -1,4 +1,4 @@
-"""Model test of runners: registered once, changed by administrators and by their own calls, deleted for good."""
+"""Model test of runners: registered once, changed by administrators and their own calls, until they are deleted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""The command line of users, from the sign-in on a clean home to the end of a build."""
+"""The command line of users with an empty home folder: from the sign-in to the end of a build."""
 
 import json
 import zipfile

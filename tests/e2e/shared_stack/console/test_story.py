@@ -1,4 +1,4 @@
-"""A day's work: a push breaks a test, its author reads which one, and the next push fixes it."""
+"""A push breaks a test, its author reads which one, and the next push fixes it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The client of the OpenID provider, on a real provider: metadata, keys, expired tokens, and useless answers."""
+"""The client of the OpenID provider, on a real provider: metadata, keys, expired tokens, and unusable responses."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

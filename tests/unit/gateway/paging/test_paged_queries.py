@@ -1,4 +1,4 @@
-"""The gateway reads a list in as many messages as it takes."""
+"""The gateway reads a long list in several messages."""
 
 import pytest
 

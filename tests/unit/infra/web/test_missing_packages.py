@@ -1,4 +1,4 @@
-"""Without the npm registry, the unit tests are skipped with a message; checks and the image's build fail with one."""
+"""Without the npm registry, unit tests are skipped with a message; checks and the image's build fail."""
 
 from collections.abc import Callable
 from functools import partial
