@@ -16,13 +16,14 @@ class ForgeKind(StrEnum):
 class ChangeForge(Command):
     """Change the forge that shows the results of a project's builds, and the secret with the token for it.
 
-    Errors: PROJECT_NOT_FOUND, PROJECT_FORGE_INVALID, SECRET_NAME_INVALID.
+    The kind `none` also removes the URL and the secret. Errors: PROJECT_NOT_FOUND, PROJECT_FORGE_INVALID,
+    SECRET_NAME_INVALID.
     """
 
     project_id: int
     kind: ForgeKind | None = None
     api_url: UrlOrPath | None = None  # like https://git.example.org/api/v4; blank: derived from the repository's URL
-    secret: Name | None = None  # name of the project's secret that holds the token
+    secret: Name | None = None  # name of the project's secret that holds the token; required unless `kind` is `none`
 
 
 class GetForge(Query):

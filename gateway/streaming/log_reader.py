@@ -33,7 +33,10 @@ class LogReader:
         self._first = first
 
     async def iterate(self, is_allowed: Callable[[], Awaitable[bool]]) -> AsyncGenerator[ServerSentEvent]:
-        """Yield the index of sections and the lines until the attempt ends, the client loses access, or a shutdown."""
+        """Yield the index of sections and the lines.
+
+        Ends when the attempt ends, the log is deleted, the client loses access, or the gateway stops.
+        """
         query, excerpt, index = self._query, self._first, None
         checked_at = time.monotonic()
         async with self._logs.growth.watch(query.job_id) as growth:

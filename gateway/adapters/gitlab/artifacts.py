@@ -27,7 +27,10 @@ PARAMETERS = ("artifact_type", "artifact_format", "expire_in")
 
 
 async def store_artifact(app_state: AppState, request: Request, job_id: int, token: str) -> Artifact:
-    """Store an artifact. Parameters are in the query string or in form fields, even after the file."""
+    """Store an artifact of a job. An upload that fails is discarded.
+
+    Parameters are in the query string, or in form fields before or after the file. The query string has precedence.
+    """
     form = FileForm(request.headers.get("content-type", "").encode("latin-1"))
     answer = await app_state.bus.send(StartArtifactUpload(job_id=job_id, token=token))
     upload = ArtifactUpload.model_validate_json(answer)

@@ -16,7 +16,10 @@ MAX_KEY_LENGTH = 128  # characters; with the project and the protection, a key f
 
 
 def separate_caches(assignment: Assignment) -> tuple[PlannedCache, ...]:
-    """Return the job's caches with keys that are unique per project and branch protection."""
+    """Return the job's caches with keys that are unique per project and branch protection.
+
+    The value of the job's CACHE_FALLBACK_KEY is added to the fallback keys of each cache.
+    """
     fallback_templates = [
         _to_template(variable) for variable in assignment.variables if variable.key == FALLBACK_VARIABLE
     ]
