@@ -92,7 +92,7 @@ async def _return_claim(app_state: AppState, poll: PendingPoll) -> None:
 
 
 async def _fetch_webhook_body(app_state: AppState, assignment: Assignment) -> bytes:
-    """Return the body of the webhook that launched the build; nothing if there is none, or it is no longer stored.
+    """Return the body of the webhook that launched the build; nothing without a webhook, or after its removal.
 
     The assignment does not include it: together with many secrets, it could exceed the size of one message.
     """
