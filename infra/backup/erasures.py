@@ -59,7 +59,7 @@ async def read_stream(nats: Client) -> list[Erasure]:
 
 
 def read_file(path: Path) -> list[Erasure]:
-    """Return the erasures of a file that `headrace admin erasures` wrote. Raises OperatorError."""
+    """Return the erasures of a file that `headrace admin erasures` wrote. Raises OperatorError for any other file."""
     try:
         return [Erasure.model_validate_json(line) for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeError, ValidationError):

@@ -124,10 +124,10 @@ async def _count_events(nats: Client, service: str) -> int:
 async def load_backup(
     databases: Databases, nats: Client, reader: BackupReader, known: Sequence[Erasure], report: ProgressReport
 ) -> None:
-    """Drop the databases, purge JetStream, and write the documents of the backup.
+    """Drop all collections, purge the services' streams, and write the documents of the backup.
 
-    After a crash, the restore marker makes the next restore start over. It also keeps the erasures since the backup,
-    which are read from JetStream before it is purged. `known`: further erasures.
+    Only the restore marker stays: after a crash, it makes the next restore start over. It also keeps the erasures since
+    the backup, which are read from JetStream before the streams are purged. `known`: further erasures.
     """
     first = next(iter(databases.values()))
     later = erasures.to_documents([*known, *await erasures.read_stream(nats)], reader.header.moment - MAX_CLOCK_SKEW)

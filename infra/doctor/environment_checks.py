@@ -46,7 +46,7 @@ async def check_file_permissions(settings: Settings, environ: Mapping[str, str])
 
 
 async def check_processes(settings: Settings) -> AsyncIterator[Finding]:
-    """Find processes of the embedded stack that are not ready."""
+    """Find processes of the embedded stack that are not ready, or report that the stack is not running."""
     folder = DataFolder(settings.data)
     if not (folder.path / "mongodb").is_dir():
         return

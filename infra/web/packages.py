@@ -20,7 +20,7 @@ class PackagesMissing(Exception):
 def install_packages(node: Node, *, for_checks: bool) -> None:
     """Install the packages of the build and, with `for_checks`, of the checks, unless they are installed.
 
-    Raises PackagesMissing.
+    If that fails, removes `node_modules` and raises PackagesMissing.
     """
     lock = hashlib.sha256((WEB / "package-lock.json").read_bytes()).hexdigest()
     installed = INSTALLED.read_text().split() if INSTALLED.is_file() else []

@@ -36,7 +36,7 @@ def mongod_with_failpoints(folder: Path) -> Iterator[str]:
 async def failing_commands(
     client: AsyncMongoClient[Any], commands: Sequence[str], **failure: Any
 ) -> AsyncIterator[None]:
-    """Make these commands fail for clients with the application name FAULTY_APP_NAME."""
+    """Make these commands fail during the block, for clients with the application name FAULTY_APP_NAME."""
     data = {"failCommands": list(commands), "appName": FAULTY_APP_NAME, **failure}
     await client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
     try:

@@ -1,7 +1,7 @@
 """The time in which the console shows long logs. Limits have a wide margin, because the machine may be busy.
 
-Figures are printed and written to `log-figures.jsonl` beside the screenshots. CPU times are of the page's main thread
-and of the processes of the stack.
+Figures are printed and written to `log-figures.jsonl` beside the screenshots. CPU times are measured for the
+page's main thread and for the processes of the stack.
 """
 
 import json
