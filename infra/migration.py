@@ -38,7 +38,10 @@ def migrate(settings: Settings) -> None:
 
 
 async def _migrate_with_retries(settings: Settings) -> list[str]:
-    """Retry until the timeout. An interrupted attempt does no harm, because the migration is idempotent."""
+    """Migrate; retry while a server is not ready. Raises SettingsError after the timeout.
+
+    An interrupted attempt does no harm, because the migration is idempotent.
+    """
     deadline = time.monotonic() + settings.wait_seconds
     reported = ""
     while True:

@@ -181,7 +181,7 @@ def _ephemeral_consumer_subjects(stream: str) -> Iterator[str]:
 
 
 def _durable_consumer_subjects(stream: str, services: Sequence[Service], owner: str = "") -> Iterator[str]:
-    """Yield subjects that change a stream's durable consumers, or that fetch from those `owner` does not own."""
+    """Yield the subjects that change a stream's durable consumers or fetch from one that `owner` does not own."""
     for service in services:
         for worker in service.workers:
             if worker.source == stream:

@@ -147,7 +147,10 @@ async def load_backup(
 
 
 async def finish_restore(databases: Databases) -> None:
-    """Rebuild the stream heads from the event logs and remove the restore marker. The migration can then run."""
+    """Rebuild the stream heads from the event logs, and move the erasures from the restore marker to `identity`.
+
+    Then the marker is removed, and the migration can run.
+    """
     await asyncio.gather(*(_rebuild_heads(database) for database in databases.values()))
     first = next(iter(databases.values()))
     marker = await first[RESTORE_MARKERS].find_one({"_id": RESTORE_MARKER_ID}) or {}

@@ -80,7 +80,7 @@ def write_documents(root: Path = ROOT) -> Iterator[Path]:
 
 
 def write_missing_samples(root: Path = ROOT) -> Iterator[Path]:
-    """Write missing golden samples. Existing ones belong to released events and are never changed."""
+    """Write missing golden samples and yield their files. Existing ones belong to released events and are never changed."""
     folder = root / "contracts" / "golden"
     folder.mkdir(exist_ok=True)
     for event in list_events(collect_declarations(load_services())):

@@ -62,9 +62,9 @@ class StackState:
 
 @contextmanager
 def exclusive_lock(folder: DataFolder) -> Iterator[None]:
-    """Hold the folder's lock, which the kernel releases when the process ends.
+    """Hold the folder's lock during the block. The lock file then contains the process id.
 
-    Raises OperatorError if another process holds the lock.
+    The kernel releases the lock when the process ends. Raises OperatorError if another process holds the lock.
     """
     with _lock_file(folder).open("a+") as lock:
         deadline = time.monotonic() + 0.5

@@ -57,7 +57,7 @@ def test() -> int:
 
 
 def write_types(node: Node) -> None:
-    """Generate TypeScript types from the OpenAPI document, if it has changed."""
+    """Generate TypeScript types from the OpenAPI document, if it has changed. Raises SystemExit if that fails."""
     if not SCHEMA.is_file() or SCHEMA.stat().st_mtime < CONTRACT.stat().st_mtime:
         result = run_package(node, OPENAPI_TYPESCRIPT, (f"../{CONTRACT}", "-o", "generated/schema.d.ts"))
         if result.returncode:

@@ -30,7 +30,7 @@ COLLECTION_CALL = re.compile(r"collection\(\"(\w+)\"\)")
 
 
 def find_missing(folder: Path) -> list[str]:
-    """Return one line for each missing item."""
+    """Return one line for each event, collection and durable consumer that the dump lacks."""
     documents = list(read_documents(folder / "databases.bson.gz"))
     events = {event["name"] for _, name, document in documents if name == "commits" for event in document["events"]}
     collections = {(service, name) for service, name, _ in documents}

@@ -84,7 +84,7 @@ async def read_from_mirror(system: BuildSystem, stream: str) -> Body:
 
 @asynccontextmanager
 async def unresponsive_server() -> AsyncIterator[int]:
-    """Accept connections without responding, so that planning a build of a repository on this server hangs."""
+    """Yield a port that accepts connections without responding: planning a build of a repository there hangs."""
 
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     async with server:
@@ -92,7 +92,7 @@ async def unresponsive_server() -> AsyncIterator[int]:
 
 
 async def launch_unpublished_build(release: RunningRelease, bus: Client, project: Body) -> int:
-    """Launch a build whose events are stored but not published: a fake leader prevents the election of a leader."""
+    """Start `builds`, launch a build, and stop `builds`. A fake leader prevents it from publishing the events."""
 
     async def leads(message: Msg) -> None:
         await message.respond(b"the recorder")

@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.skipif(bool(reason), reason=reason), pytest.mark.timeo
 
 @pytest.fixture(scope="module")
 def account_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the files that Kubernetes mounts into the agent's pod."""
+    """Create the agent's account in the cluster. Return a folder with the files that are mounted into its pod."""
     kubectl("apply", "--kustomize", "infra/k8s/jobs", namespace="")
     metadata = {"name": ACCOUNT, "namespace": "headrace"}
     secret_metadata = metadata | {"annotations": {"kubernetes.io/service-account.name": ACCOUNT}}

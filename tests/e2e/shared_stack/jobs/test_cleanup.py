@@ -73,7 +73,7 @@ def busy_agent(stack: RunningStack, tmp_path: Path) -> Iterator[None]:
 
 @contextmanager
 def third_party_runner(stack: RunningStack, **features: bool) -> Iterator[ThirdPartyRunner]:
-    """Register a runner, receive the only queued job, and report the job as running."""
+    """Register a runner, receive the only queued job, and report it as running. After the block, delete the runner."""
     registration = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
     with httpx.Client(base_url=f"{stack.url}/api/v4", timeout=40) as http:
         token = http.post("/runners", json={"token": registration, "run_untagged": True}).json()["token"]

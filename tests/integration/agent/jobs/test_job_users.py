@@ -36,7 +36,7 @@ VICTIM_SECRET = "secret-of-the-other-job"
 
 @pytest.fixture
 def machine() -> Iterator[Path]:
-    """A folder that all users can enter, unlike pytest's folders."""
+    """Yield a folder that all users can enter, unlike pytest's folders."""
     folder = Path(tempfile.mkdtemp(prefix="headrace-job-users-", dir="/tmp"))
     folder.chmod(0o711)
     yield folder

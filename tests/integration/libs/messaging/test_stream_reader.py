@@ -27,7 +27,7 @@ async def log(settings: Settings, mongo_client: AsyncMongoClient[Document], bus:
 
 @pytest.fixture
 async def reader(log: EventLog) -> AsyncIterator[StreamReader]:
-    """A reader that has received the five events of the log."""
+    """Yield a reader that has received the five events of the log."""
     async with aclosing(await StreamReader.open(log.bus, log.service)) as reader:
         assert await read_sequences(reader, 5) == [1, 2, 3, 4, 5]
         yield reader

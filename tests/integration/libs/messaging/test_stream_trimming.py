@@ -26,7 +26,7 @@ ONE_HOUR = StreamLimits(age=MIN_AGE, size_bytes=None)
 
 @pytest.fixture
 async def log(settings: Settings, mongo_client: AsyncMongoClient[Document], bus: Client) -> EventLog:
-    """A log whose 30 events are in its stream."""
+    """Return a log whose 30 events are in its stream."""
     log = await create_event_log(settings, mongo_client, bus)
     await log.append_commits(30)
     await log.publish_all()

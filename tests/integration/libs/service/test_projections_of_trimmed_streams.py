@@ -31,7 +31,7 @@ SERVICE = replace(create_service(), periodic_tasks=())
 
 @pytest.fixture
 async def trimmed(counter_service: CounterService, monkeypatch: pytest.MonkeyPatch) -> CounterService:
-    """A service whose stream has only the last event. All events are read from the log."""
+    """Return a service whose stream has only the last event. All events are read from the log."""
     monkeypatch.setattr(event_log, "MAX_CLOCK_SKEW", timedelta())
     monkeypatch.setattr(event_log, "MAX_COMMITS", 5)
     async with counter_service.running(SERVICE, replicas=1):

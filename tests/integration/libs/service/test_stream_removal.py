@@ -26,7 +26,7 @@ SERVICE = replace(create_service(), periodic_tasks=())
 
 @pytest.fixture
 async def running(counter_service: CounterService) -> AsyncIterator[CounterService]:
-    """A running service with two counters: `old` was opened by the command `opening` and deleted, `kept` exists."""
+    """Run a service with two counters: `old` was opened by the command `opening` and deleted, `kept` exists."""
     async with counter_service.running(SERVICE, replicas=1):
         await counter_service.send(OpenCounter(counter_id="old", owner="ivan"), "opening")
         await counter_service.send(RaiseCounter(counter_id="old", by=5))

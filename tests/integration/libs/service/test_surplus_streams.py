@@ -21,7 +21,7 @@ AT = now()
 
 @pytest.fixture
 async def database(servers: Servers) -> AsyncIterator[AsyncDatabase[Document]]:
-    """A database with deliveries of two projects that are two to four hours old, and two younger than one hour."""
+    """Yield a database with five deliveries of two projects, two to four hours old, and two younger than one hour."""
     async with migrated_database(servers, service) as database:
         ages: dict[int, list[float]] = {1: [0.2, 0.5, 2, 3, 4], 2: [2, 3]}
         for project_id, hours in ages.items():
