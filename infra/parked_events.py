@@ -85,7 +85,10 @@ async def _find_all(parked: Parked) -> dict[str, Document]:
 
 
 async def _retry(parked: Parked, ids: Sequence[str]) -> dict[str, str]:
-    """Return the error of each event, empty if its reaction succeeded. Raises OperatorError for an unknown id."""
+    """Request retries and wait for their ends. Return the error of each event, empty if its reaction succeeded.
+
+    Raises OperatorError for an unknown id.
+    """
     found = await _find_all(parked)
     if unknown := set(ids) - set(found):
         raise OperatorError(f"No event is parked as {min(unknown)}. `headrace admin reactions list` shows the ids.")

@@ -114,7 +114,7 @@ async def _copy_collection(
 async def _find_cutoffs(
     service: Service, databases: Databases, ack_floors: Mapping[str, datetime], session: AsyncClientSession
 ) -> Sequence[Document]:
-    """Return the time before which each subscription and each worker has handled all events.
+    """Return the time before which each policy and each worker has handled all events.
 
     A backup stores times instead of sequence numbers, because a restore changes the sequence numbers.
     """

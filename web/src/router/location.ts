@@ -36,7 +36,7 @@ export function navigate(to: string, { replace = false } = {}): void {
   if (location.peek().path !== before) window.scrollTo(0, 0);
 }
 
-/** Change parameters of the query. The others stay. */
+/** Change parameters of the query; null or an empty text removes one. The others stay. */
 export function setQuery(changes: Record<string, string | number | null>, { replace = true } = {}): void {
   const parameters = Object.fromEntries(location.peek().query);
   navigate(url(location.peek().path === "/" ? "/" : location.peek().path, { ...parameters, ...changes }), { replace });

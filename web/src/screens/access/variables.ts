@@ -5,7 +5,7 @@ export function formatVariables(variables: Record<string, unknown>): string {
     .join("\n");
 }
 
-/** Parse lines of text. The error for an invalid line quotes the line. */
+/** Parse lines of text. Empty lines are skipped. Throws an Error that quotes the first invalid line. */
 export function parseVariables(text: string): Record<string, string> {
   const variables: Record<string, string> = {};
   for (const line of text.split("\n")) {

@@ -107,7 +107,7 @@ function Tile({ number, name, fact }: { number: string; name: string; fact: stri
   );
 }
 
-/** Stacked bars: each series is drawn over the sum of those that follow. */
+/** Stacked bars: each value includes the values of the following series, which are drawn over it. */
 function outcomeSeries(buckets: Bucket[]): Series[] {
   return [
     {

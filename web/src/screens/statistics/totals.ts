@@ -53,7 +53,7 @@ function startOf({ at }: Bucket): number {
   return Date.parse(`${at.slice(0, 10)}T00:00:00Z`);
 }
 
-/** The jobs that failed and then passed most often, then those that take longest. */
+/** The first `count` jobs, sorted by how often they failed and then passed, then by duration. */
 export function slowestAndFlakiest(jobs: readonly JobStatistics[], count: number): JobStatistics[] {
   return [...jobs].sort((one, other) => other.flaky - one.flaky || (other.p95 ?? 0) - (one.p95 ?? 0)).slice(0, count);
 }
