@@ -27,7 +27,7 @@ export async function createSecret({ name, value, env, projects }: SecretFields)
   return (await dataOf(api.POST("/api/admin/secrets", { body: { secret } }))).detail ?? null;
 }
 
-/** Send the fields of a secret that differ. */
+/** Send the fields of a secret that differ, and its value unless it is empty. */
 export async function saveSecret(before: Secret, after: SecretFields): Promise<void> {
   const params = { path: { secret_id: before.id } };
   const { name, value, env, projects } = after;

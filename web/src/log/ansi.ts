@@ -56,7 +56,7 @@ export interface AnsiState {
 
 export const NO_COLORS: AnsiState = { foreground: "", background: "", decorations: [] };
 
-/** Return the colors at the end of a text that begins with the given ones. */
+/** Return the colors at the end of a text. `start`: the colors at its start. */
 export function stateAfter(text: string, start: AnsiState): AnsiState {
   if (!text.includes(START)) return start;
   let reset = -1;

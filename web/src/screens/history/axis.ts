@@ -42,7 +42,10 @@ export function binMoments(moments: readonly Moment[], bins: number): Tick[] {
   return ticks;
 }
 
-/** Return a function that maps times to positions from 0 to 1. If all moments have the same time, it returns 0.5. */
+/**
+ * Return a function that maps times to positions from 0 to 1. If all moments have the same time, it returns 0.5.
+ * The moments are ordered by time.
+ */
 export function placeOnAxis(moments: readonly Moment[]): (at: string) => number {
   const start = Date.parse(moments[0]?.at ?? "");
   const span = Date.parse(moments.at(-1)?.at ?? "") - start;

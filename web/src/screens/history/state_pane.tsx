@@ -21,7 +21,7 @@ interface States {
   other: State;
 }
 
-/** The state at a version: its fields, those that the version changed, or a comparison with another version. */
+/** The state at a version, in which changed fields are marked, or its comparison with another version. */
 export function StatePane({ kind, id, version, latest }: Props) {
   const { query } = location.value;
   const view = query.get("view") === "compare" ? "compare" : "state";
