@@ -16,8 +16,12 @@ export function Dialog({ title, onClose, wide = false, children }: DialogProps) 
   const id = useId();
   useEffect(() => {
     const element = dialog.current;
+    const opener = document.activeElement;
     element?.showModal();
-    return () => element?.close();
+    return () => {
+      element?.close();
+      returnFocus(opener);
+    };
   }, []);
   return (
     <dialog
@@ -39,6 +43,12 @@ export function Dialog({ title, onClose, wide = false, children }: DialogProps) 
       </div>
     </dialog>
   );
+}
+
+/** Focus the element that opened the dialog, or the content of the page if the element is gone. */
+function returnFocus(opener: Element | null): void {
+  const target = opener?.isConnected && opener !== document.body ? opener : document.getElementById("content");
+  (target as HTMLElement | null)?.focus({ preventScroll: true });
 }
 
 interface ConfirmProps {

@@ -16,18 +16,22 @@ const THEMES: [Theme, string][] = [
 export function UserMenu() {
   const [isOpen, setOpen] = useState(false);
   const menu = useRef<HTMLDivElement>(null);
+  const opener = useRef<HTMLButtonElement>(null);
   useEffect(() => {
     if (!isOpen) return;
-    const close = (event: Event) => {
-      const isOutside =
-        event instanceof KeyboardEvent ? event.key === "Escape" : !menu.current?.contains(event.target as Node);
-      if (isOutside) setOpen(false);
+    const onPress = ({ target }: PointerEvent) => {
+      if (!menu.current?.contains(target as Node)) setOpen(false);
     };
-    document.addEventListener("pointerdown", close);
-    document.addEventListener("keydown", close);
+    const onKey = ({ key }: KeyboardEvent) => {
+      if (key !== "Escape") return;
+      opener.current?.focus();
+      setOpen(false);
+    };
+    document.addEventListener("pointerdown", onPress);
+    document.addEventListener("keydown", onKey);
     return () => {
-      document.removeEventListener("pointerdown", close);
-      document.removeEventListener("keydown", close);
+      document.removeEventListener("pointerdown", onPress);
+      document.removeEventListener("keydown", onKey);
     };
   }, [isOpen]);
   const state = session.value;
@@ -41,6 +45,7 @@ export function UserMenu() {
   return (
     <div class="user-menu" ref={menu}>
       <button
+        ref={opener}
         type="button"
         class="button quiet"
         aria-expanded={isOpen}

@@ -22,6 +22,10 @@ async def test_signing_in_shows_the_page_that_was_opened(console: Console) -> No
         await expect(page.get_by_role("dialog")).to_contain_text("New project")
         await page.keyboard.press("Escape")
         await page.get_by_title("Account").click()
+        await page.get_by_label("Dark").focus()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_title("Account")).to_be_focused()
+        await page.get_by_title("Account").press("Enter")
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         # drop the expected error of the wrong password

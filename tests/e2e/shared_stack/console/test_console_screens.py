@@ -35,6 +35,23 @@ VARIANTS = (
     Variant("dark", "dark", DESKTOP, COLOR_RULES),
     Variant("phone", "light", PHONE, ALL_RULES),
 )
+TABS = 6  # keys pressed on each screen, beginning with its content
+FOCUS_CONTENT = """() => {
+    window.unclearFocus = [];
+    if (!window.watchesFocus) addEventListener("keyup", () => {
+        const element = document.activeElement, style = getComputedStyle(element);
+        if (element === document.body) return;
+        const {left, top, right, bottom} = element.getBoundingClientRect();
+        const points = [[(left + right) / 2, (top + bottom) / 2], [left + 3, top + 3], [right - 3, bottom - 3]];
+        const area = element.closest("label") ?? element;
+        const isSeen = points.some(([x, y]) => area.contains(document.elementFromPoint(x, y)));
+        const hasOutline = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
+        if (!isSeen || !hasOutline)
+            window.unclearFocus.push(`${isSeen ? "no outline" : "hidden"}: ${element.outerHTML.slice(0, 120)}`);
+    });
+    window.watchesFocus = true;
+    if (!document.querySelector("dialog[open]")) document.getElementById("content").focus();
+}"""
 FOLLOW_LINK = """path => new Promise(rendered => {
     history.pushState(null, "", path)
     dispatchEvent(new PopStateEvent("popstate"))
@@ -107,6 +124,7 @@ async def test_screens_are_accessible_and_fit(
                     findings.append(f"{screen}, {variant.name}: {width} pixels wide")
                 violations = await find_violations(page, axe, variant.rules)
                 findings += [f"{screen}, {variant.name}: {violation}" for violation in violations]
+            findings += [f"{screen}, keyboard: {element}" for element in await find_unclear_focus(page)]
     assert findings == []
 
 
@@ -114,6 +132,14 @@ async def test_the_sign_in_form_is_accessible(console: Console, axe: str) -> Non
     async with console.open("/", storage_state=None) as page:
         await expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert await find_violations(page, axe) == []
+
+
+async def find_unclear_focus(page: Page) -> list[str]:
+    """Press Tab in the content of the screen. Return the focused elements that are hidden or have no outline."""
+    await page.evaluate(FOCUS_CONTENT)
+    for _ in range(TABS):
+        await page.keyboard.press("Tab")
+    return list(await page.evaluate("window.unclearFocus"))
 
 
 async def find_violations(page: Page, axe: str, rules: str = ALL_RULES) -> list[str]:
