@@ -15,6 +15,7 @@ from contracts.builds import (
     BuildStatus,
     ConcurrencySlotGranted,
     JobEvent,
+    JobRow,
     JobStatus,
     LaunchedProject,
     PlannedJob,
@@ -59,8 +60,10 @@ def chosen(choices: Callable[[Any], Sequence[int]]) -> st.SearchStrategy[int]:
 
 
 def jobs_of(build_id: int) -> tuple[PlannedJob, ...]:
-    first = PlannedJob(job_id=10 * build_id + 1, job_uuid="a", name="first", commands=("make",))
-    return first.replace(after_commands=("clean",)), first.replace(job_id=10 * build_id + 2, name="second")
+    """Return two jobs. The first one has cleanup steps, the second one is retried once after a failure."""
+    first = PlannedJob(job_id=10 * build_id + 1, job_uuid="a", name="first", commands=("make",), max_attempts=2)
+    second = first.replace(job_id=10 * build_id + 2, name="second", retries=1)
+    return first.replace(after_commands=("clean",)), second
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class ReactionStage(RuleBasedStateMachine):
         self.by_command = {command: category for category in CATEGORIES for command in category.decider.commands}
         self.pending: list[Reaction] = []
         self.delivered: list[Reaction] = []
+        self.late: list[AnyCommand] = []  # commands about attempts, decided but not sent yet
         self.number = 0
         self.builds = {build_id: Build() for build_id in BUILD_IDS}
         self.jobs = {job_id: Job() for job_id in JOB_IDS}
@@ -107,6 +111,11 @@ class ReactionStage(RuleBasedStateMachine):
 
     def attempt_of(self, job_id: int) -> int:
         return self.jobs[job_id].spec.attempt
+
+    def row_of(self, job_id: int) -> JobRow:
+        row = self.store.rows[f"job-{job_id}"]
+        assert isinstance(row, JobRow)
+        return row
 
     def send(
         self, command: AnyCommand, id_: str = "", reaction: Reaction | None = None, *, is_inline: bool = False
@@ -161,10 +170,10 @@ class ReactionStage(RuleBasedStateMachine):
         """Return the command that the planner sends after it has read the build, or None."""
         build_id = recorded.event.build_id
         row = self.store.rows[f"build-{build_id}"]
-        assert isinstance(row, BuildRow)
+        assert row is None or isinstance(row, BuildRow)
         if command := on_slot_granted(recorded.event, row):
             return command
-        is_unplanned = row.status is BuildStatus.QUEUED
+        is_unplanned = row is not None and row.status is BuildStatus.QUEUED
         return PlanBuild(build_id, "s", "refs/heads/main", (), jobs_of(build_id)) if is_unplanned else None
 
 

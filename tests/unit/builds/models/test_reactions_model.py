@@ -8,7 +8,19 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from contracts.builds import FINISHED_JOB_STATUSES, ChangeBuildPriority, JobFinished, JobStatus, RetryBuild
+from contracts.builds import (
+    FINISHED_JOB_STATUSES,
+    BuildJobsChanged,
+    BuildKilled,
+    ChangeBuildPriority,
+    DeleteBuild,
+    JobAssigned,
+    JobFinished,
+    JobLost,
+    JobRetried,
+    JobStatus,
+    RetryBuild,
+)
 from services.builds.domain.build_state import Phase
 from services.builds.domain.internal_commands import (
     AssignJob,
@@ -19,10 +31,13 @@ from services.builds.domain.internal_commands import (
     StartJob,
     StopBuild,
     StopBuildJob,
+    SupersedeBuild,
 )
-from tests.support.model_tests.decider_machine import run_machine
+from services.builds.execution.leases import timeout_command
+from tests.support.model_tests.decider_machine import run_machine, seldom
 from tests.unit.builds.models.reaction_stage import (
     AT_WORK,
+    BUILD_IDS,
     DAY,
     PROJECT,
     UNFINISHED,
@@ -37,7 +52,8 @@ class ReactionMachine(ReactionStage):
     @rule(build_id=chosen(lambda machine: machine.builds_in(Phase.NEW)), is_settled=st.booleans())
     def launch(self, build_id: int, is_settled: bool) -> None:
         """Launch a build. `is_settled`: handle all reactions, so that its jobs are queued if it gets the slot."""
-        self.send(LaunchBuild(84, build_id, build_id, f"e{build_id}", DAY, PROJECT, initiator_id=1))
+        launch = LaunchBuild(84, build_id, build_id, f"e{build_id}", DAY, PROJECT, initiator_id=1)
+        self.send(launch.replace(ref="main", delivery_id="d"))
         if is_settled:
             self.deliver_all()
 
@@ -46,10 +62,21 @@ class ReactionMachine(ReactionStage):
     def kill(self, build_id: int) -> None:
         self.send(StopBuild(build_id))
 
+    @precondition(lambda machine: BUILD_IDS[0] in machine.builds_in(*UNFINISHED))
+    @rule(is_running=st.booleans())
+    def supersede(self, is_running: bool) -> None:
+        self.send(SupersedeBuild(BUILD_IDS[0], "main", BUILD_IDS[1], BUILD_IDS[1], running=is_running))
+
     @precondition(lambda machine: machine.builds_in(Phase.FINISHED))
     @rule(build_id=chosen(lambda machine: machine.builds_in(Phase.FINISHED)))
     def retry(self, build_id: int) -> None:
         self.send(RetryBuild(build_id=build_id))
+
+    @precondition(lambda machine: machine.builds_in(Phase.FINISHED))
+    @rule(build_id=chosen(lambda machine: machine.builds_in(Phase.FINISHED)), is_deleted=seldom(st.just(1), st.just(0)))
+    def delete(self, build_id: int, is_deleted: int) -> None:
+        if is_deleted:
+            self.send(DeleteBuild(build_id=build_id))
 
     @precondition(lambda machine: machine.builds_in(*AT_WORK, Phase.FINISHED))
     @rule(build_id=chosen(lambda machine: machine.builds_in(*AT_WORK, Phase.FINISHED)), number=st.sampled_from((1, 2)))
@@ -71,11 +98,23 @@ class ReactionMachine(ReactionStage):
             self.send(ChangeBuildPriority(build_id=build_id, priority=priority))
 
     @precondition(lambda machine: machine.jobs_in(JobStatus.QUEUED))
-    @rule(job_id=chosen(lambda machine: machine.jobs_in(JobStatus.QUEUED)), is_graceful=st.booleans())
-    def assign(self, job_id: int, is_graceful: bool) -> None:
+    @rule(
+        job_id=chosen(lambda machine: machine.jobs_in(JobStatus.QUEUED)),
+        is_graceful=st.booleans(),
+        reports=st.sampled_from(("start", "nothing", "late")),
+    )
+    def assign(self, job_id: int, is_graceful: bool, reports: str) -> None:
         attempt = self.attempt_of(job_id)
-        self.send(AssignJob(job_id, attempt, 1, "r", "miller", "hash", is_graceful))
-        self.send(StartJob(job_id, attempt))
+        self.send(AssignJob(job_id, attempt, 1, "r", "miller", "hash", is_graceful, reports == "late"))
+        if reports == "start":
+            self.send(StartJob(job_id, attempt))
+
+    @rule(is_graceful=st.booleans())
+    def assign_all(self, is_graceful: bool) -> None:
+        """Handle all reactions and start all jobs, so that most sequences get far."""
+        self.deliver_all()
+        for job_id in self.jobs_in(JobStatus.QUEUED):
+            self.assign(job_id, is_graceful, "start")
 
     @precondition(lambda machine: machine.jobs_in(*WITH_RUNNER))
     @rule(
@@ -87,9 +126,30 @@ class ReactionMachine(ReactionStage):
         self.send(FinishJob(job_id, self.attempt_of(job_id), status, 0), is_inline=is_inline)
 
     @precondition(lambda machine: machine.jobs_in(*WITH_RUNNER))
-    @rule(job_id=chosen(lambda machine: machine.jobs_in(*WITH_RUNNER)))
-    def lose(self, job_id: int) -> None:
-        self.send(MarkJobLost(job_id, self.attempt_of(job_id), "silent"))
+    @rule(job_id=chosen(lambda machine: machine.jobs_in(*WITH_RUNNER)), is_delivered=st.booleans())
+    def lose(self, job_id: int, is_delivered: bool) -> None:
+        self.send(MarkJobLost(job_id, self.attempt_of(job_id), "silent", is_delivered))
+
+    @precondition(lambda machine: machine.jobs_in(*WITH_RUNNER))
+    @rule(
+        job_id=chosen(lambda machine: machine.jobs_in(*WITH_RUNNER)),
+        end=st.sampled_from(("overdue", "lost", "not delivered", JobStatus.SUCCESS, JobStatus.FAILED)),
+    )
+    def decide_end(self, job_id: int, end: str) -> None:
+        """Decide from the row of a job how its attempt ends. The command is sent later, perhaps in another round."""
+        attempt = self.attempt_of(job_id)
+        match end:
+            case "overdue":
+                self.late.append(timeout_command(self.row_of(job_id)))
+            case "lost" | "not delivered":
+                self.late.append(MarkJobLost(job_id, attempt, "silent", end == "lost"))
+            case _:
+                self.late.append(FinishJob(job_id, attempt, JobStatus(end), 0))
+
+    @precondition(lambda machine: machine.late)
+    @rule(number=st.runner().flatmap(lambda machine: st.integers(0, len(machine.late) - 1)), is_inline=st.booleans())
+    def send_late(self, number: int, is_inline: bool) -> None:
+        self.send(self.late.pop(number), is_inline=is_inline)
 
     @precondition(lambda machine: machine.pending)
     @rule(number=st.runner().flatmap(lambda machine: st.integers(0, len(machine.pending) - 1)))
@@ -119,7 +179,11 @@ class ReactionMachine(ReactionStage):
         assert builds[holder].phase in AT_WORK if holder else not waiting, f"build {holder} keeps the slot"
         for build_id, build in builds.items():
             is_waiting = build.phase in (Phase.QUEUED, Phase.RESUMED)
-            assert is_waiting == (build_id in waiting), f"build {build_id} is {build.phase}, {waiting} wait"
+            # the request of a build that was killed before can arrive last: it has no effect except at its turn
+            may_wait = is_waiting or build.phase in (Phase.FINISHED, Phase.DELETED)
+            is_consistent = may_wait if build_id in waiting else not is_waiting
+            assert is_consistent, f"build {build_id} is {build.phase}, {waiting} wait"
+            assert build.phase not in AT_WORK or build.graph.queued, f"build {build_id} has nothing to do, and no end"
             for job_id in build.graph.statuses:
                 job = self.jobs[job_id]
                 is_unfinished = job.status is not None and job.status not in FINISHED_JOB_STATUSES
@@ -133,6 +197,25 @@ class ReactionMachine(ReactionStage):
         holder = self.group().holder
         for build_id, build in self.builds.items():
             assert build.phase not in AT_WORK or (holder and build_id == holder.build_id)
+
+    @invariant()
+    def what_is_decided_about_an_attempt_ends_no_other(self) -> None:
+        """An attempt without a runner ends only if it is canceled."""
+        assigned = {(event.job_id, event.attempt) for event in self.recorded_events(JobAssigned)}
+        for event in (*self.recorded_events(JobLost), *self.recorded_events(JobRetried)):
+            assert (event.job_id, event.attempt) in assigned
+        for event in self.recorded_events(JobFinished):
+            assert event.status is JobStatus.CANCELED or (event.job_id, event.attempt) in assigned
+
+    @invariant()
+    def a_round_of_a_job_is_canceled_only_at_the_request_of_its_build(self) -> None:
+        requested: set[tuple[int, int]] = set()
+        for killed in self.recorded_events(BuildKilled):
+            requested.update(zip(killed.job_ids, killed.job_rounds, strict=True))
+        for changed in self.recorded_events(BuildJobsChanged):
+            requested.update(zip(changed.stopped, changed.stopped_rounds, strict=True))
+        for event in self.recorded_events(JobFinished):
+            assert event.status is not JobStatus.CANCELED or (event.job_id, event.round) in requested
 
     @invariant()
     def a_result_in_a_build_is_that_of_the_current_round_of_the_job(self) -> None:
