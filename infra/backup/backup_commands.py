@@ -202,7 +202,7 @@ def _open_output(file: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _open_input(file: str) -> Iterator[BinaryIO]:
-    """Open a backup, which is read twice: input from a pipe is first copied to a temporary file."""
+    """Open a backup to read it twice: a pipe is first copied to a file. Raises OperatorError if it cannot be read."""
     try:
         if file != STANDARD_STREAM:
             with Path(file).open("rb") as source:

@@ -133,7 +133,8 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 def kill_with_parent(parent: int) -> Callable[[], None] | None:
     """Return a function that makes the kernel kill the child when this process dies, even if it is killed.
 
-    The kernel watches the thread that started the child, so that thread must not exit earlier.
+    The kernel watches the thread that started the child, so that thread must not exit earlier. Return None on other
+    systems than Linux.
     """
     libc = _libc
     if libc is None:

@@ -30,7 +30,7 @@ OPERATIONS = [
 
 
 def resolve(part: dict[str, Any]) -> dict[str, Any]:
-    """If the part is a `$ref`, return the component that it refers to."""
+    """Return the component that a `$ref` refers to, or the part itself if it is no `$ref`."""
     if "$ref" not in part:
         return part
     _, _, kind, name = part["$ref"].split("/")
