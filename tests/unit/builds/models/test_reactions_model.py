@@ -72,6 +72,14 @@ class ReactionMachine(ReactionStage):
     def retry(self, build_id: int) -> None:
         self.send(RetryBuild(build_id=build_id))
 
+    @precondition(lambda machine: machine.builds_in(Phase.RUNNING, Phase.CANCELING))
+    @rule(build_id=chosen(lambda machine: machine.builds_in(Phase.RUNNING, Phase.CANCELING)))
+    def begin_next_round(self, build_id: int) -> None:
+        """Kill a build, at once the second time, and retry it, so that late commands meet another round of its jobs."""
+        for command in (StopBuild(build_id), StopBuild(build_id), RetryBuild(build_id=build_id)):
+            self.send(command)
+            self.deliver_all()
+
     @precondition(lambda machine: machine.builds_in(Phase.FINISHED))
     @rule(build_id=chosen(lambda machine: machine.builds_in(Phase.FINISHED)), is_deleted=seldom(st.just(1), st.just(0)))
     def delete(self, build_id: int, is_deleted: int) -> None:
