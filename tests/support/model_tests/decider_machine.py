@@ -111,7 +111,8 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
         self.answers: list[Answer] = []  # one answer per command; answers to repetitions are left out
         self.followed: dict[str, Followed] = {}
         self.followed_commits = 0
-        self.changed: set[str] = set()  # streams changed between the last two comparisons with the model
+        self.changed: set[str] = set()  # streams changed since the last check of the invariants
+        self.has_checked = False  # the invariants were checked for `changed`
         self.number = 0  # number of the last command
 
     def teardown(self) -> None:
@@ -197,6 +198,7 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
 
     @invariant()
     def a_deleted_thing_accepts_nothing(self) -> None:
+        self.has_checked = True
         for stream in self.changed:
             events = self.events_of(stream)
             assert not any(isinstance(event, self.deletions) for event in events[:-1])
@@ -269,7 +271,9 @@ class DeciderMachine(RuleBasedStateMachine, Generic[M]):
         """Apply the new events to the states and rows."""
         commits = self.store.log[self.followed_commits :]
         self.followed_commits += len(commits)
-        self.changed = {commit.stream for commit in commits}
+        if self.has_checked:
+            self.changed, self.has_checked = set(), False
+        self.changed |= {commit.stream for commit in commits}
         for commit in commits:
             category = commit.category
             followed = self.followed.setdefault(commit.stream, Followed(category.decider.initial, category.initial_row))

@@ -29,7 +29,7 @@ export async function loadDeliveries(projectId: number | null, decision: string,
   const deliveries = pages.flatMap(({ data }) => data);
   deliveries.sort((one, other) => other.received_at.localeCompare(one.received_at));
   const shown = deliveries.slice(0, count);
-  const hasMore = pages.some(({ total }) => total > each);
+  const hasMore = deliveries.length > count || pages.some(({ total }) => total > each);
   return { projects, deliveries: shown, builds: await findBuilds(shown), hasMore };
 }
 

@@ -97,11 +97,12 @@ function jobOfInterest(jobs: OverviewJob[]): OverviewJob | undefined {
   return withStatus("FAILED") ?? withStatus("RUNNING", "ASSIGNED") ?? withStatus("QUEUED") ?? lastRan ?? jobs[0];
 }
 
-/** Keys `h` and `l`: go to the previous and the next build of the project. */
+/** Keys `h` and `l`: go to the previous and the next build of the project, if both are among its newest builds. */
 function useNeighborKeys({ id, project }: Overview): void {
   const go = (step: 1 | -1) => async () => {
     const { builds } = await listBuilds({ project: [project.id], limit: NEIGHBORS });
-    const found = builds[builds.findIndex((other) => other.id === id) - step];
+    const at = builds.findIndex((other) => other.id === id);
+    const found = at >= 0 && builds[at - step];
     if (found) navigate(url(`/builds/${found.id}`));
   };
   useScreenKeys([

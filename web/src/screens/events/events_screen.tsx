@@ -113,6 +113,7 @@ function useEvents(since: string) {
   const [problem, setProblem] = useState<string | null>(null);
   const buffer = useRef<LiveEvent[]>([]);
   const paused = useRef(false);
+  const unseen = useRef(0);
   useEffect(() => {
     buffer.current = [];
     setEvents([]);
@@ -130,10 +131,11 @@ function useEvents(since: string) {
           return;
         }
         buffer.current = withEvent(buffer.current, event);
+        if (paused.current) unseen.current += 1;
         if (frame) return;
         frame = requestAnimationFrame(() => {
           frame = 0;
-          if (paused.current) setWaiting((count) => count + 1);
+          if (paused.current) setWaiting(unseen.current);
           else setEvents(buffer.current);
         });
       },
@@ -150,6 +152,7 @@ function useEvents(since: string) {
   const pause = (isOn: boolean) => {
     paused.current = isOn;
     setPaused(isOn);
+    unseen.current = 0;
     setWaiting(0);
     if (!isOn) setEvents(buffer.current);
   };
