@@ -2,7 +2,7 @@
 import type { LogChunk, LogPosition, LogSection } from "../api/logs.ts";
 import { lastState } from "./ansi.ts";
 
-export const BLOCK_LINES = 500;
+export const BLOCK_LINES = 100;
 
 /** Lines of a section, in blocks. Blocks are loaded in any order, the lines of a block in sequence. */
 export class SectionLines {

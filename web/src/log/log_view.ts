@@ -1,5 +1,5 @@
 /**
- * The lines of a log as elements of the page: chunks of 500 lines with `content-visibility: auto`.
+ * The lines of a log as elements of the page: chunks of 100 lines with `content-visibility: auto`.
  *
  * The browser lays out only the chunks near the viewport, but its search finds all text. No code measures single lines.
  */
