@@ -85,13 +85,19 @@ class Context(Protocol):
         ...
 
     async def send(
-        self, command: AnyCommand, *, step: str = "", actor: Actor | None = None, cause: str = ""
+        self,
+        command: AnyCommand,
+        *,
+        step: str = "",
+        actor: Actor | None = None,
+        cause: str = "",
+        has_new_id: bool = False,
     ) -> CommandReply:
         """Send a command to any service, or an internal command to a decider of this one.
 
         `actor`: the default is the current command's actor. The command's id is derived from the current command's id,
         the command's name and `step`, so repeating is safe. `cause` replaces the current command's id, which is random
-        in a periodic task.
+        in a periodic task. `has_new_id`: `step` is random, so no earlier command with this id is looked up.
         """
         ...
 

@@ -70,7 +70,13 @@ class ServiceContext:
         return answer_type.model_validate_json(encoded)
 
     async def send(
-        self, command: AnyCommand, *, step: str = "", actor: Actor | None = None, cause: str = ""
+        self,
+        command: AnyCommand,
+        *,
+        step: str = "",
+        actor: Actor | None = None,
+        cause: str = "",
+        has_new_id: bool = False,
     ) -> CommandReply:
         metadata = replace(
             self.metadata,
@@ -79,6 +85,7 @@ class ServiceContext:
             at=self.clock.machine_time(),
             actor=self.metadata.actor if actor is None else actor,
             reaction_id="",
+            may_be_duplicate=self.metadata.may_be_duplicate and not has_new_id,
         )
         if metadata.traceparent:
             return await self.runtime.send(command, metadata)

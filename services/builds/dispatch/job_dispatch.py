@@ -113,7 +113,9 @@ class JobDispatcher:
         )
         try:
             # `step` is random: with equal command ids, two replicas that handle this claim would both succeed
-            await asyncio.gather(ctx.send(assign, step=nonce), self._scheduler.record_service_time(ctx, job))
+            await asyncio.gather(
+                ctx.send(assign, step=nonce, has_new_id=True), self._scheduler.record_service_time(ctx, job)
+            )
         except RequestRejected:
             claimed_job_id = await self._attempts.job_of(ctx, attempt_id)
             if claimed_job_id is None:

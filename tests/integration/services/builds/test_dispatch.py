@@ -11,6 +11,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from contracts.builds import JobRequirements, JobRow, JobStatus, ReportJob, ReturnClaim, RunnerDescription
 from contracts.errors import RequestRejected
 from libs.documents import Document
+from libs.eventstore.decider import CommandMetadata
+from libs.eventstore.store import CommitRef
 from libs.security.tokens import hash_token
 from libs.settings import Settings
 from services.builds.dispatch.job_dispatch import JobDispatcher
@@ -167,6 +169,24 @@ async def test_a_claim_repeated_at_another_process_returns_the_same_job(replicas
     assert first == again
     assert again.assignment is not None
     assert (again.assignment.job_id, (await get_job(replicas[0], 2)).status) == (1, JobStatus.QUEUED)
+
+
+async def test_the_assignment_of_a_claim_that_may_be_a_repetition_is_not_looked_up(
+    replica: DispatchReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id of its command is new in each claim."""
+    await replica.queue_jobs(1)
+    looked_up: list[str] = []
+    find = replica.runtime.store.find
+
+    async def record_and_find(metadata: CommandMetadata) -> CommitRef | None:
+        looked_up.append(metadata.command)
+        return await find(metadata)
+
+    monkeypatch.setattr(replica.runtime.store, "find", record_and_find)
+    claimed = await replica.claim_job(JobDispatcher(AttemptStore()), claim_id="request-1")
+    assert claimed.assignment
+    assert "AssignJob" not in looked_up
 
 
 async def test_a_claim_repeated_after_its_job_started_returns_another_job(replica: DispatchReplica) -> None:
