@@ -88,7 +88,7 @@ def _resolve(name: str) -> JobUser:
 
 
 def check_separation(users: Sequence[JobUser], config_file: Path, builds: Path) -> None:
-    """Check that the users can enter the folder of the checkouts, but not change it or read the agent's file.
+    """Check that the users can enter the checkouts' folder, but neither change it nor read the agent's config file.
 
     Raises JobUserError.
     """

@@ -46,7 +46,7 @@ SUPERVISOR_SCRIPT = 'trap : HUP INT TERM PIPE; ("$@" </dev/null 2>&1); echo "$?"
 
 
 class ProcessSpawner:
-    """The agent's side: starts the helper process and sends it requests."""
+    """Starts the helper process and sends it requests. The agent uses it."""
 
     def __init__(self, folder: Path, limits: Mapping[str, int] | None = None) -> None:
         """Start the helper. `limits` of each program: names of `resource` without `RLIMIT_`, with their values."""

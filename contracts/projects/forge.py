@@ -41,4 +41,4 @@ class Forge(Message):
     api_url: str  # empty: derived from the repository's URL
     repository: str
     alias: str  # alias of the project
-    encrypted: str = ""  # the token, encrypted with HPKE, in base64; empty: not requested, or no such secret
+    encrypted: str = ""  # the token, encrypted with HPKE, in base64; empty: not requested, or the secret is missing

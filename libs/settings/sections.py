@@ -42,7 +42,7 @@ class RetentionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    # the limits of builds, logs and artifacts apply to each project that has no limits of its own
+    # each limit of builds, logs and artifacts applies to the projects that do not set that limit themselves
     build_days: Days = 0  # how long finished builds are kept
     build_count: Limit = 0  # number of finished builds to keep
     log_days: Days = 0  # how long logs of finished builds are kept

@@ -24,7 +24,7 @@ class BuildDayRow(ReadModelRow):
     failed: int = 0
     killed: int = 0
     milliseconds: int = 0  # total time on runners
-    run_times: dict[str, int] = Field(default_factory=dict)  # histogram of the time on runners of each build
+    run_times: dict[str, int] = Field(default_factory=dict)  # histogram of the builds' times on runners
     wait_times: dict[str, int] = Field(
         default_factory=dict
     )  # histogram of the time from the launch to the first runner

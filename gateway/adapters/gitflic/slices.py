@@ -52,7 +52,7 @@ def _parse_number(text: str, *, minimum: int, default: int) -> int:
 
 
 def create_slice_writer(row: type[ResponseModel], name: str) -> Serializer:
-    """Return a Serializer that converts the answer to a PageRequest to a page with its rows under `name`."""
+    """Return a Serializer that converts the Page of a service into a page of GitFlic with the rows under `name`."""
     fields: dict[str, Any] = {name: (tuple[row, ...], ...)}  # type: ignore[valid-type]
     embedded: Any = create_model(f"{row.__name__}List", __base__=ResponseModel, **fields)
     parts: dict[str, Any] = {"embedded": (embedded, Field(alias="_embedded")), "page": (PageInfo, ...)}

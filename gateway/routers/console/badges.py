@@ -74,7 +74,10 @@ async def get_badge(owner: Owner, alias: Alias, guest: Anyone, bus: Bus, branch:
     responses=errors(*ANY_ROUTE, "REQUEST_INVALID"),
 )
 async def get_coverage_badge(owner: Owner, alias: Alias, guest: Anyone, bus: Bus, branch: Branch = "") -> SvgResponse:
-    """Return the image `unknown` if there is no such build or coverage, or if the badge of the result is `unknown`."""
+    """Return the image `unknown` if the project publishes no badges or does not exist.
+
+    Likewise if none of its 50 latest finished builds has succeeded, or if the latest success has no coverage.
+    """
     builds = await _list_finished(bus, guest, owner, alias, branch)
     passed = next((build for build in builds if build.status is BuildStatus.SUCCESS), None)
     percent = await _load_coverage(bus, guest, passed.id) if passed else None

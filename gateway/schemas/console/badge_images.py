@@ -29,7 +29,7 @@ CCTRAY_STATUSES = {"passing": "Success", "failing": "Failure", "canceled": "Exce
 class PublishedResult:
     """The result of a project's last finished build, with the name and URL of the project."""
 
-    name: str  # owner and alias
+    name: str  # owner/alias
     web_url: str
     status: str = UNKNOWN
     is_building: bool = False

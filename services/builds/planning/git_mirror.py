@@ -139,7 +139,7 @@ class GitMirrors:
         async with self._mirror_with_commit(url, resolved, ssh_key) as mirror:
             fetch = ["--git-dir", str(mirror), "fetch", "--quiet", "--no-tags"]
             source = [*git_env.upload_pack_args(bare_url), "--", bare_url]
-            # some servers do not serve a commit by its hash: then fetch the branch with its whole history
+            # some servers do not serve a commit by its hash: then fetch the ref with its whole history
             for depth, ref_name in ((1, before_sha), (UNLIMITED_DEPTH, resolved.ref)):
                 if before_sha and not await _has_commit(mirror, before_sha):
                     with suppress(RepositoryUnreachable):  # after a forced push the commit may no longer exist
@@ -228,7 +228,7 @@ class GitMirrors:
             if served and serves_commits:
                 marker.touch()
         except RepositoryUnreachable:
-            # some servers do not serve a commit by its hash: fetch the branch, with its history if it has moved on
+            # some servers do not serve a commit by its hash: fetch the ref, with its history if it has moved on
             await self._remote.run(url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, "--depth=1", *source, resolved.ref)
             if not await _has_commit(mirror, resolved.sha):
                 await self._remote.run(

@@ -1,4 +1,4 @@
-"""Limits for the data of a project's builds: the project's own or, where it has none, the server's."""
+"""Limits for the data of a project's builds: for each limit the project's own or, if that is not set, the server's."""
 
 from dataclasses import dataclass
 

@@ -2,7 +2,7 @@
 import type { Process, System } from "../../api/system.ts";
 
 export interface KnownProcess extends Process {
-  /** Since when the process has not answered, in milliseconds. Null: it answered the latest request. */
+  /** Unix time in milliseconds of the first request that the process did not answer. Null: it answered the latest. */
   missingSince: number | null;
 }
 
