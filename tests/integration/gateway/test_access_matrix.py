@@ -24,6 +24,7 @@ ROUTES = list_routes()
 # members of a project get 404 from these routes unless the project exists
 OF_PROJECTS = {"POST /developer/builds/{project_id:id}", "POST /developer/projects/{project_id:id}/plan"}
 UNKNOWN_ID = "999999999"
+MAX_REPETITIONS = 3  # of one request
 
 Ids = Mapping[str, str]
 
@@ -174,16 +175,26 @@ class Answer:
 async def answers(
     system: RunningSystem, callers: Mapping[str, Headers], resource_ids: Ids
 ) -> Mapping[tuple[str, str], Answer]:
-    """Send every request, 16 at a time. Return the responses by route and caller."""
+    """Send every request, 16 at a time. Return the responses by route and caller.
+
+    As clients do, repeat a request that a service did not answer in time on a busy machine.
+    """
     turn = asyncio.Semaphore(16)
 
-    async def ask(route: GatewayRoute, caller: str) -> Answer:
+    async def send(route: GatewayRoute, caller: str) -> Answer:
         path = request_path(route, visible_ids(route, resource_ids))
         async with turn, system.http.stream(route.method, path, headers=callers[caller]) as response:
             if response.status_code < 400:  # the body is not read, because an event stream has no end
                 return Answer(path, response.status_code, "")
             await response.aread()
             return Answer(path, response.status_code, response.json()["message"])
+
+    async def ask(route: GatewayRoute, caller: str) -> Answer:
+        for _ in range(MAX_REPETITIONS):
+            answer = await send(route, caller)
+            if answer.status not in {503, 504}:
+                return answer
+        return await send(route, caller)
 
     requests = {(name_of(route), caller): ask(route, caller) for route in ROUTES for caller in CALLERS}
     return dict(zip(requests, await asyncio.gather(*requests.values()), strict=True))
