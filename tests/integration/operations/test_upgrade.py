@@ -92,8 +92,8 @@ async def test_after_an_upgrade_every_response_equals_the_recorded_one(upgraded:
             found += find_differences(answers.without_volatile_members(before), now, path)
         return list_unexpected(upgraded.release, found)
 
-    # projections of other services' events may lag behind
-    await eventually(list_differences, until=lambda differences: differences == [], within=60)
+    # projections of other services' events may lag behind, and a busy machine takes a minute for all responses
+    await eventually(list_differences, until=lambda differences: differences == [], within=200)
 
 
 async def test_after_an_upgrade_the_event_logs_contain_no_names_of_actors_and_initiators(
