@@ -137,8 +137,7 @@ class StreamRemoval:
 
     async def _bury(self, streams: Sequence[str], now: datetime, session: AsyncClientSession) -> None:
         await pass_hold(self._database, now, session)
-        for stream in streams:
-            await self._vault.shred(stream, session)
+        await self._vault.shred(*streams, session=session)
         first = {"stream": {"$in": list(streams)}, "version": 1, "events": {"$ne": []}}
         present = [commit["stream"] async for commit in self._commits.find(first, {"stream": 1}, session=session)]
         for projection in self._cumulative:

@@ -51,8 +51,8 @@ class Encryption(Protocol):
         """Return a keyed hash of 43 characters, which cannot be computed without the subject's key."""
         ...
 
-    async def shred(self, subject: str, session: AsyncClientSession | None = None) -> None:
-        """Delete the subject's key, in the transaction of the session, if any."""
+    async def shred(self, *subjects: str, session: AsyncClientSession | None = None) -> None:
+        """Delete the keys of the subjects, in the transaction of the session, if any."""
         ...
 
     async def rewrap(self) -> int: ...
@@ -173,9 +173,10 @@ class KeyVault:
             if data_key is not None
         }
 
-    async def shred(self, subject: str, session: AsyncClientSession | None = None) -> None:
-        await self._data_keys.delete_one({"_id": subject}, session=session)
-        self._cache.pop(subject, None)
+    async def shred(self, *subjects: str, session: AsyncClientSession | None = None) -> None:
+        await self._data_keys.delete_many({"_id": {"$in": subjects}}, session=session)
+        for subject in subjects:
+            self._cache.pop(subject, None)
 
     async def rewrap(self) -> int:
         """Rewrap all data keys with the current master key. Return the number of changed keys.

@@ -40,8 +40,9 @@ class MemoryKeyVault:
             if subject in self._data_keys
         }
 
-    async def shred(self, subject: str, session: object = None) -> None:
-        self._data_keys.pop(subject, None)
+    async def shred(self, *subjects: str, session: object = None) -> None:
+        for subject in subjects:
+            self._data_keys.pop(subject, None)
 
     async def rewrap(self) -> int:
         return 0

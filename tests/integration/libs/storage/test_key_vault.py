@@ -96,7 +96,7 @@ async def test_a_key_shredded_in_an_aborted_transaction_stays(database: Database
     sealed = await vault.encrypt("user-1", "value")
     async with database.client.start_session() as session:
         await session.start_transaction()
-        await vault.shred("user-1", session)
+        await vault.shred("user-1", session=session)
         await session.abort_transaction()
     assert await vault.decrypt("user-1", sealed) == "value"
 
