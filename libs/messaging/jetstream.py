@@ -4,7 +4,6 @@ import asyncio
 from itertools import islice
 
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.js.api import StreamConfig, StreamInfo
 from nats.js.errors import NotFoundError, ServerError
 from nats.js.manager import JetStreamManager
@@ -31,11 +30,6 @@ async def create_stream(manager: JetStreamManager, config: StreamConfig) -> Stre
                 raise
             await asyncio.sleep(delay)
     return await manager.add_stream(config)
-
-
-def is_emptied_marker(message: Msg) -> bool:
-    """Return whether the message is the marker that a relay publishes before it empties the stream, not an event."""
-    return message.subject.endswith(f".{EMPTIED}")
 
 
 async def is_republishing(client: Client, service: str) -> bool:

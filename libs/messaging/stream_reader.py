@@ -6,6 +6,7 @@ which doubles the cost of an event for its reader and for the server (see docs/a
 
 import asyncio
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,8 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header, StatusCode
+
+from libs.messaging.jetstream import EMPTIED
 
 BATCH_SIZE = 100
 REQUEST_EXPIRY_SECONDS = 2.0  # a request is renewed after this time, because the server drops it with a lost connection
@@ -125,6 +128,17 @@ class StreamReader:
     async def _on_message(self, message: Msg) -> None:
         if _get_status(message) != StatusCode.REQUEST_TIMEOUT:  # `_receive` has its own timeout
             self._received.put_nowait(message)
+
+
+def are_next_events(messages: Sequence[Msg], after: int) -> bool:
+    """Return whether the messages are the events that directly follow a sequence number of their stream.
+
+    They are not if events were trimmed, or if a relay empties the stream: then it has published a marker.
+    """
+    return all(
+        message.metadata.sequence.stream == expected and not message.subject.endswith(f".{EMPTIED}")
+        for expected, message in enumerate(messages, after + 1)
+    )
 
 
 def _get_status(message: Msg) -> str | None:

@@ -20,8 +20,7 @@ from libs.eventstore.decider import AnyCategory
 from libs.eventstore.indexes import ensure_indexes
 from libs.eventstore.mapping import from_document, is_tombstone
 from libs.messaging import cloudevents
-from libs.messaging.jetstream import is_emptied_marker
-from libs.messaging.stream_reader import StreamReader
+from libs.messaging.stream_reader import StreamReader, are_next_events
 from libs.projections.projector import apply_events, projection_collection, write_rows
 from libs.projections.schema import list_projection_indexes
 from libs.retention.balances import copy_balance
@@ -272,9 +271,8 @@ async def _apply_stream(
                 if (await nats.jetstream().stream_info(projection.source)).state.first_seq > reached + 1:
                     raise EventsRemoved(projection.source)
                 raise TimeoutError(f"no event of {projection.source} within {FETCH_TIMEOUT_SECONDS:g} s")
-            for expected, message in enumerate(messages, reached + 1):
-                if message.metadata.sequence.stream != expected or is_emptied_marker(message):
-                    raise EventsRemoved(projection.source)
+            if not are_next_events(messages, reached):
+                raise EventsRemoved(projection.source)
             events = [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
             due = [recorded for recorded in events if since is None or recorded.at >= since]
             await apply_events(staging, projection, due, rows)

@@ -28,8 +28,7 @@ from libs.documents import Document
 from libs.eventstore.decider import AnyEvent
 from libs.messaging import cloudevents
 from libs.messaging.cloudevents import DeliveredEvent
-from libs.messaging.jetstream import is_emptied_marker
-from libs.messaging.stream_reader import StreamReader
+from libs.messaging.stream_reader import StreamReader, are_next_events
 from libs.observability.logs import summarize_error
 from libs.observability.tracing import attach_remote
 from libs.reactions.parking import MAX_TRIES, FailedEvent, Park, is_outage, is_temporary
@@ -132,10 +131,8 @@ class CatchUpSubscription:
                     if not messages:
                         await self._save_if_moved(checkpoint)
                         continue
-                    for expected, message in enumerate(messages, checkpoint.sequence + 1):
-                        sequence = message.metadata.sequence.stream
-                        if sequence != expected or is_emptied_marker(message):
-                            raise CheckpointLost(f"expected an event at {expected}, got {sequence}")
+                    if not are_next_events(messages, checkpoint.sequence):
+                        raise CheckpointLost(f"events after {checkpoint.sequence} are missing")
                     checkpoint = await self._handle_until_done(checkpoint, messages)
                     await asyncio.sleep(self._batch_seconds)
         except NotFoundError as error:
