@@ -12,6 +12,7 @@ import { RelativeTime } from "../../components/times.tsx";
 import { formatBytes, formatRef, plural, shortSha } from "../../format/text.ts";
 import { location, setQuery, url } from "../../router/location.ts";
 import { HistoryLink } from "../history/history_link.tsx";
+import { isAboutProject } from "../shared/live_filters.ts";
 import { ApproveButton } from "./approve_button.tsx";
 import { decisionStyle, remedy } from "./decision.ts";
 
@@ -26,8 +27,11 @@ export default function WebhooksScreen() {
   const decision = query.get("decision") ?? "";
   const delivery = query.get("delivery");
   const [count, setCount] = useState(PAGE);
-  const resource = useResource(JSON.stringify(["deliveries", delivery, projectId, decision, count]), () =>
-    delivery ? loadDelivery(delivery) : loadDeliveries(projectId, decision, count),
+  const resource = useResource(
+    JSON.stringify(["deliveries", delivery, projectId, decision, count]),
+    () => (delivery ? loadDelivery(delivery) : loadDeliveries(projectId, decision, count)),
+    // the list of all projects is many requests, so it is reloaded only by its button
+    { refreshOn: projectId === null ? undefined : isAboutProject(projectId) },
   );
   return (
     <Page
