@@ -25,6 +25,7 @@ from libs.settings import Settings
 from tests.support import scheduling
 from tests.support.infrastructure.memory_folder import memory_folder
 from tests.support.infrastructure.servers import STACK, Servers, describe_servers, running_servers
+from tests.support.waiting import WITHIN_SECONDS
 
 NIGHTLY = bool(os.environ.get("HEADRACE_NIGHTLY"))
 SERVER_DESCRIPTION = pytest.StashKey[str]()
@@ -146,6 +147,7 @@ async def mongo_client(settings: Settings) -> AsyncIterator[AsyncMongoClient[Doc
 async def bus(settings: Settings) -> AsyncIterator[Client]:
     client = await connect(settings, "test")
     yield client
-    for stream in await client.jetstream().streams_info():
-        await client.jetstream().delete_stream(str(stream.config.name))
+    manager = client.jetstream(timeout=WITHIN_SECONDS)
+    for stream in await manager.streams_info():
+        await manager.delete_stream(str(stream.config.name))
     await client.close()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
-WITHIN_SECONDS = 30.0
+WITHIN_SECONDS = 60.0
 FIRST_PAUSE, MAX_PAUSE, GROWTH = 0.01, 0.1, 1.3  # seconds; pauses grow, which saves CPU time
 
 

@@ -33,10 +33,11 @@ from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
 from libs.settings import PUBLIC
 from services.notifications.app import create_service
+from tests.support import wait_until_handled
 from tests.support.external.forge_server import TOKEN, ForgeServer, forge_server
 from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
-from tests.support.waiting import eventually
+from tests.support.waiting import WITHIN_SECONDS, eventually
 
 SHA = "4f2c8d1e0b7a69538f4e2d1c0b9a88776655443f"
 PROJECT = LaunchedProject(
@@ -83,15 +84,17 @@ class Builds:
         encrypted = encrypt_for(self.token, query.public_key, "forge-3") if wanted else ""
         return self.forge.replace(encrypted=encrypted).model_dump_json().encode()
 
-    async def advance(self, event: Event, status: BuildStatus) -> None:
+    async def advance(self, event: Event, status: BuildStatus) -> int:
         self.status = status
-        await self.publish(event)
+        return await self.publish(event)
 
-    async def publish(self, event: Event, version: int = 0) -> None:
+    async def publish(self, event: Event, version: int = 0) -> int:
+        """Publish the event. Return its number in the stream."""
         cause = CommandMetadata(str(uuid4()), now())
         recorded: RecordedEvent[Event] = RecordedEvent("build-17", version or next(self.versions), 0, event, cause)
         message = event_subject("builds", recorded), to_body(recorded)
-        await self.bus.jetstream().publish(*message, headers=to_headers("builds", recorded))
+        js = self.bus.jetstream(timeout=WITHIN_SECONDS)
+        return (await js.publish(*message, headers=to_headers("builds", recorded))).seq
 
     async def list_requests(self) -> list[OutgoingRow]:
         """Return the requests, oldest first."""
@@ -105,7 +108,7 @@ class Builds:
             rows = await self.list_requests()
             return rows if len(rows) == count and all(map(reached, rows)) else []
 
-        return await eventually(found, bool, within=30)
+        return await eventually(found, bool)
 
     async def wait_until_ended(self, count: int = 1) -> list[OutgoingRow]:
         return await self.wait_for(count, lambda row: row.ended_at)
@@ -113,7 +116,7 @@ class Builds:
 
 @asynccontextmanager
 async def running_builds(
-    stage: ServiceStage, forge: ForgeServer, *, retry_delays: tuple[float, ...] = (0.05,) * 20, **changes: str
+    stage: ServiceStage, forge: ForgeServer, *, retry_delays: tuple[float, ...] = (0.05,) * 10_000, **changes: str
 ) -> AsyncIterator[Builds]:
     own = ServiceStage(stage.settings.model_copy(update={"url": "http://ci.test"}))
     settings = Forge(
@@ -171,11 +174,13 @@ async def test_a_forge_shows_each_state_of_a_build_with_a_link(
 
 
 async def test_an_older_state_never_follows_a_newer_one(stage: ServiceStage, gitlab: ForgeServer) -> None:
-    gitlab.failures += [503] * 3
-    async with running_builds(stage, gitlab, retry_delays=(0.5,) * 20) as builds:
+    gitlab.failures += [503] * 1000
+    async with running_builds(stage, gitlab, retry_delays=(0.5,) * 1000) as builds:
         await builds.advance(STARTED, BuildStatus.RUNNING)
         await builds.wait_for(1, lambda row: row.attempts)
         await builds.advance(SUCCEEDED, BuildStatus.SUCCESS)
+        await builds.wait_for(2, lambda row: row.ended_at or row.state == "success")
+        gitlab.failures.clear()
         running, finished = await builds.wait_until_ended(2)
     assert (running.status, running.reason) == ("skipped", "the build has a newer state, which is reported instead")
     assert finished.status == "sent"
@@ -267,9 +272,6 @@ async def test_a_redelivered_event_sends_one_status_and_the_token_is_stored_nowh
 
 async def test_a_project_without_a_forge_reports_nothing(stage: ServiceStage, gitlab: ForgeServer) -> None:
     async with running_builds(stage, gitlab, kind=ForgeKind.NONE) as builds:
-        await builds.advance(SUCCEEDED, BuildStatus.SUCCESS)
-        await eventually(
-            lambda: builds.bus.jetstream().consumer_info("builds", "notifications-build-statuses"),
-            lambda consumer: consumer.num_pending == consumer.num_ack_pending == 0,
-        )
+        sequence = await builds.advance(SUCCEEDED, BuildStatus.SUCCESS)
+        await wait_until_handled(builds.bus, "builds", "notifications-build-statuses", sequence)
         assert await builds.list_requests() == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.local import ports
 from libs.settings import MailSecurity, MailSettings
 from services.notifications.mail import MailFailed, compose, is_address, send
 from tests.support.in_process.smtp_server import LOGIN, Mailbox, create_self_signed_certificate, running_mail_server
@@ -107,9 +108,7 @@ async def test_a_busy_mail_server_is_a_temporary_failure() -> None:
 
 
 async def test_an_unreachable_mail_server_is_a_temporary_failure() -> None:
-    async with running_mail_server() as mailbox:
-        pass
-    failure = await send_expecting_failure(plain_settings(mailbox))
+    failure = await send_expecting_failure(plain_settings(Mailbox(ports.find_free_port())))
     assert not failure.is_permanent
     assert failure.reason == "the mail server cannot be reached"
 

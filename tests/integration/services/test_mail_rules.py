@@ -28,9 +28,10 @@ from tests.integration.services.test_notifications import (
     fake_identity,
     running_notifications,
 )
+from tests.support import wait_until_handled
 from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
-from tests.support.waiting import eventually
+from tests.support.waiting import WITHIN_SECONDS, eventually
 
 ANN, BEN = Actor(5, "ann"), Actor(6, "ben")  # users of the fake identity service; Ben has no e-mail address
 SUCCEEDED = FAILED_BUILD.replace(status=BuildStatus.SUCCESS, exit_code=0)
@@ -65,13 +66,15 @@ class Rules:
     async def get(self, user: Actor) -> MailRuleView:
         return MailRuleView.model_validate_json(await self.client.query(GetMailRule(project_id=3), actor=user))
 
-    async def publish(self, event: Event, service: str, stream: str) -> None:
+    async def publish(self, event: Event, service: str, stream: str) -> int:
+        """Publish the event. Return its number in the stream of the service."""
         self.versions += 1
         recorded: RecordedEvent[Event] = RecordedEvent(
             stream, self.versions, 0, event, CommandMetadata(f"c{self.versions}", now())
         )
         message = event_subject(service, recorded), to_body(recorded)
-        await self.bus.jetstream().publish(*message, headers=to_headers(service, recorded))
+        js = self.bus.jetstream(timeout=WITHIN_SECONDS)
+        return (await js.publish(*message, headers=to_headers(service, recorded))).seq
 
     async def mails_about(self, build: BuildFinished) -> set[tuple[int | None, str]]:
         """Publish the end of a build, and wait until it is handled.
@@ -79,11 +82,8 @@ class Rules:
         Return the user id and kind of each mail requested for it.
         """
         known = {row.id for row in await self.running.list_notifications()}
-        await self.publish(build, "builds", "build-17")
-        await eventually(
-            lambda: self.bus.jetstream().consumer_info("builds", "notifications-mail-rules"),
-            lambda found: found.num_pending == found.num_ack_pending == 0,
-        )
+        sequence = await self.publish(build, "builds", "build-17")
+        await wait_until_handled(self.bus, "builds", "notifications-mail-rules", sequence)
         if build.exit_code and build.initiator_id:  # requested by the policy, which has no consumer
             await eventually(
                 self.running.list_notifications,

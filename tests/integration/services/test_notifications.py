@@ -1,6 +1,5 @@
 """The notifications service with real events and a real mail server: refusals, retries and abandoned e-mails."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from contracts.errors import RequestRejected
 from contracts.identity import GetUser, UserView
 from contracts.messages import Event, Page
 from contracts.notifications import ListNotifications, NotificationRow, SendTestMail
+from infra.local import ports
 from libs.clock import now
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.messaging.cloudevents import event_subject, to_body, to_headers
@@ -28,9 +28,10 @@ from services.notifications.app import create_service
 from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.in_process.smtp_server import Mailbox, running_mail_server
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import WITHIN_SECONDS, eventually
 
 SHORT_RETRIES = partial(create_service, retry_delays=(0.05, 0.05))
-LONG_RETRIES = partial(create_service, retry_delays=(0.2,) * 100)
+ENDLESS_RETRIES = partial(create_service, retry_delays=(0.2,) * 10_000)
 USERS = {5: "ann@example.org", 6: None}
 FAILED_BUILD = BuildFinished(
     build_id=17,
@@ -56,7 +57,8 @@ class NotificationStage:
         cause = CommandMetadata(f"finish {build.build_id}", now())
         recorded: RecordedEvent[Event] = RecordedEvent(f"build-{build.build_id}", 9, 0, build, cause)
         message = event_subject("builds", recorded), to_body(recorded)
-        await self.bus.jetstream().publish(*message, headers=to_headers("builds", recorded))
+        js = self.bus.jetstream(timeout=WITHIN_SECONDS)
+        await js.publish(*message, headers=to_headers("builds", recorded))
 
     async def list_notifications(self) -> list[NotificationRow]:
         page = Page.model_validate_json(await MessageClient(self.bus).query(ListNotifications()))
@@ -64,12 +66,8 @@ class NotificationStage:
 
     async def wait_for(self, reached: Callable[[NotificationRow], bool]) -> NotificationRow:
         """Wait until the newest notification satisfies the predicate, and return it."""
-        async with asyncio.timeout(30):
-            while True:
-                match await self.list_notifications():
-                    case [row, *_] if reached(row):
-                        return row
-                await asyncio.sleep(0.02)
+        rows = await eventually(self.list_notifications, lambda found: found and reached(found[0]))
+        return rows[0]
 
     async def wait_until_ended(self) -> NotificationRow:
         return await self.wait_for(lambda row: row.ended_at is not None)
@@ -149,8 +147,9 @@ async def test_a_redelivered_event_sends_one_mail(stage: ServiceStage, mailbox: 
         await running.publish_finished_build(FAILED_BUILD)
         await running.publish_finished_build(FAILED_BUILD)
         await running.publish_finished_build(FAILED_BUILD.replace(build_id=18))
-        await running.wait_for(lambda row: row.title == "ACME: build 18 failed" and row.status == "sent")
-        assert len(await running.list_notifications()) == 2
+        await running.wait_for(lambda row: row.title == "ACME: build 18 failed")
+        rows = await eventually(running.list_notifications, lambda found: all(row.status == "sent" for row in found))
+        assert len(rows) == 2
     assert len(mailbox.mails) == 2
 
 
@@ -163,9 +162,8 @@ async def test_successful_builds_send_no_mail(stage: ServiceStage, mailbox: Mail
 
 
 async def test_a_mail_is_retried_until_the_mail_server_is_back(stage: ServiceStage) -> None:
-    async with running_mail_server() as mailbox:
-        port = mailbox.port
-    async with running_notifications(stage, port, LONG_RETRIES) as running, fake_identity(running.bus):
+    port = ports.find_free_port()
+    async with running_notifications(stage, port, ENDLESS_RETRIES) as running, fake_identity(running.bus):
         await running.publish_finished_build(FAILED_BUILD)
         waiting = await running.wait_for(lambda row: row.attempts >= 1)
         async with running_mail_server(port=port) as mailbox:
@@ -177,14 +175,13 @@ async def test_a_mail_is_retried_until_the_mail_server_is_back(stage: ServiceSta
 
 
 async def test_a_pending_mail_survives_a_service_restart(stage: ServiceStage) -> None:
-    async with running_mail_server() as mailbox:
-        port = mailbox.port
-    async with running_notifications(stage, port, LONG_RETRIES) as running, fake_identity(running.bus):
+    port = ports.find_free_port()
+    async with running_notifications(stage, port, ENDLESS_RETRIES) as running, fake_identity(running.bus):
         await running.publish_finished_build(FAILED_BUILD)
         await running.wait_for(lambda row: row.attempts >= 1)
     async with (
         running_mail_server(port=port) as mailbox,
-        running_notifications(stage, port, LONG_RETRIES) as running,
+        running_notifications(stage, port, ENDLESS_RETRIES) as running,
         fake_identity(running.bus),
     ):
         assert (await running.wait_until_ended()).status == "sent"
@@ -257,8 +254,8 @@ async def dump_everything(running: NotificationStage) -> str:
         documents: list[Any] = [
             await database[name].find().to_list() for name in await database.list_collection_names()
         ]
-    events = await running.bus.jetstream().subscribe("evt.notifications.>", ordered_consumer=True)
-    messages = [(await events.next_msg(20)).data.decode() for _ in range(2)]
+    events = await running.bus.jetstream(timeout=WITHIN_SECONDS).subscribe("evt.notifications.>", ordered_consumer=True)
+    messages = [(await events.next_msg(WITHIN_SECONDS)).data.decode() for _ in range(2)]
     return json_util.dumps(documents) + "".join(messages)
 
 

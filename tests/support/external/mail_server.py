@@ -10,6 +10,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 from infra.local import ports
+from tests.support.waiting import WITHIN_SECONDS
 
 
 @dataclass
@@ -36,7 +37,7 @@ class MailServer:
 @contextmanager
 def running_mail_server() -> Iterator[MailServer]:
     office = MailServer(ports.find_free_port())
-    controller = Controller(office, hostname="127.0.0.1", port=office.port)
+    controller = Controller(office, hostname="127.0.0.1", port=office.port, ready_timeout=WITHIN_SECONDS)
     controller.start()
     try:
         yield office

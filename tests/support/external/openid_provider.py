@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
+from tests.support.waiting import WITHIN_SECONDS
+
 with warnings.catch_warnings(record=True):  # importing the provider's dependencies causes deprecation warnings
     from oidc_provider_mock import run_server_in_thread
 
@@ -19,7 +21,8 @@ class OpenIdProvider:
     issuer: str
 
     def set_account(self, subject: str, **claims: Any) -> None:
-        httpx.put(f"{self.issuer}/users/{subject}", json=claims).raise_for_status()
+        url = f"{self.issuer}/users/{subject}"
+        httpx.put(url, json=claims, timeout=WITHIN_SECONDS).raise_for_status()
 
     async def authorize(self, url: str, subject: str) -> dict[str, str]:
         """Sign in as this account at the page `url`. Return the parameters of the redirect."""
@@ -30,7 +33,7 @@ class OpenIdProvider:
 
     async def _answer(self, url: str, form: Mapping[str, str]) -> dict[str, str]:
         assert url.startswith(f"{self.issuer}/")
-        async with httpx.AsyncClient() as browser:
+        async with httpx.AsyncClient(timeout=WITHIN_SECONDS) as browser:
             response = await browser.post(url, data=form)
         assert response.status_code == 302, response.text
         return dict(parse_qsl(urlsplit(response.headers["Location"]).query))

@@ -4,16 +4,19 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from nats.js.api import RawStreamMsg
+from nats.js.errors import NotFoundError
 
 from contracts.builds import (
     AppendTrace,
     Assignment,
+    BuildFinished,
     BuildRow,
     ClaimJob,
     ClaimResult,
@@ -34,10 +37,11 @@ from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
 from services.builds.app import service as builds
 from services.projects.app import service as projects
+from tests.support import wait_until_handled
 from tests.support.external.repositories import SPEC_FILE
 from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
-from tests.support.waiting import eventually_equal
+from tests.support.waiting import WITHIN_SECONDS, eventually, eventually_equal
 
 ROOT = Actor(1, "root", ("ROLE_ADMIN",))
 RUNNER = RunnerDescription(runner_id=1, runner_uuid="7a6ff6d6-0000-4000-8000-000000000001", name="miller")
@@ -66,7 +70,7 @@ class BuildStage:
         return int((await self.send(QueueBuild(project_id=project_id, **more))).row["id"])
 
     async def claim(self, runner: RunnerDescription = RUNNER) -> Assignment:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_SECONDS):
             while (found := await self.try_claim(runner)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             return found
@@ -100,10 +104,25 @@ class BuildStage:
         async def is_over() -> bool:
             try:
                 return (await self.get_build(build_id)).finished
-            except RequestRejected:
-                return True
+            except RequestRejected as rejected:
+                return rejected.code == "BUILD_NOT_FOUND"
 
         await eventually_equal(is_over, expected=True)
+
+    async def wait_until_retention_applied(self, build_id: int) -> None:
+        """Wait until the worker that deletes surplus builds has handled the end of this build."""
+        subject = f"evt.builds.build-{build_id}.{BuildFinished.wire_name}"
+        async with self.stage.connected() as bus:
+
+            async def find_event() -> RawStreamMsg | None:
+                with suppress(NotFoundError):
+                    return await bus.jetstream(timeout=WITHIN_SECONDS).get_last_msg("builds", subject)
+                return None  # not published yet
+
+            event = await eventually(find_event)
+            assert event
+            assert event.seq
+            await wait_until_handled(bus, "builds", "builds-retention", event.seq)
 
     async def list_build_ids(self, project_id: int) -> list[int]:
         answer = await self.caller.query(ListProjectBuilds(project_id=project_id))
@@ -120,6 +139,8 @@ class BuildStage:
 
 @asynccontextmanager
 async def build_stage(servers: Servers, folder: Path, repository: Path, **settings: Any) -> AsyncIterator[BuildStage]:
+    # a longer lease than the tests of a stage take: none gets a job that an earlier one left
+    settings = {"job_lease_seconds": 600.0, **settings}
     async with empty_stage(servers, local_repositories=True, data=folder, **settings) as stage:
         await stage.migrate(builds, projects, *(Service(name, categories=()) for name in ("identity", "runners")))
         async with (

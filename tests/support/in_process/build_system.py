@@ -94,7 +94,7 @@ class BuildSystem:
         async def is_over() -> bool:
             return (await self.get_build(build_id))["exit_code"] is not None
 
-        await eventually(is_over, within=20)
+        await eventually(is_over)
         return await self.get_build(build_id)
 
 
@@ -119,7 +119,7 @@ class FakeRunner:
             return answers[-1].status_code == 201
 
         answers: list[httpx.Response] = []
-        await eventually(is_taken, within=30)
+        await eventually(is_taken)
         return dict(answers[-1].json())
 
     async def report(self, job: Body, state: str, **more: Any) -> httpx.Response:

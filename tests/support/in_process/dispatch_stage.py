@@ -35,6 +35,7 @@ from services.builds.domain.internal_commands import QueueJob
 from services.builds.projections import job_category as category
 from tests.support.in_process.gateway_stage import FakeServices
 from tests.support.memory_key_vault import MemoryKeyVault
+from tests.support.waiting import WITHIN_SECONDS
 
 ROW_FIELD = f"job_v{category.row_version}"
 NOON = datetime.fromisoformat("2026-01-02T12:00:00Z")
@@ -134,5 +135,5 @@ async def dispatch_replicas(
     yards = [DispatchReplica(Runtime(service, settings, database, bus, vault, metrics)) for _ in range(replicas)]
     yield yards
     for stage in yards:
-        await stage.runtime.finish(5)
+        await stage.runtime.finish(WITHIN_SECONDS)
     await projects.stop(GetJobSecrets)

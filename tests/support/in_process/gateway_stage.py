@@ -33,7 +33,7 @@ from libs.messaging.request_reply import (
 from libs.observability.telemetry import configure_telemetry
 from libs.security.tokens import SigningKey, generate_signing_key, issue_token
 from libs.settings import ApiSettings, RateLimitSettings, Settings
-from tests.support.waiting import eventually
+from tests.support.waiting import WITHIN_SECONDS, eventually
 
 ADMIN, DEVELOPER = 1, 2
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class FakeServices:
 
         responder = self.responders[message_type] = MessageServer(self.client, message_type.service)
         await responder.serve(message_type, respond)
-        await flush_to_server(self.client)
+        await flush_to_server(self.client, WITHIN_SECONDS)
 
     def _reply(self, message: Any, headers: Mapping[str, str]) -> Any:
         """Answer as a service does: after a command, also answer the message that the gateway attached to it."""
@@ -83,7 +83,7 @@ class FakeServices:
 
     async def stop(self, message_type: type[Command] | type[Query]) -> None:
         await self.responders.pop(message_type).stop(1)
-        await flush_to_server(self.client)
+        await flush_to_server(self.client, WITHIN_SECONDS)
 
     def received_of(self, message_type: type[Command] | type[Query]) -> list[ReceivedMessage]:
         return [received for received in self.received if isinstance(received.message, message_type)]

@@ -13,6 +13,7 @@ from libs.observability.metrics import Metrics
 from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.service.runtime import Runtime
 from libs.settings import Settings
+from tests.support.waiting import WITHIN_SECONDS
 
 
 async def issue_command(settings: Settings, command: InternalCommand) -> CommandReply:
@@ -27,7 +28,7 @@ async def issue_command(settings: Settings, command: InternalCommand) -> Command
             now = datetime.now(UTC)
             metadata = CommandMetadata(str(uuid4()), now.replace(microsecond=0), command=command.wire_name)
             reply = await runtime.send(command, metadata)
-            await runtime.finish(5)
+            await runtime.finish(WITHIN_SECONDS)
             return reply
     finally:
         await disconnect(bus)

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
 from pymongo.asynchronous.database import AsyncDatabase
 
 from infra.service_catalog import SERVICES
@@ -22,6 +23,7 @@ from libs.service.migration import migrate
 from libs.service.service_host import serve
 from libs.settings import Settings
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import WITHIN_SECONDS
 
 # Prefixes of databases that a stage has emptied and another may use, by MongoDB server. Creating the collections and
 # indexes of a service takes half of the CPU time of a stage.
@@ -43,8 +45,9 @@ class ServiceStage:
 
     async def delete_streams(self) -> None:
         async with self.connected() as bus:
-            for stream in await bus.jetstream().streams_info():
-                await bus.jetstream().delete_stream(str(stream.config.name))
+            manager = bus.jetstream(timeout=WITHIN_SECONDS)
+            for stream in await manager.streams_info():
+                await manager.delete_stream(str(stream.config.name))
 
     async def migrate(self, *services: Service) -> None:
         """Migrate these services, and create the streams of the services whose events they follow."""
@@ -54,7 +57,11 @@ class ServiceStage:
         services = (*services, *(Service(name, categories=()) for name in sorted(followed)))
         async with self.connected() as bus, create_mongo_client(self.settings, "test") as client:
             databases = [get_database(client, self.settings, service.name) for service in services]
-            await migrate(services, databases, [create_vault(database, self.settings) for database in databases], bus)
+            vaults = [create_vault(database, self.settings) for database in databases]
+            while True:
+                with suppress(NatsTimeoutError):  # a busy server; the migration can be repeated
+                    await migrate(services, databases, vaults, bus)
+                    return
 
     @asynccontextmanager
     async def running(
@@ -86,9 +93,9 @@ class ServiceStage:
     async def _wait_until_answering(self, service: Service) -> None:
         """Wait until the service has subscribed to requests. Until then NATS replies that there are no responders."""
         subject = service.handlers[0].message.subject()
-        async with self.connected() as bus, asyncio.timeout(30):
+        async with self.connected() as bus, asyncio.timeout(WITHIN_SECONDS):
             while True:
-                with suppress(NoRespondersError):
+                with suppress(NoRespondersError, NatsTimeoutError):
                     await bus.request(subject, b"", timeout=5)
                     return
                 await asyncio.sleep(0.02)

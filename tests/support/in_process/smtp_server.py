@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.waiting import WITHIN_SECONDS
+
 LOGIN = ("mailer", "a canary password")
 
 
@@ -47,7 +49,7 @@ class Mailbox:
         return "250 OK"
 
     async def wait_for_mail(self) -> EmailMessage:
-        async with asyncio.timeout(20), self.arrived:
+        async with asyncio.timeout(WITHIN_SECONDS), self.arrived:
             await self.arrived.wait_for(lambda: bool(self.mails))
         return self.mails[0]
 

@@ -22,6 +22,7 @@ from services.builds.domain.internal_commands import (
 )
 from services.builds.planning.planner import Planner
 from tests.support.in_process.dispatch_stage import DispatchReplica, dispatch_replicas, launched_project
+from tests.support.waiting import WITHIN_SECONDS
 
 SHA = "f" * 40
 
@@ -29,7 +30,7 @@ SHA = "f" * 40
 async def execute(replica: DispatchReplica, command: AnyCommand) -> list[str]:
     """Execute the command and wait for its reactions. Return the names of the events in its commit."""
     result = await replica.runtime.execute(command, CommandMetadata(uuid4().hex, now()))
-    await replica.runtime.finish(5)
+    await replica.runtime.finish(WITHIN_SECONDS)
     return [recorded.event.wire_name for recorded in result.new_events]
 
 

@@ -20,9 +20,10 @@ from libs.settings import Settings
 from services.builds.dispatch.scheduler import FairScheduler
 from tests.support.in_process.dispatch_stage import ANY_RUNNER, DispatchReplica, dispatch_replicas, queued_job_document
 from tests.support.in_process.gateway_stage import FakeServices, running_gateway
-from tests.support.waiting import eventually
+from tests.support.waiting import WITHIN_SECONDS, eventually
 
 REQUEST_COUNT = 20
+HOLD_SECONDS = 240  # longer than the test takes
 RUNNER = RunnerProfile(runner_id=7, runner_uuid="r-7", name="seven", owner_type="GLOBAL", owner_id=None)
 
 
@@ -44,7 +45,7 @@ async def claims(replica: DispatchReplica, bus: Client) -> AsyncIterator[list[Cl
     server, runners = MessageServer(bus, "builds"), FakeServices(bus)
     await runners.serve(AuthenticateRunner, lambda _: RUNNER)
     await server.serve(ClaimJob, claim)
-    await flush_to_server(bus)
+    await flush_to_server(bus, WITHIN_SECONDS)
     yield claims
     await server.stop(1)
     await runners.stop(AuthenticateRunner)
@@ -65,14 +66,20 @@ def woken_by(claims: list[ClaimJob]) -> list[ClaimJob]:
 
 @pytest.mark.parametrize("gateway_count", [1, 2, 10])
 async def test_a_queued_job_wakes_one_request_of_all_gateways(
-    settings: Settings, replica: DispatchReplica, claims: list[ClaimJob], gateway_count: int
+    settings: Settings,
+    replica: DispatchReplica,
+    claims: list[ClaimJob],
+    gateway_count: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # a gateway that gets no answer acts as if it had got the offer
+    monkeypatch.setattr("libs.messaging.hints.ANSWER_TIMEOUT_SECONDS", WITHIN_SECONDS)
     async with AsyncExitStack() as stack:
         requests, long_polls = list[asyncio.Task[httpx.Response]](), list[LongPollQueue]()
         for number in range(gateway_count):
-            own = settings.model_copy(update={"instance": f"gateway-{number}", "long_poll_seconds": 60})
+            own = settings.model_copy(update={"instance": f"gateway-{number}", "long_poll_seconds": HOLD_SECONDS})
             gateway, _, url = await stack.enter_async_context(running_gateway(own))
-            http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
+            http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=HOLD_SECONDS))
             post = partial(http.post, "/api/v4/jobs/request", json={"token": "runner-token"})
             count = REQUEST_COUNT // gateway_count
             requests += [asyncio.create_task(post()) for _ in range(count)]
@@ -81,9 +88,9 @@ async def test_a_queued_job_wakes_one_request_of_all_gateways(
         apart, at_once = range(1, REQUEST_COUNT // 2), range(REQUEST_COUNT // 2, REQUEST_COUNT + 1)
         for job_id in apart:
             await replica.queue_jobs(job_id)
-            await eventually(partial(has_ended, requests, job_id), within=20)
+            await eventually(partial(has_ended, requests, job_id))
             # all other requests wait again: no gateway is busy with the offer any more
-            await eventually(partial(has_idle_requests, long_polls, REQUEST_COUNT - job_id), within=20)
+            await eventually(partial(has_idle_requests, long_polls, REQUEST_COUNT - job_id))
         assert 0 < len(woken_by(claims)) <= 1.1 * len(apart) + 1  # one gateway may get an offer late
         await asyncio.gather(*(replica.queue_jobs(job_id) for job_id in at_once))
         jobs = [response.json() for response in await asyncio.gather(*requests)]

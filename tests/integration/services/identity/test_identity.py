@@ -41,6 +41,7 @@ from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import WITHIN_SECONDS, eventually
 
 ADMIN, DEVELOPER = "ROLE_ADMIN", "ROLE_DEVELOPER"
 PASSWORD = "millwheel-7"
@@ -212,10 +213,9 @@ async def test_deleting_a_user_erases_personal_data_and_releases_name_and_email(
 ) -> None:
     user_id = await register_user(caller, "forgotten", email="forgotten@example.org")
     await caller.send(DeleteUser(user_id=user_id))
-    async with create_mongo_client(stage.settings, "test") as client, asyncio.timeout(30):
-        database = get_database(client, stage.settings, "identity")
-        while await database["data_keys"].find_one({"_id": f"user-{user_id}"}):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    async with create_mongo_client(stage.settings, "test") as client:
+        keys = get_database(client, stage.settings, "identity")["data_keys"]
+        await eventually(lambda: keys.find_one({"_id": f"user-{user_id}"}), lambda key: key is None)
     assert "forgotten@example.org" not in await dump_database(stage)
     with pytest.raises(RequestRejected, match="DEVELOPER_NOT_FOUND"):
         await get_access(caller, user_id)
@@ -281,5 +281,5 @@ async def test_a_log_in_is_accepted_on_its_subject_as_a_query_of_the_previous_re
     await register_user(caller, "logs-in-by-query")
     body = LogIn(username="logs-in-by-query", password=PASSWORD).model_dump_json().encode()
     async with stage.connected() as bus:
-        reply = await bus.request("qry.identity.LogIn", body, timeout=10)
+        reply = await bus.request("qry.identity.LogIn", body, timeout=WITHIN_SECONDS)
     assert Session.model_validate_json(reply.data).access_token

@@ -89,7 +89,7 @@ class TokenOwner:
 async def create_token_owner(caller: MessageClient, gateways: Gateways, *roles: str) -> TokenOwner:
     name = f"user-{uuid4().hex[:8]}"
     done = await caller.send(RegisterUser(username=name, password=PASSWORD, roles=roles))
-    session = Session.model_validate_json(await caller.send(LogIn(username=name, password=PASSWORD), timeout=10))
+    session = Session.model_validate_json(await caller.send(LogIn(username=name, password=PASSWORD), timeout=30))
     log_in = {"Authorization": f"Bearer {session.access_token}"}
     return TokenOwner(int(CommandReply.model_validate_json(done).row["id"]), log_in, gateways[0])
 

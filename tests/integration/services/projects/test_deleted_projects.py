@@ -43,6 +43,7 @@ from services.builds.planning.planner import Planner
 from services.builds.retention.surplus_builds import Retention
 from tests.support.in_process.gateway_stage import FakeServices
 from tests.support.memory_key_vault import MemoryKeyVault
+from tests.support.waiting import WITHIN_SECONDS
 
 SETTINGS = LaunchSettings(
     project_id=1,
@@ -120,7 +121,7 @@ async def stage(
     await elsewhere.serve(GetJobSecrets, is_gone)
     runtime = Runtime(service, settings, database, bus, vault, Metrics.create(get_meter("test")))
     yield DeletedProjectStage(runtime, vault)
-    await runtime.finish(5)
+    await runtime.finish(WITHIN_SECONDS)
     for message_type in tuple(elsewhere.responders):
         await elsewhere.stop(message_type)
 
@@ -152,7 +153,7 @@ async def test_a_job_of_a_deleted_project_is_not_assigned(stage: DeletedProjectS
     build = await stage.launch()
     plan = PlanBuild(build_id=build.id, sha="0" * 40, ref="refs/heads/main", available_steps=("@build",), jobs=(JOB,))
     await stage.context_at(1).send(plan)
-    await stage.runtime.finish(5)
+    await stage.runtime.finish(WITHIN_SECONDS)
     claimed = await JobDispatcher(AttemptStore()).claim(stage.context_at(2), ClaimJob(runner=RUNNER))
     assert claimed == ClaimResult(assignment=None)
     assert await stage.get_status(build) is BuildStatus.KILLED

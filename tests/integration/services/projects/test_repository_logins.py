@@ -157,7 +157,7 @@ async def wait_until_planned(caller: MessageClient, build_id: int) -> BuildRow:
         found = await get_build(caller, build_id)
         return found.finished or bool(found.job_ids)
 
-    await eventually(is_known, within=30)
+    await eventually(is_known)
     return await get_build(caller, build_id)
 
 
@@ -169,7 +169,7 @@ async def claim_job(caller: MessageClient) -> Assignment:
         taken.extend([claim.assignment] if claim.assignment else [])
         return bool(taken)
 
-    await eventually(is_claimed, within=30)
+    await eventually(is_claimed)
     return taken[0]
 
 
@@ -182,7 +182,7 @@ async def finish_job(caller: MessageClient, job: Assignment, log: str = "") -> s
     async def is_over() -> bool:
         return (await get_build(caller, job.build_id)).finished
 
-    await eventually(is_over, within=30)
+    await eventually(is_over)
     return LogSection.model_validate_json(await caller.query(GetLogSection(build_id=job.build_id, step="-1"))).log
 
 

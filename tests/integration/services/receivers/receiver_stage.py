@@ -40,10 +40,12 @@ from libs.messaging.cloudevents import event_subject, to_body, to_headers
 from libs.messaging.message_server import MessageServer
 from libs.messaging.request_reply import Headers, MessageClient
 from services.notifications.app import create_service
+from tests.support import wait_until_handled
 from tests.support.in_process.service_stage import ServiceStage
-from tests.support.waiting import eventually
+from tests.support.waiting import WITHIN_SECONDS, eventually
 
 SECRET = "canary-of-the-webhook"
+ENDLESS_RETRIES = (0.05,) * 10_000
 STARTED = BuildStarted(build_id=17, project_id=3, executor_id="e", runner_name="miller")
 SUCCEEDED = BuildFinished(
     build_id=17,
@@ -79,6 +81,7 @@ class Project:
     bus: Client
     previous: BuildStatus | None = None  # result of the project's previous build
     versions: "count[int]" = field(default_factory=lambda: count(1))
+    last_sequence: int = 0  # number of the last event in the stream of builds
 
     async def get_build(self, _body: bytes, _headers: Headers) -> bytes:
         return BUILD.model_dump_json().encode()
@@ -106,7 +109,10 @@ class Project:
         cause = CommandMetadata(str(uuid4()), now())
         recorded: RecordedEvent[Event] = RecordedEvent(stream, version or next(self.versions), 0, event, cause)
         message = event_subject(service, recorded), to_body(recorded)
-        await self.bus.jetstream().publish(*message, headers=to_headers(service, recorded))
+        js = self.bus.jetstream(timeout=WITHIN_SECONDS)
+        published = await js.publish(*message, headers=to_headers(service, recorded))
+        if service == "builds":
+            self.last_sequence = published.seq
 
     async def list_requests(self) -> list[OutgoingRow]:
         """Return the requests, oldest first."""
@@ -118,7 +124,7 @@ class Project:
             rows = await self.list_requests()
             return rows if len(rows) == count and all(map(reached, rows)) else []
 
-        return await eventually(found, bool, within=30)
+        return await eventually(found, bool)
 
     async def wait_until_ended(self, count: int = 1) -> list[OutgoingRow]:
         return await self.wait_for(count, lambda row: row.ended_at)
@@ -129,15 +135,12 @@ class Project:
 
     async def wait_until_handled(self) -> None:
         """Wait until the worker has handled all events of builds."""
-        await eventually(
-            lambda: self.bus.jetstream().consumer_info("builds", "notifications-receivers"),
-            lambda consumer: consumer.num_pending == consumer.num_ack_pending == 0,
-        )
+        await wait_until_handled(self.bus, "builds", "notifications-receivers", self.last_sequence)
 
 
 @asynccontextmanager
 async def running_project(
-    stage: ServiceStage, *, retry_delays: tuple[float, ...] = (0.05,) * 20, **settings: Any
+    stage: ServiceStage, *, retry_delays: tuple[float, ...] = ENDLESS_RETRIES, **settings: Any
 ) -> AsyncIterator[Project]:
     own = ServiceStage(stage.settings.model_copy(update={"url": "http://ci.test", **settings}))
     declare = partial(create_service, retry_delays=retry_delays)

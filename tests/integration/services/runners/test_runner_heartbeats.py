@@ -22,6 +22,7 @@ from libs.settings import Settings
 from services.runners.app import create_service
 from tests.integration.services.runners.runners_replica import LINUX_INFO, Replica, get_error_code
 from tests.support.in_process.service_stage import ServiceStage
+from tests.support.waiting import WITHIN_SECONDS
 
 
 async def test_a_runner_is_online_after_its_first_call(replica: Replica) -> None:
@@ -35,7 +36,7 @@ async def test_a_silent_runner_goes_offline_and_comes_online_again(replicas: tup
     first, second = replicas
     runner = await first.register()
     await first.touch(runner.token)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_SECONDS):
         while (await first.get_view(runner.uuid)).online:
             await second.run_periodic_task("offline_detection")
     await first.touch(runner.token)
@@ -91,14 +92,15 @@ async def test_runners_stay_online_over_an_outage_of_the_service(replica: Replic
 
 async def test_heartbeats_at_another_replica_keep_a_runner_online(replicas: tuple[Replica, Replica]) -> None:
     first, second = replicas
-    first.runtime.settings = second.runtime.settings = Settings(runner_offline_seconds=2)
+    hours = ManualClock()
+    first.runtime.clock, second.runtime.clock = hours.clock(), hours.clock()
+    first.runtime.settings = second.runtime.settings = Settings(runner_offline_seconds=60)
     runner = await first.register()
     await first.touch(runner.token)
-    started = now()
-    async with asyncio.timeout(20):
-        while now() - started < timedelta(seconds=2.5):
-            await second.request(RecordRunnerHeartbeat(runner_uuid=runner.uuid))
-            await first.run_periodic_task("offline_detection")
+    for _ in range(25):
+        hours.second += 3
+        await second.request(RecordRunnerHeartbeat(runner_uuid=runner.uuid))
+        await first.run_periodic_task("offline_detection")
     assert (await first.get_view(runner.uuid)).online
     versions = await first.runtime.store.read(f"runner-{runner.uuid}")
     names = [recorded.event.wire_name for recorded in versions]
@@ -108,6 +110,7 @@ async def test_heartbeats_at_another_replica_keep_a_runner_online(replicas: tupl
 
 async def test_heartbeats_in_short_succession_are_written_once(replica: Replica) -> None:
     replica.runtime.settings = Settings()  # allows a write of heartbeats every five seconds
+    replica.runtime.clock = ManualClock().clock()
     runner = await replica.register()
     await replica.touch(runner.token, "10.0.0.1")
     await replica.touch(runner.token, "10.0.0.2")
@@ -117,20 +120,19 @@ async def test_heartbeats_in_short_succession_are_written_once(replica: Replica)
 
 
 async def test_heartbeats_of_each_runner_are_written_once_per_interval(replica: Replica) -> None:
-    replica.runtime.settings = Settings(runner_offline_seconds=1)  # allows a write of heartbeats every 250 ms
+    hours = ManualClock()
+    replica.runtime.clock, replica.runtime.settings = hours.clock(), Settings()  # allows a write every five seconds
     runners = [await replica.register() for _ in range(3)]
     tokens = [runner.token for runner in runners]
     await asyncio.gather(*map(replica.touch, tokens))
     database = replica.runtime.database
     await database.command("profile", 2)
-    started = now()
-    async with asyncio.timeout(20):
-        while now() - started < timedelta(seconds=1):
-            await asyncio.gather(*map(replica.touch, tokens))
-    pauses = (now() - started) / timedelta(seconds=0.25)  # elapsed write intervals: four, and more on a busy machine
+    for _ in range(20):
+        hours.second += 1
+        await asyncio.gather(*map(replica.touch, tokens))
     await database.command("profile", 0)
     writes = await database["system.profile"].find({"ns": f"{database.name}.presence", "op": "update"}).to_list()
-    assert 3 <= len(writes) <= 3 * (pauses + 1)  # one write per runner and interval
+    assert 3 * 2 <= len(writes) <= 3 * 4  # per runner at most one write per interval, and at least one in two
 
 
 async def test_the_service_publishes_when_runners_go_online_and_offline(stage: ServiceStage) -> None:
@@ -140,8 +142,10 @@ async def test_the_service_publishes_when_runners_go_online_and_offline(stage: S
         command = RegisterRunner(registration_token=info.registration_token, name="Gloin")
         runner = RunnerRegistration.model_validate_json(await caller.send(command))
         await caller.send(AuthenticateRunner(token=runner.token))
-        events = await bus.jetstream().subscribe(f"evt.runners.runner-{runner.uuid}.*", ordered_consumer=True)
-        subjects = [(await events.next_msg(20)).subject for _ in range(3)]
+        events = await bus.jetstream(timeout=WITHIN_SECONDS).subscribe(
+            f"evt.runners.runner-{runner.uuid}.*", ordered_consumer=True
+        )
+        subjects = [(await events.next_msg(WITHIN_SECONDS)).subject for _ in range(3)]
     names = ["RunnerRegistered", "RunnerOnline", "RunnerOffline"]
     assert subjects == [f"evt.runners.runner-{runner.uuid}.{name}" for name in names]
 
