@@ -6,8 +6,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar, overload
 
+import httpx
+
 T = TypeVar("T")
 WITHIN_SECONDS = 60.0
+UNANSWERED_STATUSES = {503, 504}
 FIRST_PAUSE, MAX_PAUSE, GROWTH = 0.01, 0.1, 1.3  # seconds; pauses grow, which saves CPU time
 
 
@@ -83,3 +86,11 @@ def wait_until(
         assert time.monotonic() < deadline, describe(message, within, found)
         time.sleep(pause)
     raise AssertionError  # unreachable, because `pauses` never ends
+
+
+async def send_until_answered(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """Send a request, which must be safe to repeat, until a service answers it. Return the response.
+
+    On a busy machine, a gateway answers 503 or 504 in place of a service that is late.
+    """
+    return await eventually(send, lambda response: response.status_code not in UNANSWERED_STATUSES)

@@ -15,7 +15,7 @@ def event_data(service: str, number: int) -> str:
 
 async def publish(stage: GatewayStage, service: str, name: str, number: int) -> None:
     body = event_data(service, number).encode()
-    await stage.client.jetstream().publish(f"evt.{service}.thing-{number}.{name}", body)
+    await stage.client.jetstream().publish(f"evt.{service}.thing-{number}.{name}", body, timeout=30)
 
 
 @asynccontextmanager
@@ -40,5 +40,5 @@ async def parse_events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, str
 
 
 async def read_events(count: int, source: AsyncIterator[dict[str, str]]) -> list[dict[str, str]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return [await anext(source) for _ in range(count)]

@@ -175,7 +175,7 @@ async def test_the_client_ip_behind_a_trusted_proxy_is_taken_from_the_forwarded_
     await stage.services.serve(LogIn, refuse_log_in)
     trusting = stage.gateway.state.settings.model_copy(update={"trusted_proxies": (ip_network("127.0.0.0/8"),)})
     forwarded = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7"}
-    async with running_gateway(trusting) as (_, _, url), httpx.AsyncClient(base_url=url) as http:
+    async with running_gateway(trusting) as (_, _, url), httpx.AsyncClient(base_url=url, timeout=60) as http:
         for client in (http, stage.http):
             await client.post("/api/auth/token", json={"auth": {}}, headers=forwarded)
     assert [received.message.ip_address for received in stage.services.received_of(LogIn)] == ["192.0.2.7", "127.0.0.1"]

@@ -87,7 +87,7 @@ async def test_an_event_stream_misses_and_repeats_nothing_over_a_nats_restart(
             server.kill()
             server.start()
             server.wait_ready()
-            await eventually(lambda: try_publish(stage, 2), bool, within=20)
+            await eventually(lambda: try_publish(stage, 2), bool)
             await publish(stage, "builds", "BuildQueued", 3)
             assert [event["id"] for event in await read_events(2, source)] == ["b2-r0", "b3-r0"]
 
@@ -115,7 +115,7 @@ async def publish_until_stream_ends(
     stage: GatewayStage, source: AsyncIterator[dict[str, str]]
 ) -> AsyncIterator[dict[str, str]]:
     """Publish an event before each read of `source`. Yield the events read, until `source` ends."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for number in range(2, 1000):
             await publish(stage, "builds", "BuildQueued", number)
             try:
@@ -128,7 +128,7 @@ async def publish_until_stream_ends(
 async def test_event_streams_end_when_the_gateway_stops(stage: GatewayStage) -> None:
     async with open_event_stream(stage) as source:
         stage.server.begin_shutdown()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert [event async for event in source] == []
 
 
@@ -173,7 +173,7 @@ async def test_a_stalled_event_stream_does_not_block_gateway_shutdown(
             await stage.client.jetstream().publish(f"evt.builds.thing-{number}.BuildQueued", body)
         stage.server.begin_shutdown()
         requests = stage.server.server_state.tasks
-        await eventually(lambda: asyncio.sleep(0, len(requests)), lambda count: count == 0, within=20)
+        await eventually(lambda: asyncio.sleep(0, len(requests)), lambda count: count == 0)
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 

@@ -128,7 +128,7 @@ async def test_a_lost_message_is_read_again(stage: GatewayStage) -> None:
         jetstream = stage.client.jetstream()
         [shared] = await jetstream.consumers_info("builds")
         thief = await jetstream.pull_subscribe_bind(consumer=shared.name, stream="builds")
-        stealing = asyncio.create_task(thief.fetch(1, 10))
+        stealing = asyncio.create_task(thief.fetch(1, 60))
         for number in range(1, 30):
             await publish(stage, "builds", "BuildQueued", number)
         assert len(await stealing) == 1
@@ -147,7 +147,7 @@ async def test_no_event_is_missed_or_repeated_over_a_lost_connection(stage: Gate
             await publish(stage, "builds", "BuildQueued", number)
             if number % 50 == 25:
                 await client.force_reconnect()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(found) < total:
                 event = await anext(stream)
                 found += [event.id] if event.id else []

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -16,7 +17,7 @@ from libs.settings import Settings
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
 from tests.support.in_process.running_system import run_all_services
 from tests.support.infrastructure.servers import Servers
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, send_until_answered
 
 PASSWORD = "millwheel-7"
 Body = dict[str, Any]
@@ -38,12 +39,13 @@ class BuildSystem:
         return {"Authorization": f"token {response.json()['access_token']}"}
 
     async def get(self, path: str, **more: Any) -> Any:
-        response = await self.http.get(path, headers=self.admin, **more)
+        response = await send_until_answered(lambda: self.http.get(path, headers=self.admin, **more))
         assert response.status_code == 200, response.text
         return response.json()
 
     async def post(self, path: str, body: Body | None = None, status: int = 200) -> httpx.Response:
-        response = await self.http.post(path, headers=self.admin, json=body or {})
+        headers = {**self.admin, "Idempotency-Key": uuid4().hex}
+        response = await send_until_answered(lambda: self.http.post(path, headers=headers, json=body or {}))
         assert response.status_code == status, response.text
         return response
 
@@ -154,7 +156,7 @@ async def build_system(
     }
     async with (
         run_all_services(servers, clock, max_interval=max_interval, **settings) as (stage, gateway, url),
-        httpx.AsyncClient(base_url=url, timeout=40) as http,
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
     ):
         whole = BuildSystem(
             http,

@@ -5,12 +5,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
 from tests.support.in_process.running_system import run_all_services
 from tests.support.in_process.service_stage import ServiceStage
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import send_until_answered
 
 PASSWORD = "millwheel-7"
 UNKNOWN_ID = 777_777_777
@@ -28,12 +30,12 @@ class FreeCommitSystem:
 
     def client(self, authorization: str = "") -> httpx.AsyncClient:
         headers = {"Authorization": authorization} if authorization else {}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60)
 
     async def log_in(self, username: str, password: str = PASSWORD) -> httpx.AsyncClient:
         body = {"auth": {"username": username, "password": password}}
         async with self.client() as stranger:
-            response = await stranger.post("/api/auth/token", json=body)
+            response = await send_until_answered(lambda: stranger.post("/api/auth/token", json=body))
         return self.client(f"Bearer {response.raise_for_status().json()['access_token']}")
 
     def new_name(self) -> str:
@@ -43,15 +45,17 @@ class FreeCommitSystem:
         """Create a resource as administrator. Missing required fields get default values."""
         named = {"username" if resource == "developer" else "name": self.new_name()}
         body = {resource: named | self.defaults[resource] | fields}
-        response = await self.admin.post(f"/api/admin/{resource}s", json=body)
+        path, headers = f"/api/admin/{resource}s", {"Idempotency-Key": uuid4().hex}
+        response = await send_until_answered(lambda: self.admin.post(path, json=body, headers=headers))
         assert response.status_code == 201, response.text
         return dict(response.json())
 
     async def patch(self, resource: str, id_: int, part: str, fields: Mapping[str, Any]) -> httpx.Response:
-        return await self.admin.patch(f"/api/admin/{resource}s/{id_}/{part}", json={resource: fields})
+        path = f"/api/admin/{resource}s/{id_}/{part}"
+        return await send_until_answered(lambda: self.admin.patch(path, json={resource: fields}))
 
     async def get(self, resource: str, id_: int) -> Json:
-        response = await self.admin.get(f"/api/admin/{resource}s/{id_}")
+        response = await send_until_answered(lambda: self.admin.get(f"/api/admin/{resource}s/{id_}"))
         assert response.status_code == 200, response.text
         return dict(response.json())
 

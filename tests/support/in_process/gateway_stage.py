@@ -175,7 +175,7 @@ async def open_gateway_stage(
     await services.serve(GetVerificationKeys, lambda _: VerificationKeys(keys={users.key.kid: users.key.public_pem}))
     await services.serve(GetAccess, users.get)
     await services.serve(GetProjectAccess, lambda _: ProjectAccessView())
-    async with running_gateway(settings) as (gateway, server, url), httpx.AsyncClient(base_url=url, timeout=20) as http:
+    async with running_gateway(settings) as (gateway, server, url), httpx.AsyncClient(base_url=url, timeout=60) as http:
         yield GatewayStage(http, services, users, gateway, server, client)
     for name in ("builds", "runners"):
         await client.jetstream().delete_stream(name)

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from pymongo.asynchronous.database import AsyncDatabase
@@ -19,6 +20,7 @@ from libs.settings import Settings
 from tests.support.in_process.gateway_stage import running_gateway
 from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import send_until_answered
 
 ADMINISTRATOR, PASSWORD = "admin", "correct horse battery"
 
@@ -41,14 +43,18 @@ class RunningSystem:
             yield get_database(client, self.settings, service)
 
     async def log_in(self, username: str, password: str) -> Headers:
-        response = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": password}})
+        body = {"auth": {"username": username, "password": password}}
+        response = await send_until_answered(lambda: self.http.post("/api/auth/token", json=body))
         assert response.status_code == 200, response.text
         return {"Authorization": f"Bearer {response.json()['access_token']}"}
 
     async def create(self, path: str, **body: Any) -> Any:
         """Create a resource as administrator. `path`: the part of the URL after /api/admin, such as `projects`."""
         resource = path.replace("ies", "ys").removesuffix("s")
-        response = await self.http.post(f"/api/admin/{path}", json={resource: body}, headers=self.admin)
+        headers = {**self.admin, "Idempotency-Key": uuid4().hex}
+        response = await send_until_answered(
+            lambda: self.http.post(f"/api/admin/{path}", json={resource: body}, headers=headers)
+        )
         assert response.status_code == 201, response.text
         return response.json()
 
@@ -90,7 +96,7 @@ async def running_system(servers: Servers, **settings: Any) -> AsyncIterator[Run
     login: dict[str, Any] = {"admin_username": ADMINISTRATOR, "admin_password": PASSWORD}
     async with (
         run_all_services(servers, **login, **settings) as (stage, _gateway, url),
-        httpx.AsyncClient(base_url=url, timeout=20) as http,
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
     ):
         system = RunningSystem(stage, http, {})
         system.admin = await system.log_in(ADMINISTRATOR, PASSWORD)

@@ -91,7 +91,7 @@ class ServiceStage:
         return self.settings.model_copy(update={"nats_url": self.servers.nats_url_for(service)})
 
     async def _wait_until_answering(self, service: Service) -> None:
-        """Wait until the service has subscribed to requests. Until then NATS replies that there are no responders."""
+        """Wait until the service answers requests. Until then NATS replies that there are no responders."""
         subject = service.handlers[0].message.subject()
         async with self.connected() as bus, asyncio.timeout(WITHIN_SECONDS):
             while True:

@@ -52,6 +52,7 @@ async def publish_finished_build(
             cloudevents.event_subject("builds", recorded),
             cloudevents.to_body(recorded),
             headers=cloudevents.to_headers("builds", recorded),
+            timeout=30,
         )
     await eventually(lambda: free_commit.get("project", project["id"]), lambda shown: shown["builds_id"] == [number])
 

@@ -1,7 +1,5 @@
 """Build routes of the gateway: the messages sent to services, and the responses."""
 
-import time
-
 import pytest
 
 from contracts.builds import (
@@ -75,10 +73,9 @@ async def test_a_stopped_service_is_reported_as_503_without_waiting(stage: Gatew
         QueueBuild, lambda _: command_result("build-17", **RUNNING_BUILD.model_dump(mode="json"))
     )
     await stage.services.stop(QueueBuild)
-    started = time.monotonic()
     response = await stage.http.post("/api/developer/builds/84", headers=stage.developer)
     assert (response.status_code, response.json()["message"]) == (503, "SERVICE_UNAVAILABLE")
-    assert time.monotonic() - started < 7  # the request timeout is eight seconds
+    assert "no process of the service builds" in response.json()["detail"]  # after a timeout: it did not answer
     assert stage.services.received_of(QueueBuild) == []
 
 

@@ -29,7 +29,8 @@ def session_of(stage: GatewayStage, user_id: int, **more: int) -> dict[str, str]
 async def sign_in(stage: GatewayStage, **headers: str) -> httpx.Response:
     token = stage.users.token(DEVELOPER)
     await stage.services.serve(LogIn, lambda _: Session(access_token=token, expires_in=3600, renewable_for=9000))
-    async with httpx.AsyncClient(base_url=stage.http.base_url) as http:  # a client of its own: it keeps cookies
+    # a client of its own: it keeps cookies
+    async with httpx.AsyncClient(base_url=stage.http.base_url, timeout=60) as http:
         return await http.post("/api/auth/session", json=CREDENTIALS, headers=headers or SAME_ORIGIN)
 
 
@@ -108,7 +109,7 @@ async def test_a_renewal_replaces_the_token_of_the_cookie(stage: GatewayStage) -
     renewed = stage.users.token(DEVELOPER)
     await stage.services.serve(RenewSession, lambda _: Session(access_token=renewed, expires_in=60, renewable_for=5))
     old = session_of(stage, DEVELOPER)
-    async with httpx.AsyncClient(base_url=stage.http.base_url) as http:
+    async with httpx.AsyncClient(base_url=stage.http.base_url, timeout=60) as http:
         response = await http.post("/api/auth/session/renew", headers={**old, **SAME_ORIGIN})
     assert (cookie_of(response).value, response.json()["renewable_for"]) == (renewed, 5)
     assert stage.services.received_of(RenewSession)[0].message.token == old["Cookie"].partition("=")[2]

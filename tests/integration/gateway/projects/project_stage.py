@@ -68,7 +68,18 @@ async def open_stage(servers: Servers, folder: Path) -> AsyncIterator[Stage]:
             visibility: await create_project(system, visibility, users_id, runner) for visibility in VISIBILITIES
         }
         projects = {name: await with_queued_builds(system, project) for name, project in projects.items()}
+        await wait_for_memberships(system, projects["private"], users)
         yield Stage(system, users, users_id, projects)
+
+
+async def wait_for_memberships(system: BuildSystem, project: Project, users: Mapping[str, dict[str, str]]) -> None:
+    """Wait until the builds service, whose projection follows the projects service, knows the members."""
+    path = f"/api/developer/builds/{project.ids['build_id']}"
+
+    async def statuses() -> set[int]:
+        return {(await system.http.get(path, headers=users[user])).status_code for user in ("owner", *ROLES)}
+
+    await eventually(statuses, lambda found: found == {200})
 
 
 async def create_project(

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from libs.messaging.request_reply import MessageClient
 from tests.integration.gateway.projects.project_stage import TABLE, USERS, VISIBILITIES, Stage, open_stage
 from tests.support.gateway_routes import GatewayRoute, list_routes
 from tests.support.infrastructure.servers import Servers
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, send_until_answered
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -74,9 +75,10 @@ async def test_lists_contain_private_projects_only_for_their_members(stage: Stag
         found = {
             user: await stage.system.http.get(f"/api/developer/{path}", headers=stage.users[user]) for user in USERS
         }
-        assert {response.status_code for response in found.values()} == {200}
-        assert all(LISTS[path].replace("private", "internal") in response.text for response in found.values())
-        return [user for user, response in found.items() if LISTS[path] in response.text]
+        texts = {user: response.text for user, response in found.items() if response.status_code == 200}
+        if not all(LISTS[path].replace("private", "internal") in texts.get(user, "") for user in USERS):
+            return []  # the builds service has not received the project yet, or a response was late
+        return [user for user, text in texts.items() if LISTS[path] in text]
 
     await eventually(readers, lambda users: users == [user for user in USERS if user != "stranger"])
 
@@ -86,7 +88,7 @@ async def test_recent_builds_leave_out_private_projects(stage: Stage) -> None:
     path = f"/api/developer/builds/recent?project={ids['internal']}&project={ids['private']}"
 
     async def projects(user: str) -> list[int]:
-        response = await stage.system.http.get(path, headers=stage.users[user])
+        response = await send_until_answered(lambda: stage.system.http.get(path, headers=stage.users[user]))
         return [project["project_id"] for project in response.json()["projects"]]
 
     assert await projects("stranger") == [ids["internal"]]
@@ -95,9 +97,12 @@ async def test_recent_builds_leave_out_private_projects(stage: Stage) -> None:
 
 async def test_counts_and_pages_leave_out_private_projects(stage: Stage) -> None:
     path = "/api/developer/paginations/project?per_page=1&page=1"
-    stranger = (await stage.system.http.get(path, headers=stage.users["stranger"])).json()
-    reader = (await stage.system.http.get(path, headers=stage.users["reader"])).json()
-    assert (stranger["total"], reader["total"]) == (1, 2)
+
+    async def count(user: str) -> int:
+        response = await send_until_answered(lambda: stage.system.http.get(path, headers=stage.users[user]))
+        return int(response.json()["total"])
+
+    assert (await count("stranger"), await count("reader")) == (1, 2)
 
 
 async def read_event_projects(stage: Stage, user: str, last_build: int) -> tuple[set[int], set[str]]:
@@ -107,7 +112,7 @@ async def read_event_projects(stage: Stage, user: str, last_build: int) -> tuple
     """
     projects, runners, builds = set[int](), set[str](), set[int]()
     headers = {**stage.users[user], "Last-Event-ID": "b0-r0"}
-    async with asyncio.timeout(30), stage.system.http.stream("GET", "/api/events", headers=headers) as response:
+    async with asyncio.timeout(60), stage.system.http.stream("GET", "/api/events", headers=headers) as response:
         async for line in response.aiter_lines():
             event = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
             projects |= {event["project_id"]} if "project_id" in event else set()
@@ -170,7 +175,7 @@ async def test_a_new_member_sees_the_project_until_removed(stage: Stage) -> None
         path = f"/api/developer/builds/{ids['build_id']}"
         return (await stage.system.http.get(path, headers=stage.users["stranger"])).status_code
 
-    assert await status() == 404
+    await eventually(status, lambda found: found == 404)
     added = await stage.system.http.put(path, json={"member": {"role": "reader"}}, headers=maintainer)
     assert added.status_code == 204, added.text
     await eventually(status, lambda found: found == 200)
@@ -183,15 +188,15 @@ async def test_a_project_that_becomes_private_disappears_for_strangers(stage: St
     build_id = await stage.system.launch_build(project)
     path = f"/api/developer/builds/{build_id}"
     stranger = stage.users["stranger"]
-    assert (await stage.system.http.get(path, headers=stranger)).status_code == 200
-    change = {"project": {"visibility": "private"}}
-    url = f"/api/developer/projects/{project['id']}/visibility"
-    changed = await stage.system.http.patch(url, json=change, headers=stage.users["owner"])
-    assert changed.json()["visibility"] == "private"
 
     async def status() -> int:
         return (await stage.system.http.get(path, headers=stranger)).status_code
 
+    await eventually(status, lambda found: found == 200)
+    change = {"project": {"visibility": "private"}}
+    url = f"/api/developer/projects/{project['id']}/visibility"
+    changed = await stage.system.http.patch(url, json=change, headers=stage.users["owner"])
+    assert changed.json()["visibility"] == "private"
     await eventually(status, lambda found: found == 404)
 
 
@@ -203,7 +208,10 @@ async def test_each_user_may_do_what_the_role_allows(stage: Stage, visibility: s
     allowed = [user for user in USERS if action in USERS[user][visibility]]
     unexpected = {}
     for user in [*(user for user in USERS if user not in allowed), *(allowed[:1] if last_place(route) else allowed)]:
-        response = await stage.call(route, stage.projects[visibility], user)
+        call = partial(stage.call, route, stage.projects[visibility], user)
+        # a call without effect can be repeated, if a service did not answer it in time on a busy machine
+        has_effect = user in allowed and route.method != "GET"
+        response = await (call() if has_effect else send_until_answered(call))
         if user in allowed:
             is_expected = response.status_code in route.statuses - {401, 403, 404}
             is_expected = is_expected and (route.method != "GET" or response.status_code == route.status)

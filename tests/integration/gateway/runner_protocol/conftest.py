@@ -13,6 +13,7 @@ from contracts.builds import (
 from contracts.runners import (
     AuthenticateRunner,
 )
+from gateway.adapters.gitlab import job_request
 from tests.integration.gateway.runner_protocol.runner_requests import HOLD_SECONDS, RUNNER
 from tests.support.in_process.gateway_stage import (
     GatewayStage,
@@ -36,9 +37,15 @@ async def long_poll_stage(stage: GatewayStage) -> AsyncIterator[GatewayStage]:
     settings = stage.gateway.state.settings.model_copy(update={"long_poll_seconds": 60})
     async with (
         running_gateway(settings) as (gateway, server, url),
-        httpx.AsyncClient(base_url=url, timeout=20) as http,
+        httpx.AsyncClient(base_url=url, timeout=90) as http,
     ):
         yield replace(stage, http=http, gateway=gateway, server=server)
+
+
+@pytest.fixture(autouse=True)
+def no_rechecks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let only hints wake held requests. In a test that takes long, their rechecks would send further claims."""
+    monkeypatch.setattr(job_request, "RECHECK_SECONDS", 600.0)
 
 
 @pytest.fixture(autouse=True)

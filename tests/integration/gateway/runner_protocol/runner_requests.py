@@ -85,7 +85,10 @@ async def wait_for_held_requests(stage: GatewayStage, count: int = 1) -> None:
 
 
 async def publish_queued_job(stage: GatewayStage, job: JobQueued = QUEUED_JOB, reply: str = "") -> None:
-    """Publish the hint of a queued job. With `reply`, the hint is an offer."""
+    """Publish the hint of a queued job, and wait until the gateway has it. With `reply`, the hint is an offer."""
+    polls = stage.gateway.state.long_polls
+    before = polls.cursor
     subject = JOB_QUEUED_SUBJECT.replace("*", f"job-{job.job_id}")
     await stage.client.publish(subject, job.model_dump_json().encode(), reply)
     await flush_to_server(stage.client)
+    await eventually(lambda: polls.cursor != before)

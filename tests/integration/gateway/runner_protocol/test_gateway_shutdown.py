@@ -26,7 +26,7 @@ async def test_a_stopping_gateway_answers_held_requests(tmp_path_factory: pytest
             request = start_job_request(stage)
             await wait_for_held_requests(stage)
             stage.server.begin_shutdown()
-            response = await asyncio.wait_for(request, 20)
+            response = await asyncio.wait_for(request, 40)
     assert (response.status_code, response.headers["connection"]) == (204, "close")
 
 
@@ -45,5 +45,5 @@ async def test_a_draining_gateway_still_serves_and_closes_its_connections(
                 assert (response.status_code, response.headers["connection"]) == (status, "close")
             assert not request.done()
             stage.server.begin_shutdown()
-            response = await asyncio.wait_for(request, 20)
+            response = await asyncio.wait_for(request, 40)
     assert (response.status_code, response.headers["connection"]) == (204, "close")

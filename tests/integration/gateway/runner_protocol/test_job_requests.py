@@ -16,6 +16,7 @@ from contracts.errors import RequestRejected
 from contracts.runners import (
     AuthenticateRunner,
 )
+from libs.messaging import hints
 from libs.messaging.hints import TAKEN
 from tests.integration.gateway.runner_protocol.runner_requests import (
     ASSIGNMENT,
@@ -87,7 +88,7 @@ async def test_a_held_job_request_gets_a_newly_queued_job_at_once(long_poll_stag
     await wait_for_held_requests(long_poll_stage)
     await long_poll_stage.services.serve(ClaimJob, lambda _: ClaimResult(assignment=ASSIGNMENT))
     await publish_queued_job(long_poll_stage)
-    async with asyncio.timeout(20):  # far less than the hold time of one minute
+    async with asyncio.timeout(40):  # less than the hold time of one minute
         response = await request
     assert response.json()["id"] == 11
 
@@ -110,7 +111,7 @@ async def test_each_gateway_wakes_at_most_one_held_request_per_job(
 ) -> None:
     async with (
         running_gateway(long_poll_stage.gateway.state.settings) as (second, _, url),
-        httpx.AsyncClient(base_url=url, timeout=20) as other_http,
+        httpx.AsyncClient(base_url=url, timeout=90) as other_http,
     ):
         request_body = {"token": "runner-token"}
         requests = [start_job_request(long_poll_stage) for _ in range(10)]
@@ -148,23 +149,30 @@ async def test_a_request_with_the_current_last_update_sends_no_claim(stage: Gate
     assert await count_claims(stage) == 1
 
 
-async def test_a_job_offered_when_the_hold_ends_is_claimed_by_the_next_request(stage: GatewayStage) -> None:
+async def test_a_job_offered_when_the_hold_ends_is_claimed_by_the_next_request(
+    stage: GatewayStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first response must not contain the offered job's cursor, or the next request would wait for another job."""
     acceptances = await stage.client.subscribe("slow")
-    stage.services.received.clear()
-    ended = start_job_request(stage)
-    await wait_for_held_requests(stage)
+    monkeypatch.setattr(hints, "ANSWER_TIMEOUT_SECONDS", 60.0)
     polls = stage.gateway.state.long_polls
-    await eventually(lambda: asyncio.sleep(0, polls.idle_count == 1))  # the claim is answered
-    before = polls.cursor
-    await publish_queued_job(stage, reply="slow")
-    await eventually(lambda: asyncio.sleep(0, polls.cursor != before))
+
+    async def hold_and_offer() -> "asyncio.Task[httpx.Response] | None":
+        """Return a job request that was held when the job was offered; None if its hold had ended."""
+        request = start_job_request(stage)
+        await eventually(lambda: polls.idle_count == 1 or request.done())  # the claim is answered
+        await publish_queued_job(stage, reply="slow")
+        await eventually(lambda: acceptances.pending_msgs or request.done())
+        return request if acceptances.pending_msgs else None
+
+    ended = await eventually(hold_and_offer)
+    assert ended
     # the hold ends while the gateway waits for the grant of the offer
     last_update = (await ended).headers["X-GitLab-Last-Update"]
     await stage.services.serve(ClaimJob, lambda _: ClaimResult(assignment=ASSIGNMENT))
     known = {"token": "runner-token", "last_update": last_update}
     assert (await stage.http.post("/api/v4/jobs/request", json=known)).status_code == 201
-    await (await acceptances.next_msg()).respond(TAKEN)
+    await (await acceptances.next_msg(timeout=30)).respond(TAKEN)
     await acceptances.unsubscribe()
 
 

@@ -50,7 +50,7 @@ async def test_a_claim_for_a_disconnected_client_is_returned(long_poll_stage: Ga
     )
     await publish_queued_job(long_poll_stage)
     found = await eventually(lambda: list_returned_claims(long_poll_stage))
-    await bodies.stop(1)
+    await bodies.stop(30)
     assert found == [long_poll_stage.services.received_of(ClaimJob)[-1].command_id]
 
 
@@ -84,7 +84,7 @@ async def test_a_repeated_request_id_is_the_same_claim_at_another_gateway(
     body, name = {"token": "runner-token"}, {"X-Request-Id": "4f7c2f4d6c1c4e0f9a2f3b1c0d5e6f70"}
     async with (
         running_gateway(stage.gateway.state.settings) as (_, _, url),
-        httpx.AsyncClient(base_url=url, timeout=20) as other_http,
+        httpx.AsyncClient(base_url=url, timeout=60) as other_http,
     ):
         await stage.http.post("/api/v4/jobs/request", json=body, headers=name)
         await other_http.post("/api/v4/jobs/request", json=body, headers=name)

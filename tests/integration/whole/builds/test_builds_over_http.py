@@ -151,7 +151,7 @@ async def test_an_administrator_deletes_a_finished_build(system: BuildSystem) ->
     async def is_updated() -> bool:
         return bool((await system.get(f"/admin/projects/{project['id']}"))["builds_id"] == [waiting])
 
-    await eventually(is_updated, within=20)
+    await eventually(is_updated)
 
 
 async def list_build_ids(system: BuildSystem, project: Body) -> list[int]:
@@ -174,7 +174,7 @@ async def test_build_durations_are_summed_per_month(system: BuildSystem) -> None
     async def is_counted() -> bool:
         return bool((await system.get(path))["total"] == 1)
 
-    await eventually(is_counted, within=20)
+    await eventually(is_counted)
     page = await system.get(path)
     (month,) = page.pop("data")
     assert page == {"current_page": 1, "from": 1, "to": 1, "per_page": 20, "total": 1, "last_page": 1}
@@ -197,7 +197,7 @@ async def test_the_output_of_a_waiting_or_running_build_is_plain_text(system: Bu
     async def is_started() -> bool:
         return (await send_request(system, path)).text == ""
 
-    await eventually(is_started, within=20)
+    await eventually(is_started)
     await runner.report(job, "success")
     await system.wait_until_ended(launched["build_id"])
     assert await error_of(system, path) == (404, "EXECUTOR_NOT_FOUND")

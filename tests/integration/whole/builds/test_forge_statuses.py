@@ -5,6 +5,7 @@ import json
 import os
 from asyncio.subprocess import PIPE
 from pathlib import Path
+from typing import Any
 
 from infra.demo.git_server import GitServer
 from tests.support.external.forge_server import TOKEN, forge_server
@@ -29,12 +30,17 @@ async def test_the_states_of_a_build_appear_at_its_commit(system: BuildSystem, t
         assert changed.json()["forge_secret"] == "FORGE_TOKEN"
         runner = await system.register_runner(f"/project/{project['owner_alias']}/reported/runners")
         build_id = await system.launch_build(project)
-        await eventually(lambda: forge.states == ["pending"], within=20)
+        await eventually(lambda: forge.states == ["pending"])
         job = await runner.wait_for_job()
-        await eventually(lambda: forge.states == ["pending", "running"], within=20)
+        await eventually(lambda: forge.states == ["pending", "running"])
         await runner.report(job, "failed")
-        await eventually(lambda: forge.states == ["pending", "running", "failed"], within=20)
-        listed = (await system.get(f"{path}/outgoing-requests"))["outgoing_requests"]
+        await eventually(lambda: forge.states == ["pending", "running", "failed"])
+
+        async def list_requests() -> Any:
+            return (await system.get(f"{path}/outgoing-requests"))["outgoing_requests"]
+
+        # the responses of the forge are recorded after it has received the requests
+        listed = await eventually(list_requests, lambda found: all(request["ended_at"] for request in found))
         printed = await run_client(system, "projects", "statuses", str(project["id"]), "--limit", "2", "--json")
     assert {(status["sha"], status["name"]) for status in forge.statuses} == {(sha, "headrace/reported")}
     assert [request["state"] for request in listed] == ["failure", "running", "pending"]

@@ -37,7 +37,7 @@ async def assign_job(system: BuildSystem, generation: str) -> tuple[FakeRunner, 
         found.append(await system.http.post("/api/v4/jobs/request", json=body))
         return found[-1].status_code == 201
 
-    await eventually(is_taken, within=30)
+    await eventually(is_taken)
     return runner, build_id, dict(found[-1].json())
 
 

@@ -32,10 +32,10 @@ async def test_a_due_time_launches_one_build(system: BuildSystem) -> None:
         return (await system.get(f"{path}/{created['id']}"))["last_build_id"]
 
     await set_due_time(system, created["id"], due_at)
-    await eventually(find_last_build, within=30)
+    await eventually(find_last_build)
     build_id = await find_last_build()
     await set_due_time(system, created["id"], due_at)
-    await eventually(find_last_build, within=30)
+    await eventually(find_last_build)
     listed = await system.get("/api/developer/builds", params={"project": project["id"], "source": "schedule"})
     assert [build["id"] for build in listed["builds"]] == [build_id]
     overview = await system.get(f"/api/developer/builds/{build_id}/overview")
@@ -62,7 +62,7 @@ async def test_a_schedule_keeps_its_rights_when_its_owner_leaves_the_project(sys
         return (await system.get(f"{path}/{created['id']}"))["last_build_id"]
 
     await set_due_time(system, created["id"], datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1))
-    await eventually(find_last_build, within=30)
+    await eventually(find_last_build)
     overview = await system.get(f"/api/developer/builds/{await find_last_build()}/overview")
     assert overview["variables"] == body["schedule"]["variables"]
     assert overview["initiator"] == {"id": 0, "name": "system"}

@@ -43,8 +43,9 @@ async def test_a_project_publishes_its_result_only_while_it_is_switched_on(syste
     assert (await publish(system, project, badges=True))["badges"] is True
     assert "passing" in await get_badge(system, project["alias"])
     published = (await list_feed(system))[name]
+    overview = await system.get(f"/api/developer/builds/{build_id}/overview")
     assert (published["lastBuildStatus"], published["activity"]) == ("Success", "Sleeping")
-    assert published["lastBuildLabel"] == "1"
+    assert published["lastBuildLabel"] == str(overview["local_id"])
     await system.launch_build(project)
     assert (await list_feed(system))[name]["activity"] == "Building"
     assert (await publish(system, project, badges=False))["badges"] is False

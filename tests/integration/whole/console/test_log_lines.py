@@ -113,9 +113,9 @@ async def test_a_stream_has_the_lines_as_they_arrive_and_ends_with_the_attempt(
     end = await append(system, job, end, "second\n")
     await append(system, job, end, "third\n")
     await runner.report(job, "success")
-    async with asyncio.timeout(log_reader.POLL_SECONDS * 4):
+    async with asyncio.timeout(60):
         found = await asyncio.gather(*readers)
-    assert len(system.gateway.state.log_readers.growth) == 0
+    await eventually(lambda: len(system.gateway.state.log_readers.growth) == 0)
     for events in found:
         lines = [event for event in events if event[0] == "lines"]
         assert [line for _, _, data in lines for line in text_of(data)] == ["first", "second", "third"]

@@ -17,15 +17,16 @@ async def read_system(system: BuildSystem) -> Body:
 
 
 async def test_every_process_is_listed_with_its_state(system: BuildSystem) -> None:
-    async def every_service_has_a_leader() -> bool:
-        streams = (await read_system(system))["streams"]
-        return [stream["name"] for stream in streams] == sorted(EVENT_SERVICES)
+    def is_complete(state: Body) -> bool:
+        """Return whether every service has a leader, and every process has answered in time, and that it is ready."""
+        return (
+            [stream["name"] for stream in state["streams"]] == sorted(EVENT_SERVICES)
+            and {process["service"] for process in state["processes"]} == {*EVENT_SERVICES, GATEWAY}
+            and all(process["ready"] and process["reasons"] == [] for process in state["processes"])
+        )
 
-    await eventually(every_service_has_a_leader)
-    state = await read_system(system)
+    state = await eventually(lambda: read_system(system), is_complete)
     processes = state["processes"]
-    assert {process["service"] for process in processes} == {*EVENT_SERVICES, GATEWAY}
-    assert all(process["ready"] and process["reasons"] == [] for process in processes)
     assert all(process["version"] == VERSION and process["rss_bytes"] > 2**20 for process in processes)
     assert {process["service"] for process in processes if process["leading"]} == {*EVENT_SERVICES}
     builds = next(process for process in processes if process["service"] == "builds" and process["leading"])

@@ -6,6 +6,7 @@ from typing import Any
 from contracts.runners import RegisterRunner, RunnerRegistration
 from libs.messaging.request_reply import MessageClient
 from tests.support.in_process.running_system import Headers, RunningSystem
+from tests.support.waiting import send_until_answered
 
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nhush-key\n-----END OPENSSH PRIVATE KEY-----"
 
@@ -21,7 +22,8 @@ PROJECT = {
 
 
 async def get_history(system: RunningSystem, path: str, **query: Any) -> Any:
-    response = await system.http.get(f"/api/admin/history/{path}", params=query, headers=system.admin)
+    url = f"/api/admin/history/{path}"
+    response = await send_until_answered(lambda: system.http.get(url, params=query, headers=system.admin))
     assert response.status_code == 200, response.text
     return response.json()
 

@@ -154,7 +154,7 @@ async def run_history_command(system: RunningSystem, *arguments: str) -> tuple[i
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, errors = await asyncio.wait_for(process.communicate(), 30)
+    out, errors = await asyncio.wait_for(process.communicate(), 120)
     return process.returncode, out.decode(), errors.decode()
 
 

@@ -4,8 +4,6 @@ from typing import Any
 
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner
 
-PROMPT_SECONDS = 8  # less than the ten seconds after which the gateway repeats the claim of a held request
-
 
 def project_runners_path(project: Body) -> str:
     return f"/project/{project['owner_alias']}/{project['alias']}/runners"

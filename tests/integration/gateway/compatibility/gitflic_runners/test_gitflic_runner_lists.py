@@ -79,7 +79,7 @@ async def test_deleting_a_project_or_company_deletes_its_registration_token_and_
         )
         assert (await system.http.delete(deletion, headers=system.admin)).status_code == 204
 
-        await eventually(partial(is_deleted, system, runner), within=20)
+        await eventually(partial(is_deleted, system, runner))
         assert (await system.http.post("/api/v4/runners", json={"token": token})).status_code == 403
         assert (await system.http.get(base, headers=system.admin)).status_code == 404
 

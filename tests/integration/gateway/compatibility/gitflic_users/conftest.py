@@ -26,7 +26,7 @@ async def gitflic(servers: Servers) -> AsyncIterator[GitFlicStage]:
         clients = []
         for _ in range(2):
             _gateway, _server, url = await opened.enter_async_context(running_gateway(stage.settings))
-            client = httpx.AsyncClient(base_url=f"{url}/rest-api", timeout=20)
+            client = httpx.AsyncClient(base_url=f"{url}/rest-api", timeout=60)
             clients.append(await opened.enter_async_context(client))
         first, second = clients
         bus = await connect(stage.settings, "test")

@@ -143,7 +143,7 @@ async def test_administrators_see_a_user_with_all_fields(gitflic: GitFlicStage) 
 async def test_an_avatar_is_a_stable_public_image(gitflic: GitFlicStage) -> None:
     path = f"/upload/img/{uuid4()}.png"
     root = str(gitflic.first_gateway.base_url).replace("/rest-api/", "")
-    async with httpx.AsyncClient() as stranger:
+    async with httpx.AsyncClient(timeout=60) as stranger:
         first, again = await stranger.get(root + path), await stranger.get(f"{root}/rest-api{path}")
         other = await stranger.get(f"{root}/upload/img/{uuid4()}.png")
         missing = await stranger.get(f"{root}/upload/img/{UNKNOWN_UUID}.jpg")
