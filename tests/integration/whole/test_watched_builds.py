@@ -27,7 +27,7 @@ from tests.support.waiting import eventually, send_until_answered
 
 POLL_SECONDS = 0.1  # Free Commit's page polls every second
 READABLE_SECONDS = 600  # longer than a test takes; a test ends the time when the page has read everything
-POLLS_TO_END = 10  # more than the page needs to read the remaining sections of a finished build
+POLLS_TO_END = 5  # after the end of the last section was read
 END_SECONDS = 60  # maximum time until the error response that ends the polling
 
 
@@ -130,23 +130,16 @@ def error_of(page: LogPage) -> tuple[int, str]:
     return page.error_response.status_code, page.error_response.json()["message"]
 
 
-async def wait_until_finished(system: BuildSystem, page: LogPage) -> None:
-    async def is_over() -> bool:
-        running = await system.get("/api/developer/builds/executeds")
-        return page.executor_id not in [build["executor_id"] for build in running]
-
-    await eventually(is_over)
-
-
 @asynccontextmanager
 async def open_recent_ends(system: BuildSystem) -> AsyncIterator[AsyncCollection[Document]]:
     async with create_mongo_client(system.settings, "test") as client:
         yield get_database(client, system.settings, "builds")[recent_ends.RECENT_ENDS]
 
 
-async def end_polling(system: BuildSystem, page: LogPage, watching: "asyncio.Task[None]") -> None:
-    """Let the page read the log of the build to its end. Then end the time for which it is readable."""
-    await wait_until_finished(system, page)
+async def end_polling(system: BuildSystem, page: LogPage, watching: "asyncio.Task[None]", last: str) -> None:
+    """Let the page read the log of the build to the end of its last section. Then end the time to read it."""
+    await system.wait_until_ended(page.build_id)
+    await eventually(lambda: page.sections.get(last, {}).get("closed_at") or watching.done())
     before = page.poll_count
     await eventually(lambda: page.poll_count >= before + POLLS_TO_END or watching.done())
     assert page.error_response is None
@@ -166,7 +159,7 @@ async def test_a_polling_page_sees_the_end_of_a_build(system: BuildSystem, tmp_p
     async with watch_build(system, tmp_path, scripts) as (page, watching):
         await eventually(lambda: "begun" in page.text("middle"))
         gate.open()
-        await end_polling(system, page, watching)
+        await end_polling(system, page, watching, "last")
     assert list(page.sections) == ["init", *scripts]
     assert page.text("middle").split("\n")[1:] == ["begun", "all but done", "done"]
     assert page.text("three").split("\n")[1:] == ["third"]
@@ -185,7 +178,7 @@ async def test_a_polling_page_sees_that_a_build_was_killed(
         await eventually(lambda: "begun" in page.text("slow"))
         path = f"/api/developer/builds/kill/executed/{page.executor_id}"
         assert (await system.http.delete(path, headers=system.admin)).status_code == 204
-        await end_polling(system, page, watching)
+        await end_polling(system, page, watching, "abort")
     assert list(page.sections) == ["init", "slow", *cleanup, "abort"]
     assert ("swept" in page.text("cleanup")) == bool(cleanup)
     assert page.sections["abort"]["closed_at"]
@@ -216,7 +209,7 @@ async def test_a_build_that_retention_will_delete_can_be_read_to_its_end(
     async with watch_build(system, tmp_path, scripts, keep_number_build=0) as (page, watching):
         await eventually(lambda: "begun" in page.text("one"))
         gate.open()
-        await end_polling(system, page, watching)
+        await end_polling(system, page, watching, "two")
         assert list(page.sections) == ["init", "one", "two"]
 
         async def is_gone() -> bool:
@@ -235,12 +228,12 @@ async def test_the_live_log_stays_readable_by_database_time_despite_clock_skew(
         await eventually(lambda: "begun" in page.text("one"))
         monkeypatch.setattr(MACHINE, "ahead", timedelta(hours=hours))
         gate.open()
-        await wait_until_finished(system, page)
+        await system.wait_until_ended(page.build_id)
         monkeypatch.undo()
         async with open_recent_ends(system) as ends:
             left = {"$subtract": [f"${recent_ends.READABLE_UNTIL}", "$$NOW"]}  # milliseconds
             end = await ends.find_one({"_id": page.build_id}, {"left": left})
         assert end
         assert 0 < end["left"] <= READABLE_SECONDS * 1000
-        await end_polling(system, page, watching)
+        await end_polling(system, page, watching, "one")
     assert page.sections["one"]["success"] is True

@@ -96,6 +96,7 @@ async def create_project(
     path = f"/api/admin/projects/{project['id']}/receivers"
     received = await system.post(path, {"receiver": receiver}, 201)
     job, artifact = await run_build(system, project, runner)
+    overview = await system.get(f"/api/developer/builds/{job['job_info']['pipeline_id']}/overview")
     launched = (await system.post(f"/api/developer/builds/{project['id']}")).json()
     await runner.wait_for_job()
     secret = {"name": f"KEY_{visibility}", "value": "hush-hush", "projects_id": [project["id"]]}
@@ -116,8 +117,8 @@ async def create_project(
             "project_alias": visibility,
             "build_id": str(job["job_info"]["pipeline_id"]),
             "job_id": str(job["id"]),
-            "build_local_id": "1",
-            "job_local_id": "1",
+            "build_local_id": str(overview["local_id"]),
+            "job_local_id": str(overview["jobs"][0]["local_id"]),
             "executor_id": launched["executor_id"],
             "artifact_id": artifact,
             "artifact_uuid": artifact,

@@ -14,6 +14,8 @@ async def run_build(system: BuildSystem, runner: Any, project: Body, state: str)
     build_id = await system.launch_build(project)
     job = await runner.wait_for_job()
     await runner.report(job, "running")
+    # the start of the build is recorded after the reply, and not at all after its end
+    await eventually(lambda: system.get_build(build_id), lambda build: build["status"] == "RUNNING")
     assert (await runner.report(job, state)).status_code == 200
     await system.wait_until_ended(build_id)
 
