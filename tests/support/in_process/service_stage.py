@@ -58,10 +58,11 @@ class ServiceStage:
         async with self.connected() as bus, create_mongo_client(self.settings, "test") as client:
             databases = [get_database(client, self.settings, service.name) for service in services]
             vaults = [create_vault(database, self.settings) for database in databases]
-            while True:
-                with suppress(NatsTimeoutError):  # a busy server; the migration can be repeated
-                    await migrate(services, databases, vaults, bus)
-                    return
+            async with asyncio.timeout(WITHIN_SECONDS):
+                while True:
+                    with suppress(NatsTimeoutError):  # a busy server; the migration can be repeated
+                        await migrate(services, databases, vaults, bus)
+                        return
 
     @asynccontextmanager
     async def running(
