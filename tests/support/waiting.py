@@ -3,8 +3,9 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar, overload
+from uuid import uuid4
 
 import httpx
 
@@ -94,3 +95,11 @@ async def send_until_answered(send: Callable[[], Awaitable[httpx.Response]]) -> 
     On a busy machine, a gateway answers 503 or 504 in place of a service that is late.
     """
     return await eventually(send, lambda response: response.status_code not in UNANSWERED_STATUSES)
+
+
+async def post_until_answered(
+    http: httpx.AsyncClient, path: str, body: Any, headers: Mapping[str, str] | None = None
+) -> httpx.Response:
+    """Post a JSON body with a key of idempotency, until a service answers. Return the response."""
+    headers = {**(headers or {}), "Idempotency-Key": uuid4().hex}
+    return await send_until_answered(lambda: http.post(path, json=body, headers=headers))

@@ -16,7 +16,7 @@ from tests.support.gateway_routes import GatewayRoute, list_routes
 from tests.support.in_process.running_system import Headers, RunningSystem, running_system
 from tests.support.in_process.signing import read_signing_key
 from tests.support.infrastructure.servers import Servers
-from tests.support.waiting import eventually
+from tests.support.waiting import UNANSWERED_STATUSES, eventually
 
 ACCESS_TABLE = yaml.load((Path(__file__).parent / "access.yaml").read_text(), yaml.CSafeLoader)
 CALLERS: list[str] = ACCESS_TABLE["callers"]
@@ -160,7 +160,7 @@ def allowed_statuses(route: GatewayRoute, address: str, *, public: bool) -> Set[
     """Return the statuses that a permitted call may have. A GET request with existing ids must succeed."""
     if route.method == "GET" and UNKNOWN_ID not in address:
         return {route.status}
-    refusals = {503, 504} if public else {401, 403, 503, 504}
+    refusals = UNANSWERED_STATUSES if public else {401, 403, *UNANSWERED_STATUSES}
     return route.statuses - refusals
 
 
@@ -192,7 +192,7 @@ async def answers(
     async def ask(route: GatewayRoute, caller: str) -> Answer:
         for _ in range(MAX_REPETITIONS):
             answer = await send(route, caller)
-            if answer.status not in {503, 504}:
+            if answer.status not in UNANSWERED_STATUSES:
                 return answer
         return await send(route, caller)
 

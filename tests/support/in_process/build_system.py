@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 
@@ -17,7 +16,7 @@ from libs.settings import Settings
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
 from tests.support.in_process.running_system import run_all_services
 from tests.support.infrastructure.servers import Servers
-from tests.support.waiting import eventually, send_until_answered
+from tests.support.waiting import eventually, post_until_answered, send_until_answered
 
 PASSWORD = "millwheel-7"
 Body = dict[str, Any]
@@ -44,8 +43,7 @@ class BuildSystem:
         return response.json()
 
     async def post(self, path: str, body: Body | None = None, status: int = 200) -> httpx.Response:
-        headers = {**self.admin, "Idempotency-Key": uuid4().hex}
-        response = await send_until_answered(lambda: self.http.post(path, headers=headers, json=body or {}))
+        response = await post_until_answered(self.http, path, body or {}, self.admin)
         assert response.status_code == status, response.text
         return response
 

@@ -5,14 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
-from uuid import uuid4
 
 import httpx
 
 from tests.support.in_process.running_system import run_all_services
 from tests.support.in_process.service_stage import ServiceStage
 from tests.support.infrastructure.servers import Servers
-from tests.support.waiting import send_until_answered
+from tests.support.waiting import post_until_answered, send_until_answered
 
 PASSWORD = "millwheel-7"
 UNKNOWN_ID = 777_777_777
@@ -45,8 +44,7 @@ class FreeCommitSystem:
         """Create a resource as administrator. Missing required fields get default values."""
         named = {"username" if resource == "developer" else "name": self.new_name()}
         body = {resource: named | self.defaults[resource] | fields}
-        path, headers = f"/api/admin/{resource}s", {"Idempotency-Key": uuid4().hex}
-        response = await send_until_answered(lambda: self.admin.post(path, json=body, headers=headers))
+        response = await post_until_answered(self.admin, f"/api/admin/{resource}s", body)
         assert response.status_code == 201, response.text
         return dict(response.json())
 

@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import httpx
 from pymongo.asynchronous.database import AsyncDatabase
@@ -20,7 +19,7 @@ from libs.settings import Settings
 from tests.support.in_process.gateway_stage import running_gateway
 from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
-from tests.support.waiting import send_until_answered
+from tests.support.waiting import post_until_answered, send_until_answered
 
 ADMINISTRATOR, PASSWORD = "admin", "correct horse battery"
 
@@ -51,10 +50,7 @@ class RunningSystem:
     async def create(self, path: str, **body: Any) -> Any:
         """Create a resource as administrator. `path`: the part of the URL after /api/admin, such as `projects`."""
         resource = path.replace("ies", "ys").removesuffix("s")
-        headers = {**self.admin, "Idempotency-Key": uuid4().hex}
-        response = await send_until_answered(
-            lambda: self.http.post(f"/api/admin/{path}", json={resource: body}, headers=headers)
-        )
+        response = await post_until_answered(self.http, f"/api/admin/{path}", {resource: body}, self.admin)
         assert response.status_code == 201, response.text
         return response.json()
 
