@@ -54,12 +54,14 @@ class LoginProbe:
 
 @asynccontextmanager
 async def probe_login(servers: Servers, login: str) -> AsyncIterator[LoginProbe]:
-    async def on_error(error: Exception) -> None:
-        tried.refused.append(str(error).split('"')[1].lower())
+    refused: list[str] = []
 
-    tried = LoginProbe(
-        await nats.connect(servers.nats_url_for(login), error_cb=on_error, inbox_prefix=f"_INBOX.{login}")
-    )
+    async def on_error(error: Exception) -> None:
+        if "permissions violation" in str(error).lower():  # others are attempts to connect to a busy server
+            refused.append(str(error).split('"')[1].lower())
+
+    client = await nats.connect(servers.nats_url_for(login), error_cb=on_error, inbox_prefix=f"_INBOX.{login}")
+    tried = LoginProbe(client, refused)
     try:
         yield tried
     finally:
